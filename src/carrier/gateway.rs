@@ -1,0 +1,64 @@
+//! Carriers and their gateways, as the tables describe them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::class::spelled;
+use super::{CarrierId, GatewayId, NumberRule};
+
+/// Whatever a call can be sent to: a PSTN trunk or the SIP door of an AI voice provider.
+#[derive(Clone, Debug)]
+pub struct Carrier {
+    pub id: CarrierId,
+    pub name: Arc<str>,
+    /// A disabled carrier gets neither calls nor probes.
+    pub is_enabled: bool,
+    /// Time between two OPTIONS probes of one of its targets; `None` = no probes.
+    pub probe_interval: Option<Duration>,
+    /// How long an INVITE may stay without any response before the next gateway is tried.
+    pub no_response: Duration,
+    /// How long an attempt may stay at 100 before it is cancelled and the next carrier tried.
+    pub no_ringing: Duration,
+    /// How numbers and identities are written towards this carrier.
+    pub number_rule: NumberRule,
+}
+
+/// One address, or one host name, of a carrier.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    pub id: GatewayId,
+    pub carrier_id: CarrierId,
+    pub name: Arc<str>,
+    /// An IP address (IPv6 without brackets) or a host name that is resolved in the background.
+    pub host: Arc<str>,
+    pub port: u16,
+    pub transport: Transport,
+    pub admin_state: AdminState,
+    /// Its own region, else its carrier's; lower case.
+    pub region: Option<Arc<str>>,
+    /// Among the gateways of one carrier the lowest number is tried first.
+    pub priority: u16,
+    /// Share among gateways of one priority, 1 or more.
+    pub weight: u32,
+}
+
+spelled! {
+    /// How SIP reaches a gateway.
+    Transport {
+        Udp = "udp",
+        Tcp = "tcp",
+        Tls = "tls",
+    }
+}
+
+spelled! {
+    /// What the admin wants of a gateway.
+    AdminState {
+        /// Calls and probes.
+        On = "on",
+        /// No new call; the calls it carries go on; probes go on.
+        Draining = "draining",
+        /// No new call, no probe.
+        Off = "off",
+    }
+}

@@ -1,0 +1,23 @@
+//! What an admin's tables say: carriers, gateways, customers, routes, failure rules, number rules.
+
+pub mod class;
+pub mod customer;
+pub mod failure_rule;
+pub mod gateway;
+pub mod ids;
+pub mod number_rule;
+pub mod refusal;
+pub mod route;
+pub mod rows;
+pub mod tables;
+
+pub use class::{Action, Class, Origin, Stage};
+pub use customer::Customer;
+pub use failure_rule::{FailureRule, Observation, RuleMatch};
+pub use gateway::{AdminState, Carrier, Gateway, Transport};
+pub use ids::{CarrierId, CustomerId, FailureRuleId, GatewayId, RouteId};
+pub use number_rule::NumberRule;
+pub use refusal::Refusal;
+pub use route::{RerouteAfterRinging, Route, RouteCarrier, Strategy};
+pub use rows::Rows;
+pub use tables::Tables;

@@ -1,0 +1,24 @@
+//! Why a row of the tables is refused.
+
+use std::fmt;
+
+/// One thing that makes no sense in the tables. The last good tables stay in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub table: &'static str,
+    /// The row's primary key as text, e.g. `3` or `3/7`.
+    pub row: String,
+    pub column: &'static str,
+    /// A sentence that says what is wrong and what would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} row {}, column {}: {}",
+            self.table, self.row, self.column, self.reason
+        )
+    }
+}

@@ -1,0 +1,39 @@
+//! What the board is told.
+
+use std::time::Duration;
+
+use super::Target;
+use crate::carrier::{CarrierId, Class};
+
+/// One observation about one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub target: Target,
+    pub carrier_id: CarrierId,
+    pub evidence: Evidence,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    /// An OPTIONS probe ended. `status_code` is `None` when nothing came within its time.
+    Probe {
+        status_code: Option<u16>,
+        delay: Duration,
+    },
+    /// A live sign of life that ends nothing: the first provisional of an INVITE, an in-dialog response.
+    Alive,
+    /// An attempt ended.
+    Attempt {
+        class: Class,
+        /// How much it counts as a failure, 0.0 to 1.0 (the failure rule's weight); 0 unless a carrier class.
+        weight: f32,
+        /// `None` when no response came.
+        status_code: Option<u16>,
+        /// `Retry-After` of a 503, unclamped.
+        retry_after: Option<Duration>,
+        /// INVITE to first response.
+        trying_delay: Option<Duration>,
+        /// INVITE to 18x, or to 2xx where no 18x came.
+        ringing_delay: Option<Duration>,
+    },
+}

@@ -1,0 +1,24 @@
+//! How well each target does: evidence in, a [`View`] out.
+//!
+//! Reading a view never changes it, and time is an argument.
+
+pub mod board;
+pub mod evidence;
+pub mod view;
+
+pub use board::{Board, BoardSettings, ProbeDue, SavedTarget};
+pub use evidence::{Evidence, Outcome};
+pub use view::{Reachability, TargetView, View};
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::carrier::GatewayId;
+
+/// One resolved address of a gateway: the thing that is up or down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    pub gateway_id: GatewayId,
+    pub address: SocketAddr,
+}

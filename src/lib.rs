@@ -1,0 +1,21 @@
+//! Holdfast: a SIP back-to-back user agent that routes each call to the healthiest carrier.
+//!
+//! The modules stand in the order of their floors: each imports only from those above it in this
+//! list. Above the purity line nothing reads a clock, a socket, a task, the environment, a file or
+//! the system's randomness: time and seeds are arguments.
+
+// 1 nouns
+pub mod carrier;
+pub mod sip;
+
+// 2 one machine or measure each
+pub mod health;
+
+// 3 decisions
+pub mod routing;
+
+// 4 the B2BUA
+pub mod call;
+
+// 5 one shard as a value
+pub mod engine;

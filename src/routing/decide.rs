@@ -1,0 +1,24 @@
+//! The decision itself: filter, tiers, strategy, panic.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Plan;
+use crate::carrier::{Route, Tables};
+use crate::health::View;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    pub route: &'a Arc<Route>,
+    /// The region the customer must stay in; the route's own comes first.
+    pub customer_region: Option<&'a Arc<str>>,
+    /// For every random draw of this decision.
+    pub seed: u64,
+}
+
+/// Chooses and orders the targets for one call.
+pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
+    let _ = (tables, view, query, now);
+    todo!()
+}

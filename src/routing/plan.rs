@@ -1,0 +1,69 @@
+//! The outcome of a decision, complete enough to explain it afterwards.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::carrier::class::spelled;
+use crate::carrier::{Carrier, Gateway, GatewayId, Route};
+use crate::health::{Reachability, Target};
+
+/// An ordered list of candidates, and why.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub route: Arc<Route>,
+    /// The region the call must stay in, if any.
+    pub region: Option<Arc<str>>,
+    pub tables_version: u64,
+    /// What random draws were made from: the same query, tables, view and seed give the same plan.
+    pub seed: u64,
+    pub decided_at: Instant,
+    /// Everything was down and the least bad are tried all the same.
+    pub is_panic: bool,
+    pub candidates: Vec<Candidate>,
+    pub dropped: Vec<Dropped>,
+}
+
+/// One target to try.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub carrier: Arc<Carrier>,
+    pub gateway: Arc<Gateway>,
+    pub target: Target,
+    /// Tier of the route: its `priority`.
+    pub priority: u16,
+    pub reachability: Reachability,
+    pub failure_rate: f64,
+    pub latency_ms: Option<f64>,
+    /// What it was sorted by within its tier; higher is better.
+    pub score: f64,
+}
+
+/// A target, or a gateway without one, that was left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropped {
+    pub gateway_id: GatewayId,
+    pub gateway: Arc<str>,
+    pub reason: Drop,
+}
+
+spelled! {
+    /// Why a gateway is no candidate.
+    Drop {
+        CarrierDisabled = "carrier_disabled",
+        GatewayOff = "gateway_off",
+        GatewayDraining = "gateway_draining",
+        /// Outside the region the call must stay in.
+        Region = "region",
+        /// Its host name is not resolved.
+        Unresolved = "unresolved",
+        Down = "down",
+        /// Suspect while another is up.
+        Suspect = "suspect",
+        /// Half open, and already carrying its one call.
+        HalfOpenBusy = "half_open_busy",
+        /// Asked us to stay away (Retry-After).
+        RetryAfter = "retry_after",
+        /// The gateway's address family or transport has no listener here.
+        NoListener = "no_listener",
+    }
+}

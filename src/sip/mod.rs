@@ -1,0 +1,21 @@
+//! Bytes <-> messages (RFC 3261 §7, §19, §20, §25).
+
+pub mod framing;
+pub mod header_name;
+pub mod message;
+pub mod method;
+pub mod name_addr;
+pub mod peek;
+pub mod print;
+pub mod sdp;
+pub mod status;
+pub mod uri;
+pub mod via;
+
+pub use header_name::HeaderName;
+pub use message::{Defect, Header, Message, NotSip};
+pub use method::Method;
+pub use name_addr::NameAddr;
+pub use print::Printer;
+pub use uri::{Host, Uri};
+pub use via::Via;
