@@ -197,3 +197,166 @@ impl ClientInvite {
         self.state = State::Terminated;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{base, done, invite, ms, response, run};
+    use super::*;
+
+    const INVITE: &str = "INVITE sip:bob@192.0.2.4 SIP/2.0";
+    const ACK: &str = "ACK sip:bob@192.0.2.4 SIP/2.0";
+
+    #[test]
+    fn repeats_at_doubling_intervals_then_times_out_after_64_t1() {
+        let mut world = World::new(false);
+        let log = world.run();
+        let sent: Vec<u64> =
+            log.iter().filter(|(_, what)| what.starts_with("again")).map(|(at, _)| *at).collect();
+        assert_eq!(sent, [500, 1_500, 3_500, 7_500, 15_500, 31_500]);
+        assert_eq!(log.last(), Some(&(32_000, "time out".to_owned())));
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn sends_once_over_a_reliable_transport() {
+        let mut world = World::new(true);
+        assert_eq!(world.run(), [(32_000, "time out".to_owned())]);
+    }
+
+    #[test]
+    fn waits_for_ever_once_a_provisional_has_come() {
+        let mut world = World::new(false);
+        assert_eq!(world.receive(180), ["deliver"]);
+        assert_eq!(world.machine.poll_timeout(), None);
+        assert!(world.machine.is_cancellable());
+        assert_eq!(world.receive(183), ["deliver"]);
+    }
+
+    #[test]
+    fn times_out_when_a_limit_is_set_on_a_proceeding_one() {
+        let mut world = World::new(false);
+        world.receive(100);
+        world.machine.limit(world.start + ms(200));
+        assert_eq!(world.run(), [(200, "time out".to_owned())]);
+    }
+
+    #[test]
+    fn sets_no_limit_before_a_provisional_and_after_a_final() {
+        let mut world = World::new(false);
+        let before = world.machine.poll_timeout();
+        world.machine.limit(world.start);
+        assert_eq!(world.machine.poll_timeout(), before);
+        world.receive(200);
+        world.machine.limit(world.start);
+        assert_eq!(world.machine.poll_timeout(), Some(world.start + TRANSACTION_LIMIT));
+    }
+
+    #[test]
+    fn acknowledges_and_delivers_a_rejection_and_absorbs_its_repeats_for_timer_d() {
+        for first in [None, Some(180)] {
+            let mut world = World::new(false);
+            if let Some(status_code) = first {
+                world.receive(status_code);
+            }
+            assert_eq!(world.receive(486), [format!("send {ACK}"), "deliver".to_owned()]);
+            assert_eq!(world.receive(486), [format!("again {ACK}")]);
+            assert_eq!(world.receive(180), Vec::<String>::new());
+            assert_eq!(world.receive(200), Vec::<String>::new());
+            assert_eq!(world.machine.poll_timeout(), Some(world.start + TIMER_D));
+            assert_eq!(world.run(), []);
+            assert!(world.machine.is_terminated());
+        }
+    }
+
+    #[test]
+    fn ends_at_a_rejection_over_a_reliable_transport() {
+        let mut world = World::new(true);
+        world.receive(486);
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn hands_every_2xx_to_the_core_for_timer_m() {
+        for is_reliable in [false, true] {
+            let mut world = World::new(is_reliable);
+            assert_eq!(world.receive(200), ["deliver"]);
+            assert_eq!(world.receive(200), ["deliver"]);
+            assert_eq!(world.receive(180), Vec::<String>::new());
+            assert_eq!(world.receive(486), Vec::<String>::new());
+            assert_eq!(world.machine.poll_timeout(), Some(world.start + TRANSACTION_LIMIT));
+            assert_eq!(world.run(), []);
+            assert!(world.machine.is_terminated());
+        }
+    }
+
+    #[test]
+    fn tells_of_a_transport_error_until_it_has_a_final_response() {
+        let mut world = World::new(false);
+        world.machine.on_transport_error(&mut world.actions);
+        assert_eq!(done(&mut world.actions), ["time out"]);
+        assert!(world.machine.is_terminated());
+
+        for status_code in [200, 486] {
+            let mut world = World::new(false);
+            world.receive(status_code);
+            world.machine.on_transport_error(&mut world.actions);
+            assert_eq!(done(&mut world.actions), Vec::<String>::new());
+            assert!(!world.machine.is_terminated());
+        }
+    }
+
+    #[test]
+    fn repeats_nothing_once_abandoned_and_still_ends_by_itself() {
+        let mut world = World::new(false);
+        world.machine.abandon(world.start);
+        assert_eq!(world.run(), [(32_000, "time out".to_owned())]);
+
+        let mut world = World::new(false);
+        world.receive(180);
+        world.machine.abandon(world.start);
+        assert_eq!(world.run(), [(32_000, "time out".to_owned())]);
+    }
+
+    #[test]
+    fn does_nothing_once_terminated() {
+        let mut world = World::new(false);
+        world.run();
+        for status_code in [100, 200, 500] {
+            assert_eq!(world.receive(status_code), Vec::<String>::new());
+        }
+        world.machine.on_transport_error(&mut world.actions);
+        world.machine.abandon(world.start);
+        assert_eq!(done(&mut world.actions), Vec::<String>::new());
+        assert_eq!(world.machine.poll_timeout(), None);
+    }
+
+    struct World {
+        machine: ClientInvite,
+        actions: Actions,
+        start: Instant,
+    }
+
+    impl World {
+        fn new(is_reliable: bool) -> Self {
+            let (start, mut actions) = (base(), Actions::default());
+            let machine = ClientInvite::new(invite(), is_reliable, start, &mut actions);
+            assert_eq!(done(&mut actions), [format!("send {INVITE}")]);
+            Self { machine, actions, start }
+        }
+
+        fn receive(&mut self, status_code: u16) -> Vec<String> {
+            self.machine.on_response(&response(status_code), self.start, &mut self.actions);
+            done(&mut self.actions)
+        }
+
+        fn run(&mut self) -> Vec<(u64, String)> {
+            let machine = &mut self.machine;
+            run(self.start, &mut self.actions, |turn| {
+                if let Some((now, actions)) = turn {
+                    machine.on_timeout(now, actions);
+                }
+                machine.poll_timeout()
+            })
+        }
+    }
+}

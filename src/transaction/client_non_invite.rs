@@ -144,3 +144,120 @@ impl ClientNonInvite {
         State::Terminated
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{REQUEST, base, done, ms, run};
+    use super::*;
+
+    #[test]
+    fn repeats_at_doubling_intervals_up_to_t2_then_times_out() {
+        let mut world = World::new(false);
+        let log = world.run();
+        let sent: Vec<u64> =
+            log.iter().filter(|(_, what)| what.starts_with("again")).map(|(at, _)| *at).collect();
+        assert_eq!(
+            sent,
+            [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
+        );
+        assert_eq!(log.last(), Some(&(32_000, "time out".to_owned())));
+    }
+
+    #[test]
+    fn repeats_every_t2_once_a_provisional_has_come() {
+        let mut world = World::new(false);
+        assert_eq!(world.receive(100), ["deliver"]);
+        let log = world.run();
+        let sent: Vec<u64> =
+            log.iter().filter(|(_, what)| what.starts_with("again")).map(|(at, _)| *at).collect();
+        assert_eq!(sent[..3], [500, 4_500, 8_500]);
+        assert_eq!(log.last(), Some(&(32_000, "time out".to_owned())));
+    }
+
+    #[test]
+    fn delivers_one_final_and_absorbs_its_repeats_for_t4() {
+        for first in [None, Some(100)] {
+            let mut world = World::new(false);
+            if let Some(status_code) = first {
+                world.receive(status_code);
+            }
+            assert_eq!(world.receive(200), ["deliver"]);
+            assert_eq!(world.receive(200), Vec::<String>::new());
+            assert_eq!(world.receive(100), Vec::<String>::new());
+            assert_eq!(world.machine.poll_timeout(), Some(world.start + T4));
+            assert_eq!(world.run(), []);
+            assert!(world.machine.is_terminated());
+        }
+    }
+
+    #[test]
+    fn sends_once_and_ends_at_the_final_over_a_reliable_transport() {
+        let mut world = World::new(true);
+        assert_eq!(world.machine.poll_timeout(), Some(world.start + TRANSACTION_LIMIT));
+        assert_eq!(world.receive(404), ["deliver"]);
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn tells_of_a_transport_error_until_it_has_a_final_response() {
+        let mut world = World::new(false);
+        world.machine.on_transport_error(&mut world.actions);
+        assert_eq!(done(&mut world.actions), ["time out"]);
+        assert!(world.machine.is_terminated());
+
+        let mut world = World::new(false);
+        world.receive(200);
+        world.machine.on_transport_error(&mut world.actions);
+        assert_eq!(done(&mut world.actions), Vec::<String>::new());
+    }
+
+    #[test]
+    fn ends_at_a_limit_that_comes_before_timer_f() {
+        let mut world = World::new(false);
+        world.machine.limit(world.start + ms(700));
+        let log = world.run();
+        assert_eq!(log.last(), Some(&(700, "time out".to_owned())));
+    }
+
+    #[test]
+    fn does_nothing_once_terminated() {
+        let mut world = World::new(false);
+        world.run();
+        assert_eq!(world.receive(200), Vec::<String>::new());
+        world.machine.on_transport_error(&mut world.actions);
+        world.machine.limit(world.start);
+        assert_eq!(done(&mut world.actions), Vec::<String>::new());
+        assert_eq!(world.machine.poll_timeout(), None);
+    }
+
+    struct World {
+        machine: ClientNonInvite,
+        actions: Actions,
+        start: Instant,
+    }
+
+    impl World {
+        fn new(is_reliable: bool) -> Self {
+            let (start, mut actions) = (base(), Actions::default());
+            let request = Bytes::from_static(REQUEST);
+            let machine = ClientNonInvite::new(request, is_reliable, start, &mut actions);
+            assert_eq!(done(&mut actions), ["send the request"]);
+            Self { machine, actions, start }
+        }
+
+        fn receive(&mut self, status_code: u16) -> Vec<String> {
+            self.machine.on_response(status_code, self.start, &mut self.actions);
+            done(&mut self.actions)
+        }
+
+        fn run(&mut self) -> Vec<(u64, String)> {
+            let machine = &mut self.machine;
+            run(self.start, &mut self.actions, |turn| {
+                if let Some((now, actions)) = turn {
+                    machine.on_timeout(now, actions);
+                }
+                machine.poll_timeout()
+            })
+        }
+    }
+}

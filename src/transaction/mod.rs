@@ -20,3 +20,6 @@ pub use server_non_invite::ServerNonInvite;
 pub use table::{
     Branch, Client, ClientKey, ClientMachine, Server, ServerKey, ServerMachine, Table,
 };
+
+#[cfg(test)]
+mod testing;

@@ -169,3 +169,138 @@ impl ServerInvite {
         self.state = State::Terminated;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{base, done, run};
+    use super::*;
+
+    const NOTHING: [String; 0] = [];
+
+    #[test]
+    fn says_nothing_to_a_repeated_invite_before_its_first_response() {
+        let mut world = World::new(false);
+        assert_eq!(world.invite(), NOTHING);
+        assert!(world.machine.is_proceeding());
+        assert_eq!(world.machine.poll_timeout(), None);
+    }
+
+    #[test]
+    fn repeats_the_last_provisional_to_a_repeated_invite() {
+        let mut world = World::new(false);
+        assert_eq!(world.respond(100), ["send 100"]);
+        assert_eq!(world.respond(180), ["send 180"]);
+        assert_eq!(world.invite(), ["again 180"]);
+        assert_eq!(world.ack(), NOTHING);
+    }
+
+    #[test]
+    fn repeats_a_rejection_from_t1_doubling_to_t2_until_timer_h() {
+        let mut world = World::new(false);
+        assert_eq!(world.respond(486), ["send 486"]);
+        let log = world.run();
+        let sent: Vec<u64> =
+            log.iter().filter(|(_, what)| what == "again 486").map(|(at, _)| *at).collect();
+        assert_eq!(
+            sent,
+            [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
+        );
+        assert_eq!(log.last(), Some(&(32_000, "time out".to_owned())));
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn repeats_a_rejection_to_a_repeated_invite_and_sends_no_other() {
+        let mut world = World::new(false);
+        world.respond(486);
+        assert_eq!(world.invite(), ["again 486"]);
+        assert_eq!(world.respond(180), NOTHING);
+        assert_eq!(world.respond(200), NOTHING);
+        assert_eq!(world.respond(500), NOTHING);
+    }
+
+    #[test]
+    fn absorbs_repeated_acks_for_timer_i_once_confirmed() {
+        let mut world = World::new(false);
+        world.respond(486);
+        assert_eq!(world.ack(), NOTHING);
+        assert_eq!(world.ack(), NOTHING);
+        assert_eq!(world.invite(), NOTHING);
+        assert_eq!(world.respond(200), NOTHING);
+        assert_eq!(world.machine.poll_timeout(), Some(world.start + T4));
+        assert_eq!(world.run(), []);
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn sends_a_rejection_once_and_ends_at_its_ack_over_a_reliable_transport() {
+        let mut world = World::new(true);
+        world.respond(486);
+        assert_eq!(world.machine.poll_timeout(), Some(world.start + TRANSACTION_LIMIT));
+        assert_eq!(world.ack(), NOTHING);
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn leaves_the_repetition_of_a_2xx_to_the_core_for_timer_l() {
+        let mut world = World::new(false);
+        assert_eq!(world.respond(200), ["send 200"]);
+        assert_eq!(world.invite(), NOTHING);
+        assert_eq!(world.respond(200), ["again 200"]);
+        assert_eq!(world.respond(180), NOTHING);
+        assert_eq!(world.respond(486), NOTHING);
+        assert_eq!(world.ack(), ["deliver"]);
+        assert_eq!(world.machine.poll_timeout(), Some(world.start + TRANSACTION_LIMIT));
+        assert_eq!(world.run(), []);
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn does_nothing_once_terminated() {
+        let mut world = World::new(false);
+        world.respond(200);
+        world.run();
+        assert_eq!(world.invite(), NOTHING);
+        assert_eq!(world.ack(), NOTHING);
+        assert_eq!(world.respond(200), NOTHING);
+    }
+
+    struct World {
+        machine: ServerInvite,
+        actions: Actions,
+        start: Instant,
+    }
+
+    impl World {
+        fn new(is_reliable: bool) -> Self {
+            let machine = ServerInvite::new(is_reliable);
+            Self { machine, actions: Actions::default(), start: base() }
+        }
+
+        fn respond(&mut self, status_code: u16) -> Vec<String> {
+            let octets = Bytes::from(status_code.to_string());
+            self.machine.respond(status_code, octets, self.start, &mut self.actions);
+            done(&mut self.actions)
+        }
+
+        fn invite(&mut self) -> Vec<String> {
+            self.machine.on_invite(&mut self.actions);
+            done(&mut self.actions)
+        }
+
+        fn ack(&mut self) -> Vec<String> {
+            self.machine.on_ack(self.start, &mut self.actions);
+            done(&mut self.actions)
+        }
+
+        fn run(&mut self) -> Vec<(u64, String)> {
+            let machine = &mut self.machine;
+            run(self.start, &mut self.actions, |turn| {
+                if let Some((now, actions)) = turn {
+                    machine.on_timeout(now, actions);
+                }
+                machine.poll_timeout()
+            })
+        }
+    }
+}

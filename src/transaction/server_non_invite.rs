@@ -90,3 +90,81 @@ impl ServerNonInvite {
         matches!(self.state, State::Terminated)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{base, done};
+    use super::*;
+
+    const NOTHING: [String; 0] = [];
+
+    #[test]
+    fn absorbs_a_repeated_request_until_it_is_answered() {
+        let mut world = World::new(false);
+        assert_eq!(world.request(), NOTHING);
+        assert_eq!(world.machine.poll_timeout(), None);
+    }
+
+    #[test]
+    fn repeats_the_last_provisional() {
+        let mut world = World::new(false);
+        assert_eq!(world.respond(182), ["send 182"]);
+        assert_eq!(world.request(), ["again 182"]);
+    }
+
+    #[test]
+    fn repeats_the_final_response_for_timer_j_and_sends_no_other() {
+        for first in [None, Some(100)] {
+            let mut world = World::new(false);
+            if let Some(status_code) = first {
+                world.respond(status_code);
+            }
+            assert_eq!(world.respond(200), ["send 200"]);
+            assert_eq!(world.request(), ["again 200"]);
+            assert_eq!(world.respond(500), NOTHING);
+            let end = world.start + TRANSACTION_LIMIT;
+            assert_eq!(world.machine.poll_timeout(), Some(end));
+            world.machine.on_timeout(end);
+            assert!(world.machine.is_terminated());
+        }
+    }
+
+    #[test]
+    fn ends_at_the_final_response_over_a_reliable_transport() {
+        let mut world = World::new(true);
+        assert_eq!(world.respond(200), ["send 200"]);
+        assert!(world.machine.is_terminated());
+    }
+
+    #[test]
+    fn does_nothing_once_terminated() {
+        let mut world = World::new(true);
+        world.respond(200);
+        assert_eq!(world.request(), NOTHING);
+        assert_eq!(world.respond(200), NOTHING);
+    }
+
+    struct World {
+        machine: ServerNonInvite,
+        actions: Actions,
+        start: Instant,
+    }
+
+    impl World {
+        fn new(is_reliable: bool) -> Self {
+            let machine = ServerNonInvite::new(is_reliable);
+            Self { machine, actions: Actions::default(), start: base() }
+        }
+
+        fn respond(&mut self, status_code: u16) -> Vec<String> {
+            let octets = Bytes::from(status_code.to_string());
+            self.machine.respond(status_code, octets, self.start, &mut self.actions);
+            done(&mut self.actions)
+        }
+
+        fn request(&mut self) -> Vec<String> {
+            self.machine.on_request(&mut self.actions);
+            done(&mut self.actions)
+        }
+    }
+}
