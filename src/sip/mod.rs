@@ -1,13 +1,18 @@
 //! Bytes <-> messages (RFC 3261 §7, §19, §20, §25).
 
+mod essentials;
 pub mod framing;
 pub mod header_name;
+mod index;
 pub mod message;
 pub mod method;
 pub mod name_addr;
+mod params;
 pub mod peek;
 pub mod print;
+mod scan;
 pub mod sdp;
+mod start_line;
 pub mod status;
 pub mod uri;
 pub mod via;
