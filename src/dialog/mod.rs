@@ -5,3 +5,6 @@ pub mod tag;
 
 pub use dialog::{Dialog, SeqTooLow};
 pub use tag::Tag;
+
+#[cfg(test)]
+mod tests;

@@ -344,3 +344,165 @@ fn hex(digits: &[u8]) -> Option<u64> {
         Some(value << 4 | u64::from(char::from(*digit).to_digit(16)?))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::base;
+    use super::super::{ListenerId, MatchKey};
+    use super::*;
+
+    #[test]
+    fn finds_the_client_of_a_response_by_branch_and_method() {
+        let mut world = World::default();
+        let (key, branch) = world.open(Method::Bye);
+        assert_eq!(world.table.client_of(&response(&branch, "BYE")), Some(key));
+        assert_eq!(world.table.client_of(&response(&branch, "INVITE")), None);
+    }
+
+    #[test]
+    fn finds_no_client_for_a_branch_that_is_guessed_or_over() {
+        let mut world = World::default();
+        let (key, branch) = world.open(Method::Bye);
+        let guessed = branch.replace("z9hG4bK0", "z9hG4bK1");
+        assert_ne!(guessed, branch);
+        for other in [guessed.as_str(), "z9hG4bKshort", "another", &format!("{branch}0")]
+        {
+            assert_eq!(world.table.client_of(&response(other, "BYE")), None, "{other}");
+        }
+        world.table.remove_client(key);
+        assert_eq!(world.table.client_of(&response(&branch, "BYE")), None);
+    }
+
+    #[test]
+    fn gives_a_response_to_cancel_to_the_cancel_of_its_invite() {
+        let mut world = World::default();
+        let (invite, branch) = world.open(Method::Invite);
+        assert_eq!(world.table.client_of(&response(&branch, "CANCEL")), None);
+        let (cancel, _) = world.open(Method::Cancel);
+        world.table.client(invite).expect("just opened").cancel = Some(cancel);
+        assert_eq!(world.table.client_of(&response(&branch, "CANCEL")), Some(cancel));
+        assert_eq!(world.table.client_of(&response(&branch, "INVITE")), Some(invite));
+    }
+
+    #[test]
+    fn matches_requests_by_branch_sent_by_and_method() {
+        let mut world = World::default();
+        let via = "SIP/2.0/UDP Host.example:5060;branch=z9hG4bKa";
+        let key = world.receive(&request("INVITE", via, "a1", 1));
+        let found =
+            |world: &World, message: &Message| world.table.server_of(&MatchKey::of(message));
+        assert_eq!(
+            found(
+                &world,
+                &request("INVITE", "SIP/2.0/UDP host.EXAMPLE:5060;branch=z9hG4bKa", "a1", 1)
+            ),
+            Some(key)
+        );
+        assert_eq!(found(&world, &request("ACK", via, "a1", 1)), Some(key));
+        assert_eq!(found(&world, &request("CANCEL", via, "a1", 1)), None);
+        assert_eq!(
+            found(
+                &world,
+                &request("INVITE", "SIP/2.0/UDP host.example:5061;branch=z9hG4bKa", "a1", 1)
+            ),
+            None
+        );
+        assert_eq!(
+            found(
+                &world,
+                &request("INVITE", "SIP/2.0/UDP host.example:5060;branch=z9hG4bKb", "a1", 1)
+            ),
+            None
+        );
+        let cancel = request("CANCEL", via, "a1", 1);
+        assert_eq!(world.table.server_of(&MatchKey::of_invite(&cancel)), Some(key));
+        world.table.remove_server(key);
+        assert_eq!(found(&world, &request("INVITE", via, "a1", 1)), None);
+    }
+
+    #[test]
+    fn matches_requests_of_rfc_2543_by_what_they_have() {
+        let mut world = World::default();
+        let via = "SIP/2.0/UDP host.example:5060";
+        let key = world.receive(&request("INVITE", via, "a1", 1));
+        let found =
+            |world: &World, message: &Message| world.table.server_of(&MatchKey::of(message));
+        assert_eq!(found(&world, &request("INVITE", via, "a1", 1)), Some(key));
+        assert_eq!(found(&world, &request("ACK", via, "a1", 1)), Some(key));
+        assert_eq!(found(&world, &request("INVITE", via, "a2", 1)), None);
+        assert_eq!(found(&world, &request("INVITE", via, "a1", 2)), None);
+        assert_eq!(found(&world, &request("INVITE", "SIP/2.0/UDP other.example", "a1", 1)), None);
+    }
+
+    #[test]
+    fn knows_an_invite_that_came_by_another_path_while_the_first_is_here() {
+        let mut world = World::default();
+        let key = world.receive(&request("INVITE", "SIP/2.0/UDP h;branch=z9hG4bKa", "a1", 1));
+        let copy = request("INVITE", "SIP/2.0/UDP h;branch=z9hG4bKb", "a1", 1);
+        assert!(world.table.is_merged(&copy));
+        assert!(!world.table.is_merged(&request(
+            "INVITE",
+            "SIP/2.0/UDP h;branch=z9hG4bKb",
+            "a2",
+            1
+        )));
+        assert!(!world.table.is_merged(&request(
+            "INVITE",
+            "SIP/2.0/UDP h;branch=z9hG4bKb",
+            "a1",
+            2
+        )));
+        world.table.remove_server(key);
+        assert!(!world.table.is_merged(&copy));
+    }
+
+    #[derive(Default)]
+    struct World {
+        table: Table<()>,
+        actions: Actions,
+    }
+
+    impl World {
+        fn open(&mut self, method: Method) -> (ClientKey, String) {
+            let mut written = String::new();
+            let key = self.table.open_client(
+                method,
+                flow(),
+                false,
+                (),
+                7,
+                base(),
+                &mut self.actions,
+                |branch| {
+                    written = branch.to_string();
+                    Bytes::from_static(b"octets")
+                },
+            );
+            (key, written)
+        }
+
+        fn receive(&mut self, request: &Message) -> ServerKey {
+            self.table.open_server(request.clone(), flow(), flow().remote, false, true)
+        }
+    }
+
+    fn flow() -> Flow {
+        Flow { listener: ListenerId(0), remote: "192.0.2.4:5060".parse().expect("an address") }
+    }
+
+    fn request(method: &str, via: &str, tag: &str, seq: u32) -> Message {
+        let text = format!(
+            "{method} sip:bob@192.0.2.1 SIP/2.0\r\nVia: {via}\r\nFrom: <sip:a@h>;tag={tag}\r\n\
+             To: <sip:b@h>\r\nCall-ID: c1\r\nCSeq: {seq} {method}\r\nContent-Length: 0\r\n\r\n"
+        );
+        Message::parse(Bytes::from(text)).expect("a good request")
+    }
+
+    fn response(branch: &str, method: &str) -> Message {
+        let text = format!(
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch={branch}\r\nFrom: <sip:a@h>;tag=a\r\n\
+             To: <sip:b@h>;tag=b\r\nCall-ID: c1\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+        );
+        Message::parse(Bytes::from(text)).expect("a good response")
+    }
+}
