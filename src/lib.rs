@@ -6,10 +6,14 @@
 
 // 1 nouns
 pub mod carrier;
+pub mod random;
+pub mod timers;
 pub mod sip;
 
 // 2 one machine or measure each
+pub mod dialog;
 pub mod health;
+pub mod transaction;
 
 // 3 decisions
 pub mod routing;

@@ -1,5 +1,27 @@
 //! The B2BUA: two legs, one call.
+//!
+//! A call begins in [`admission`], hunts in [`setup`], talks in [`talk`]. [`call`] is where its two
+//! legs meet.
 
+pub mod admission;
+pub mod attempt;
+#[expect(clippy::module_inception, reason = "the call of the module `call`")]
+pub mod call;
+pub mod context;
+pub mod event;
+pub mod header_policy;
+pub mod hunt;
+pub mod inbound;
+pub mod leg;
 pub mod record;
+pub mod settings;
+pub mod setup;
+pub mod stray;
+pub mod verdict;
 
+pub use call::Call;
+pub use context::{CallKey, Context, Counters, Event, Output, Owner, Probe, ProbeKey, TimerKey};
+pub use event::{Carried, LegEvent, Side};
 pub use record::{AttemptRecord, CallRecord, EndCause, EndedBy};
+pub use settings::Settings;
+pub use stray::StrayKey;

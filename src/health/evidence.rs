@@ -22,6 +22,8 @@ pub enum Evidence {
     },
     /// A live sign of life that ends nothing: the first provisional of an INVITE, an in-dialog response.
     Alive,
+    /// An INVITE goes to a target that is half open.
+    AttemptStarted,
     /// An attempt ended.
     Attempt {
         class: Class,

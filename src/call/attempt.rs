@@ -1,0 +1,400 @@
+//! One outbound leg, from its INVITE to its final response.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::context::{CallKey, Context, Owner, milliseconds};
+use super::record::AttemptRecord;
+use super::settings::Settings;
+use super::verdict::Failure;
+use super::{Carried, header_policy, stray};
+use crate::carrier::number_rule::{Identity, digits_of};
+use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
+use crate::dialog::Tag;
+use crate::health::{Evidence, Reachability};
+use crate::routing::Candidate;
+use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
+use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
+
+/// An INVITE to a carrier.
+#[derive(Debug)]
+pub struct Attempt {
+    pub candidate: Candidate,
+    pub client: ClientKey,
+    pub flow: Flow,
+    pub local_tag: Tag,
+    /// Its octets: the CANCEL and the dialog are made from them.
+    pub invite: Bytes,
+    pub stage: Stage,
+    started: Instant,
+    first_response: Option<Duration>,
+    first_ringing: Option<Duration>,
+    outbound_call_id: String,
+}
+
+/// What the inbound leg offers, read once for all attempts.
+#[derive(Debug)]
+pub struct Offer {
+    pub invite: Message,
+    /// User part of the Request-URI, escapes resolved.
+    pub called: String,
+    /// User part of From, escapes resolved; empty where there is none.
+    pub calling: String,
+    /// The INVITE carries an offer (RFC 3264); else the answer's ACK carries the answer.
+    pub has_sdp: bool,
+}
+
+impl Offer {
+    pub fn new(invite: Message) -> Self {
+        let user_of =
+            |uri: &[u8]| Uri::parse(uri).and_then(|uri| uri.user_text()).unwrap_or_default();
+        let called = user_of(invite.request_uri());
+        let calling = from_of(&invite).map(|from| user_of(from.uri)).unwrap_or_default();
+        let has_sdp = sdp::is_session_description(&invite);
+        Self { invite, called, calling, has_sdp }
+    }
+
+    /// Hops left for our INVITE: one less than came, 70 where none came (RFC 7332 §5).
+    fn max_forwards(&self) -> u8 {
+        self.invite.max_forwards().map_or(70, |hops| hops.saturating_sub(1))
+    }
+}
+
+impl Attempt {
+    /// Sends the INVITE; `None` where no listener reaches the target.
+    pub fn start(
+        cx: &mut Context,
+        call: CallKey,
+        candidate: Candidate,
+        offer: &Offer,
+    ) -> Option<Self> {
+        let gateway = &candidate.gateway;
+        let remote = candidate.target.address;
+        let listener = cx.settings.listener_for(gateway.transport, remote)?;
+        let flow = Flow { listener, remote };
+        let local_tag = cx.new_tag();
+        let outbound_call_id = cx.new_call_id(offer.invite.call_id());
+        let mut invite = Bytes::new();
+        let client =
+            cx.start_client(Method::Invite, flow, Owner::Invite(call), |branch, settings| {
+                let leg = NewLeg {
+                    candidate: &candidate,
+                    local_tag,
+                    call_id: &outbound_call_id,
+                    listener,
+                };
+                invite = leg.print(offer, branch, settings);
+                invite.clone()
+            });
+        cx.counters.attempts += 1;
+        if candidate.reachability == Reachability::HalfOpen {
+            cx.emit_outcome(candidate.target, candidate.carrier.id, Evidence::AttemptStarted);
+        }
+        Some(Self {
+            candidate,
+            client,
+            flow,
+            local_tag,
+            invite,
+            stage: Stage::Nothing,
+            started: cx.now,
+            first_response: None,
+            first_ringing: None,
+            outbound_call_id,
+        })
+    }
+
+    /// When an attempt without any response is given up.
+    pub fn no_response_at(&self) -> Instant {
+        self.started + self.candidate.carrier.no_response
+    }
+
+    /// When an attempt that does not ring is given up.
+    pub fn no_ringing_at(&self) -> Instant {
+        self.started + self.candidate.carrier.no_ringing
+    }
+
+    /// Takes in that a response came, of whatever code.
+    pub fn note_response(&mut self, cx: &mut Context, response: &Message) {
+        let delay = cx.now - self.started;
+        let status_code = response.status_code();
+        if self.first_response.is_none() {
+            self.first_response = Some(delay);
+            if status_code < 200 {
+                let carrier_id = self.candidate.carrier.id;
+                cx.emit_outcome(self.candidate.target, carrier_id, Evidence::Alive);
+            }
+        }
+        let stage = match status_code {
+            101..200 if !is_ringing(status_code) => Stage::Trying,
+            101..200 if sdp::is_session_description(response) => Stage::EarlyMedia,
+            101..200 => Stage::Ringing,
+            100 => Stage::Trying,
+            _ => self.stage,
+        };
+        self.stage = self.stage.max(stage);
+        if self.stage >= Stage::Ringing && self.first_ringing.is_none() {
+            self.first_ringing = Some(delay);
+        }
+    }
+
+    /// Leaves the attempt: it becomes a stray, cancelled as soon as that is allowed.
+    pub fn leave(&self, cx: &mut Context, reason: &str) {
+        let invite = self.invite.clone();
+        stray::leave(cx, self.client, self.flow, self.local_tag, invite, reason);
+    }
+
+    /// The record of an attempt that failed, and its outcome for the board.
+    pub fn failed(&self, cx: &mut Context, failure: Failure<'_>, rule: RuleMatch) -> AttemptRecord {
+        let (status_code, reason, retry_after) = match failure {
+            Failure::Response(response) => (
+                Some(response.status_code()),
+                String::from_utf8_lossy(response.reason()).into_owned(),
+                retry_after(response),
+            ),
+            Failure::Timeout if self.stage == Stage::Nothing => {
+                (None, format!("no response in {} ms", self.elapsed_ms(cx)), None)
+            }
+            Failure::Timeout => (None, format!("no ringing in {} ms", self.elapsed_ms(cx)), None),
+            Failure::Transport => (None, "unreachable".to_owned(), None),
+        };
+        let is_carrier_fault = matches!(rule.class, Class::CarrierHard | Class::CarrierSoft);
+        let weight = if is_carrier_fault { rule.weight } else { 0.0 };
+        self.emit(cx, rule.class, weight, status_code, retry_after);
+        let mut record = self.record(cx, rule);
+        record.origin = failure.origin();
+        record.status_code = failure.status_code();
+        record.reason = reason;
+        record
+    }
+
+    /// The record of the attempt that was answered, and its outcome.
+    pub fn answered(&mut self, cx: &mut Context, response: &Message) -> AttemptRecord {
+        if self.first_ringing.is_none() {
+            self.first_ringing = Some(cx.now - self.started);
+        }
+        self.emit(cx, Class::Answered, 0.0, Some(response.status_code()), None);
+        let rule = without_rule(Class::Answered);
+        let mut record = self.record(cx, rule);
+        record.status_code = response.status_code();
+        record.reason = String::from_utf8_lossy(response.reason()).into_owned();
+        record
+    }
+
+    /// The record of an attempt that the caller, or one of our limits, ended.
+    pub fn given_up(&self, cx: &mut Context, reason: &str) -> AttemptRecord {
+        self.emit(cx, Class::Caller, 0.0, None, None);
+        let rule = without_rule(Class::Caller);
+        let mut record = self.record(cx, rule);
+        record.status_code = 487;
+        record.origin = Origin::Timeout;
+        record.reason = reason.to_owned();
+        record
+    }
+
+    fn elapsed_ms(&self, cx: &Context) -> u32 {
+        milliseconds(cx.now - self.started)
+    }
+
+    fn emit(
+        &self,
+        cx: &mut Context,
+        class: Class,
+        weight: f32,
+        status_code: Option<u16>,
+        retry_after: Option<Duration>,
+    ) {
+        let evidence = Evidence::Attempt {
+            class,
+            weight,
+            status_code,
+            retry_after,
+            trying_delay: self.first_response,
+            ringing_delay: self.first_ringing,
+        };
+        cx.emit_outcome(self.candidate.target, self.candidate.carrier.id, evidence);
+    }
+
+    fn record(&self, cx: &Context, rule: RuleMatch) -> AttemptRecord {
+        AttemptRecord {
+            carrier_id: self.candidate.carrier.id,
+            carrier: self.candidate.carrier.name.clone(),
+            gateway_id: self.candidate.gateway.id,
+            gateway: self.candidate.gateway.name.clone(),
+            address: self.candidate.target.address,
+            outbound_call_id: self.outbound_call_id.clone(),
+            started_at: cx.wall_at(self.started),
+            trying_ms: self.first_response.map(milliseconds),
+            ringing_ms: self.first_ringing.map(milliseconds),
+            ended_ms: self.elapsed_ms(cx),
+            origin: Origin::Remote,
+            stage: self.stage,
+            status_code: 0,
+            reason: String::new(),
+            class: rule.class,
+            action: rule.action,
+            failure_rule_id: rule.rule_id,
+            late_answer: false,
+        }
+    }
+}
+
+/// Ends that need no rule to be understood.
+fn without_rule(class: Class) -> RuleMatch {
+    RuleMatch { rule_id: None, class, action: Action::Stop, weight: 0.0 }
+}
+
+/// 180 to 189: what a caller hears (RFC 3261 §21.1; 199 ends an early dialog, RFC 6228).
+pub fn is_ringing(status_code: u16) -> bool {
+    (180..190).contains(&status_code)
+}
+
+/// Seconds of Retry-After, without its comment and parameters (RFC 3261 §20.33).
+fn retry_after(response: &Message) -> Option<Duration> {
+    let value = response.first(HeaderName::RetryAfter)?;
+    let digits = value.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    std::str::from_utf8(&value[..digits]).ok()?.parse().ok().map(Duration::from_secs)
+}
+
+fn from_of(message: &Message) -> Option<NameAddr<'_>> {
+    message.first(HeaderName::From).and_then(NameAddr::parse)
+}
+
+/// What an outbound INVITE is made of, besides the offer.
+struct NewLeg<'a> {
+    candidate: &'a Candidate,
+    local_tag: Tag,
+    call_id: &'a str,
+    listener: ListenerId,
+}
+
+impl NewLeg<'_> {
+    fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
+        let listener = settings.listener(self.listener);
+        let uri = self.request_uri(offer);
+        let mut printer = Printer::request(b"INVITE", &uri);
+        printer
+            .header_fmt(
+                HeaderName::Via,
+                format_args!(
+                    "SIP/2.0/{} {};rport;branch={branch}",
+                    listener.via_transport(),
+                    listener.advertised
+                ),
+            )
+            .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
+        self.print_parties(offer, listener, &uri, &mut printer);
+        printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
+        write_contact(listener, &mut printer);
+        printer
+            .header(HeaderName::Allow, super::context::ALLOW)
+            .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+        let carried = Carried::of(&offer.invite);
+        header_policy::write(carried, self.candidate.carrier.number_rule.identity, &mut printer);
+        printer.finish(header_policy::body(carried))
+    }
+
+    /// `sip:{number}@{host}`, with `user=phone` where it came with it.
+    fn request_uri(&self, offer: &Offer) -> Vec<u8> {
+        let rule = &self.candidate.carrier.number_rule;
+        let gateway = &self.candidate.gateway;
+        let received = Uri::parse(offer.invite.request_uri());
+        let raw_user = received.and_then(|uri| uri.user).unwrap_or_default();
+        let mut uri = b"sip:".to_vec();
+        push_user(&mut uri, raw_user, &offer.called, &rule.write_called(&offer.called));
+        match &rule.request_uri_host {
+            Some(host) => uri.extend_from_slice(host.as_bytes()),
+            None => {
+                push_host(&mut uri, &gateway.host);
+                if gateway.port != 5060 {
+                    uri.extend_from_slice(format!(":{}", gateway.port).as_bytes());
+                }
+            }
+        }
+        if received
+            .and_then(|uri| uri.param("user"))
+            .is_some_and(|user| user.eq_ignore_ascii_case(b"phone"))
+        {
+            uri.extend_from_slice(b";user=phone");
+        }
+        uri
+    }
+
+    /// From with our tag, To without one, and the identity that the carrier's rule asks for.
+    fn print_parties(&self, offer: &Offer, listener: &Listener, uri: &[u8], printer: &mut Printer) {
+        let rule = &self.candidate.carrier.number_rule;
+        let from = from_of(&offer.invite);
+        let from_uri = from.and_then(|from| Uri::parse(from.uri));
+        let raw_user = from_uri.and_then(|uri| uri.user).unwrap_or_default();
+        let mut calling = b"sip:".to_vec();
+        push_user(&mut calling, raw_user, &offer.calling, &rule.write_calling(&offer.calling));
+        match (&rule.from_host, from_uri.map(|uri| uri.host)) {
+            (_, Some(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST) => {
+                // RFC 3323 §4.1.1.3: the caller's anonymity is not ours to undo.
+                calling.extend_from_slice(ANONYMOUS_HOST);
+            }
+            (Some(host), _) => calling.extend_from_slice(host.as_bytes()),
+            (None, _) => calling.extend_from_slice(host_of(&listener.advertised).as_bytes()),
+        }
+        printer.raw(b"From: ");
+        if let Some(from) = from.filter(|from| !from.display_name.is_empty()) {
+            printer.raw(from.display_name).raw(b" ");
+        }
+        printer
+            .raw(b"<")
+            .raw(&calling)
+            .raw(b">;tag=")
+            .raw(self.local_tag.to_string().as_bytes())
+            .raw(b"\r\nTo: <")
+            .raw(uri)
+            .raw(b">\r\n");
+        if rule.identity == Identity::Assert && digits_of(&offer.calling).is_some() {
+            printer.raw(b"P-Asserted-Identity: <").raw(&calling).raw(b">\r\n");
+        }
+    }
+}
+
+/// RFC 3323 §4.1.1.3.
+const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
+
+/// Writes `user@`: the octets that came where the rule changed nothing, so that nothing in them is lost.
+fn push_user(uri: &mut Vec<u8>, raw: &[u8], text: &str, written: &str) {
+    let user = if written == text { raw } else { written.as_bytes() };
+    if !user.is_empty() {
+        uri.extend_from_slice(user);
+        uri.push(b'@');
+    }
+}
+
+fn push_host(uri: &mut Vec<u8>, host: &str) {
+    match host.parse() {
+        Ok(std::net::IpAddr::V6(address)) => {
+            uri.extend_from_slice(format!("[{address}]").as_bytes())
+        }
+        _ => uri.extend_from_slice(host.as_bytes()),
+    }
+}
+
+/// The host of `host:port`, brackets kept.
+fn host_of(advertised: &str) -> &str {
+    match advertised.rfind(':') {
+        Some(colon) if !advertised[colon..].contains(']') => &advertised[..colon],
+        _ => advertised,
+    }
+}
+
+/// Our Contact on a leg: an address and nothing about the other leg.
+pub fn write_contact(listener: &Listener, printer: &mut Printer) {
+    printer.raw(b"Contact: <sip:").raw(listener.advertised.as_bytes());
+    match listener.transport {
+        Transport::Udp => {}
+        Transport::Tcp => {
+            printer.raw(b";transport=tcp");
+        }
+        Transport::Tls => {
+            printer.raw(b";transport=tls");
+        }
+    }
+    printer.raw(b">\r\n");
+}

@@ -1,0 +1,491 @@
+//! A call: where its two legs meet. What one leg tells is matched against the call's state, and
+//! nothing else is done here.
+
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::admission::{Admission, Denial};
+use super::attempt::Offer;
+use super::context::{CallKey, Context, Event, Output, TimerKey};
+use super::hunt::Hunt;
+use super::leg::Leg;
+use super::setup::{Next, Setup};
+use super::verdict::Failure;
+use super::{CallRecord, Carried, EndCause, EndedBy, LegEvent, Side};
+use crate::sip::{Message, Method};
+use crate::transaction::{ClientKey, Flow, ServerKey};
+
+/// One call of a shard.
+#[derive(Debug)]
+pub struct Call {
+    key: CallKey,
+    draft: Draft,
+    state: State,
+    scheduled: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Carriers are tried.
+    Setup(Box<Setup>),
+    /// Both dialogs stand.
+    Talk(Box<Talk>),
+    /// The record is written; our BYEs are on their way.
+    Ending {
+        legs: Box<Talk>,
+        byes: u8,
+    },
+    Over,
+}
+
+/// The two legs of an answered call.
+#[derive(Debug)]
+struct Talk {
+    inbound: Leg,
+    outbound: Leg,
+    ends_at: Option<Instant>,
+}
+
+/// The record as far as it is known; given out once.
+#[derive(Debug)]
+pub struct Draft {
+    record: Option<Box<CallRecord>>,
+}
+
+impl Call {
+    /// A call that may begin: hunts at once.
+    pub fn begin(
+        cx: &mut Context,
+        key: CallKey,
+        server: ServerKey,
+        flow: Flow,
+        offer: Offer,
+        admission: Admission,
+    ) -> Self {
+        let mut draft = Draft::new(cx, flow, &offer);
+        draft.note(|record| {
+            record.customer = Some((admission.customer.id, admission.customer.name.clone()));
+            record.route_id = Some(admission.plan.route.id);
+            record.region = admission.plan.region.clone();
+            record.plan = Some(admission.plan.clone());
+        });
+        let hunt = Hunt::new(admission.plan);
+        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt));
+        let next = setup.hunt(cx, &mut draft);
+        let mut this = Self { key, draft, state: State::Setup(setup), scheduled: None };
+        this.go(cx, next);
+        this
+    }
+
+    /// Refuses a call and writes its record.
+    pub fn refuse(cx: &mut Context, server: ServerKey, flow: Flow, offer: &Offer, denial: Denial) {
+        let mut draft = Draft::new(cx, flow, offer);
+        draft.note(|record| {
+            record.customer = denial.customer.map(|customer| (customer.id, customer.name.clone()));
+            record.route_id = denial.route.map(|route| route.id);
+            record.region = denial.plan.as_ref().and_then(|plan| plan.region.clone());
+            record.plan = denial.plan;
+        });
+        cx.reject(server, denial.status_code, b"");
+        let (source, status_code) = (flow.remote, denial.status_code);
+        cx.emit_event(Event::Refused { source, status_code, detail: denial.detail.clone() });
+        draft.end(cx, Some(status_code), EndCause::Refused, EndedBy::Holdfast, &denial.detail);
+    }
+
+    /// Nothing is left to do: the shard drops the call.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, State::Talk(_))
+    }
+
+    /// A response to the INVITE to a carrier.
+    pub fn on_invite_response(&mut self, cx: &mut Context, client: ClientKey, response: &Message) {
+        match &mut self.state {
+            State::Setup(setup) => {
+                let next = setup.on_response(cx, &mut self.draft, client, response);
+                self.go(cx, next);
+            }
+            State::Talk(_) | State::Ending { .. } => {
+                self.on_reinvite_response(cx, Side::Outbound, client, response);
+            }
+            State::Over => {}
+        }
+    }
+
+    /// A response to a re-INVITE of ours.
+    pub fn on_reinvite_response(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        client: ClientKey,
+        response: &Message,
+    ) {
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_invite_response(cx, client, response)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
+    /// An INVITE of ours was not answered, or not delivered.
+    pub fn on_invite_failed(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        client: ClientKey,
+        failure: Failure<'_>,
+    ) {
+        if let State::Setup(setup) = &mut self.state {
+            let next = setup.on_client_failed(cx, &mut self.draft, client, failure);
+            return self.go(cx, next);
+        }
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_invite_timeout(client)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
+    /// A response, or none in time, to a request relayed to `side`.
+    pub fn on_relay_response(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        server: ServerKey,
+        response: Option<&Message>,
+    ) {
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_relay_response(server, response)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
+    /// Our BYE was answered, or never will be.
+    pub fn on_bye_done(&mut self, cx: &mut Context) {
+        if let State::Ending { byes, .. } = &mut self.state {
+            *byes = byes.saturating_sub(1);
+            if *byes == 0 {
+                self.leave(cx);
+            }
+        }
+    }
+
+    /// A request within one of the call's dialogs.
+    pub fn on_request(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        server: ServerKey,
+        request: &Message,
+    ) {
+        match &mut self.state {
+            State::Setup(setup) if request.method() == Method::Bye && side == Side::Inbound => {
+                // RFC 3261 §15: a caller may end an early dialog so.
+                cx.respond(server, 200, b"", None, |_, _| {}, b"");
+                let next = setup.on_caller_gone(cx, &mut self.draft, "BYE");
+                self.go(cx, next);
+            }
+            State::Setup(_) => {
+                cx.reject(server, 500, b"Not Answered Yet");
+            }
+            State::Talk(_) => {
+                if let Some(leg) = self.leg(side)
+                    && let Some(event) = leg.on_request(cx, server, request)
+                {
+                    self.on_event(cx, side, event);
+                }
+            }
+            State::Ending { .. } if request.method() == Method::Bye => {
+                cx.respond(server, 200, b"", None, |_, _| {}, b"");
+            }
+            State::Ending { .. } | State::Over => cx.reject(server, 481, b""),
+        }
+    }
+
+    pub fn on_ack(&mut self, cx: &mut Context, side: Side, request: &Message) {
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_ack(request)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
+    /// The caller, or a peer that sent a re-INVITE, cancels it.
+    pub fn on_cancel(&mut self, cx: &mut Context, server: ServerKey) {
+        if let State::Setup(setup) = &mut self.state {
+            if setup.server() == server {
+                let next = setup.on_caller_gone(cx, &mut self.draft, "CANCEL");
+                self.go(cx, next);
+            }
+            return;
+        }
+        for side in [Side::Inbound, Side::Outbound] {
+            if let Some(leg) = self.leg(side)
+                && let Some(event) = leg.on_cancel(server)
+            {
+                self.on_event(cx, side, event);
+            }
+        }
+    }
+
+    /// The transaction of an INVITE of ours is gone.
+    pub fn on_client_ended(&mut self, client: ClientKey) {
+        for side in [Side::Inbound, Side::Outbound] {
+            if let Some(leg) = self.leg(side) {
+                leg.on_client_ended(client);
+            }
+        }
+    }
+
+    /// Ends the call for `detail`'s sake.
+    pub fn terminate(&mut self, cx: &mut Context, detail: &str) {
+        match &mut self.state {
+            State::Setup(setup) => {
+                let next = setup.on_terminated(cx, &mut self.draft);
+                self.go(cx, next);
+            }
+            State::Talk(_) => self.end_both(cx, EndCause::Terminated, detail),
+            State::Ending { .. } | State::Over => {}
+        }
+    }
+
+    pub fn on_timer(&mut self, cx: &mut Context) {
+        self.scheduled = None;
+        match &mut self.state {
+            State::Setup(setup) => {
+                let next = setup.on_timeout(cx, &mut self.draft);
+                self.go(cx, next);
+            }
+            State::Talk(talk) => {
+                if talk.ends_at.is_some_and(|at| at <= cx.now) {
+                    return self.end_both(cx, EndCause::Terminated, "max_call_duration_s");
+                }
+                for side in [Side::Inbound, Side::Outbound] {
+                    if let Some(leg) = self.leg(side)
+                        && let Some(event) = leg.on_timeout(cx)
+                    {
+                        self.on_event(cx, side, event);
+                    }
+                }
+            }
+            State::Ending { .. } | State::Over => {}
+        }
+    }
+
+    /// Has the shard's timers look at this call when it next wants time.
+    pub fn schedule(&mut self, cx: &mut Context) {
+        let wanted = match &self.state {
+            State::Setup(setup) => setup.poll_timeout(),
+            State::Talk(talk) => {
+                let legs =
+                    [talk.inbound.poll_timeout(), talk.outbound.poll_timeout(), talk.ends_at];
+                legs.into_iter().flatten().min()
+            }
+            State::Ending { .. } | State::Over => None,
+        };
+        cx.timers.schedule(TimerKey::Call(self.key), wanted, &mut self.scheduled);
+    }
+
+    /// Where the legs meet: what happened on `side` of an answered call goes to the other.
+    fn on_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
+        let State::Talk(talk) = &mut self.state else {
+            return self.on_late_event(cx, side, event);
+        };
+        let (leg, other) = talk.legs(side);
+        match event {
+            LegEvent::Offered(carried) => {
+                if !other.modify(cx, carried) {
+                    leg.refuse(cx, 491, None);
+                }
+            }
+            LegEvent::Progressed { status_code, carried } => {
+                other.progress(cx, status_code, carried)
+            }
+            LegEvent::Answered(carried) => other.answer(cx, 200, carried),
+            LegEvent::Acknowledged(carried) => other.acknowledge(cx, Some(carried)),
+            LegEvent::Failed { status_code, carried } => {
+                other.refuse(cx, asked_by_us(status_code), carried);
+                if is_dialog_gone(status_code) {
+                    self.end_both(cx, EndCause::Terminated, "a leg did not know its dialog");
+                }
+            }
+            LegEvent::Withdrawn => other.withdraw(cx),
+            LegEvent::Asked { server, carried } => {
+                if !other.relay(cx, server, carried) {
+                    cx.reject(server, 500, b"Too Many Requests At Once");
+                }
+            }
+            LegEvent::Replied { server, status_code, carried } => {
+                other.reply(cx, server, asked_by_us(status_code), carried);
+                if is_dialog_gone(status_code) {
+                    self.end_both(cx, EndCause::Terminated, "a leg did not know its dialog");
+                }
+            }
+            LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
+            LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+        }
+    }
+
+    /// What legs tell while our BYEs are on their way: only whoever waits for an answer gets one.
+    fn on_late_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
+        let State::Ending { legs, .. } = &mut self.state else { return };
+        let (_, other) = legs.legs(side);
+        match event {
+            LegEvent::Replied { server, status_code, carried } => {
+                other.reply(cx, server, asked_by_us(status_code), carried);
+            }
+            LegEvent::Asked { server, .. } => cx.reject(server, 481, b""),
+            LegEvent::Offered(_)
+            | LegEvent::Progressed { .. }
+            | LegEvent::Answered(_)
+            | LegEvent::Acknowledged(_)
+            | LegEvent::Failed { .. }
+            | LegEvent::Withdrawn
+            | LegEvent::Ended(_)
+            | LegEvent::Unacknowledged => {}
+        }
+    }
+
+    /// One peer hung up: the other is told.
+    fn end_by_peer(&mut self, cx: &mut Context, side: Side, carried: Carried<'_>) {
+        let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let (leg, other) = talk.legs(side);
+        leg.close(cx);
+        other.end(cx, Some(carried));
+        self.state = State::Ending { legs: talk, byes: 1 };
+        let ended_by = match side {
+            Side::Inbound => EndedBy::Caller,
+            Side::Outbound => EndedBy::Callee,
+        };
+        self.draft.end(cx, None, EndCause::Completed, ended_by, "");
+    }
+
+    fn end_both(&mut self, cx: &mut Context, cause: EndCause, detail: &str) {
+        let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        talk.inbound.end(cx, None);
+        talk.outbound.end(cx, None);
+        self.state = State::Ending { legs: talk, byes: 2 };
+        self.draft.end(cx, None, cause, EndedBy::Holdfast, detail);
+    }
+
+    fn go(&mut self, cx: &mut Context, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Answered(legs) => {
+                let (inbound, outbound) = *legs;
+                let ends_at = cx.settings.max_call_duration.map(|limit| cx.now + limit);
+                self.state = State::Talk(Box::new(Talk { inbound, outbound, ends_at }));
+            }
+            Next::Over => self.state = State::Over,
+        }
+    }
+
+    /// Forgets the dialogs.
+    fn leave(&mut self, cx: &mut Context) {
+        if let State::Ending { legs, .. } = std::mem::replace(&mut self.state, State::Over) {
+            cx.dialogs.remove(&legs.inbound.dialog.local_tag);
+            cx.dialogs.remove(&legs.outbound.dialog.local_tag);
+        }
+    }
+
+    fn leg(&mut self, side: Side) -> Option<&mut Leg> {
+        match &mut self.state {
+            State::Talk(talk) | State::Ending { legs: talk, .. } => Some(talk.legs(side).0),
+            State::Setup(_) | State::Over => None,
+        }
+    }
+}
+
+impl Talk {
+    /// The leg on `side`, and the other one.
+    fn legs(&mut self, side: Side) -> (&mut Leg, &mut Leg) {
+        match side {
+            Side::Inbound => (&mut self.inbound, &mut self.outbound),
+            Side::Outbound => (&mut self.outbound, &mut self.inbound),
+        }
+    }
+}
+
+impl Draft {
+    fn new(cx: &mut Context, flow: Flow, offer: &Offer) -> Self {
+        cx.counters.calls += 1;
+        let started_at = cx.wall_at(cx.now);
+        let since_epoch = started_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let record = CallRecord {
+            call_id: uuid_v7(since_epoch.as_millis(), cx.random.next_u64(), cx.random.next_u64()),
+            customer: None,
+            route_id: None,
+            region: None,
+            calling: offer.calling.clone(),
+            called: offer.called.clone(),
+            source: flow.remote,
+            inbound_call_id: String::from_utf8_lossy(offer.invite.call_id()).into_owned(),
+            started_at,
+            ringing_at: None,
+            answered_at: None,
+            ended_at: started_at,
+            status_code: 0,
+            end_cause: EndCause::Failed,
+            ended_by: EndedBy::Holdfast,
+            detail: String::new(),
+            attempts: Vec::new(),
+            plan: None,
+        };
+        Self { record: Some(Box::new(record)) }
+    }
+
+    /// Writes into the record, as long as it is here.
+    pub fn note(&mut self, write: impl FnOnce(&mut CallRecord)) {
+        if let Some(record) = &mut self.record {
+            write(record);
+        }
+    }
+
+    /// Completes the record and gives it out; the first end of a call is the one that counts.
+    /// `status_code`: the final response to the caller, where that was not noted before.
+    pub fn end(
+        &mut self,
+        cx: &mut Context,
+        status_code: Option<u16>,
+        cause: EndCause,
+        by: EndedBy,
+        detail: &str,
+    ) {
+        let Some(mut record) = self.record.take() else { return };
+        record.status_code = status_code.unwrap_or(record.status_code);
+        record.end_cause = cause;
+        record.ended_by = by;
+        record.ended_at = cx.wall_at(cx.now);
+        if record.detail.is_empty() {
+            record.detail = detail.to_owned();
+        }
+        cx.outputs.push_back(Output::Record(record));
+    }
+}
+
+/// RFC 9562 §5.7.
+fn uuid_v7(unix_ms: u128, high: u64, low: u64) -> Uuid {
+    let random = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    let mut random10 = [0; 10];
+    random10.copy_from_slice(&random[..10]);
+    let unix_ms = u64::try_from(unix_ms).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(unix_ms, &random10).into_uuid()
+}
+
+/// RFC 3261 §12.2.1.2: these end the dialog they come from.
+fn is_dialog_gone(status_code: u16) -> bool {
+    matches!(status_code, 408 | 481)
+}
+
+/// A challenge is for us, not for the other side (RFC 3261 §22).
+fn asked_by_us(status_code: u16) -> u16 {
+    match status_code {
+        401 | 407 => 500,
+        other => other,
+    }
+}

@@ -1,0 +1,394 @@
+//! What a call may use of its shard: the time, the transactions, the ways out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use slotmap::{SlotMap, new_key_type};
+
+use super::settings::Settings;
+use super::stray::{Stray, StrayKey};
+use super::{CallRecord, Side};
+use crate::carrier::{CarrierId, Tables};
+use crate::dialog::Tag;
+use crate::health::{Evidence, Outcome, Target, View};
+use crate::random::Random;
+use crate::sip::{HeaderName, Message, Method, Printer, peek};
+use crate::timers::Timers;
+use crate::transaction::{
+    Action, Actions, Branch, Client, ClientKey, Flow, Server, ServerKey, Table,
+};
+
+new_key_type! {
+    /// A call of this shard.
+    pub struct CallKey;
+}
+
+/// Methods that we answer with something else than 405 or 501.
+pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, NOTIFY";
+
+/// What an engine asks of the world.
+#[derive(Debug)]
+pub enum Output {
+    Send {
+        flow: Flow,
+        bytes: Bytes,
+    },
+    Outcome(Outcome),
+    /// Exactly one a call.
+    Record(Box<CallRecord>),
+    /// A line for people: something a log should say.
+    Event(Event),
+}
+
+/// Something worth a log line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A carrier complained about our (or its) configuration; raise an alert with its words.
+    ConfigRefusal { gateway: Arc<str>, status_code: u16, reason: String },
+    /// A call was refused before any attempt.
+    Refused { source: SocketAddr, status_code: u16, detail: String },
+}
+
+/// Numbers an operator watches. Monotonic but for the `*_now` gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub calls_now: u64,
+    pub answered_now: u64,
+    pub client_transactions_now: u64,
+    pub server_transactions_now: u64,
+    pub strays_now: u64,
+    pub dialogs_now: u64,
+    pub timers_now: u64,
+    pub messages_received: u64,
+    pub messages_sent: u64,
+    /// Datagrams that were not SIP or could not be answered.
+    pub dropped_not_sip: u64,
+    /// Requests answered with 400, 505 and the like for what they are.
+    pub rejected_malformed: u64,
+    /// Responses without a transaction of ours.
+    pub stray_responses: u64,
+    /// Calls offered: INVITEs that became calls, the refused ones included.
+    pub calls: u64,
+    pub calls_answered: u64,
+    /// INVITEs answered 503 because `max_calls` were in progress.
+    pub calls_over_limit: u64,
+    pub attempts: u64,
+    pub retransmissions_sent: u64,
+    pub retransmissions_received: u64,
+    /// Answers of carriers that we had left, each ACKed and BYEd.
+    pub late_answers: u64,
+    pub probes_sent: u64,
+}
+
+/// Whom a transaction's news concern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The INVITE from the caller (server), or the one to the carrier (client).
+    Invite(CallKey),
+    /// A re-INVITE that came from this side (server), or goes to it (client).
+    Reinvite(CallKey, Side),
+    /// Another request within the dialog, on its way to this side for the sake of `server`.
+    Relay {
+        call: CallKey,
+        side: Side,
+        server: ServerKey,
+    },
+    /// Our BYE to this side.
+    Bye(CallKey, Side),
+    /// An attempt that was left behind.
+    Stray(StrayKey),
+    Probe(ProbeKey),
+    /// Nobody needs to know: CANCEL, and the BYE of a stray.
+    Nobody,
+}
+
+new_key_type! {
+    /// An OPTIONS probe on its way.
+    pub struct ProbeKey;
+}
+
+/// An OPTIONS probe on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    pub target: Target,
+    pub carrier_id: CarrierId,
+    pub sent_at: Instant,
+}
+
+/// What a shard's timers look at.
+#[derive(Clone, Copy, Debug)]
+pub enum TimerKey {
+    Client(ClientKey),
+    Server(ServerKey),
+    Call(CallKey),
+}
+
+/// What came of giving a client transaction a response or some time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turn {
+    /// The message given is for the owner.
+    pub is_delivered: bool,
+    /// Nobody answered in time.
+    pub is_timed_out: bool,
+}
+
+/// All of a shard but its calls.
+#[derive(Debug)]
+pub struct Context {
+    pub settings: Settings,
+    pub now: Instant,
+    /// The wall clock at an instant.
+    pub wall: (Instant, SystemTime),
+    pub random: Random,
+    pub tables: Arc<Tables>,
+    pub view: Arc<View>,
+    pub is_draining: bool,
+    pub transactions: Table<Owner>,
+    /// Who holds the dialog with a tag of ours.
+    pub dialogs: HashMap<Tag, (CallKey, Side)>,
+    pub strays: SlotMap<StrayKey, Stray>,
+    pub probes: SlotMap<ProbeKey, Probe>,
+    pub timers: Timers<TimerKey>,
+    pub outputs: std::collections::VecDeque<Output>,
+    pub counters: Counters,
+    actions: Actions,
+}
+
+impl Context {
+    pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
+        Self {
+            settings,
+            now,
+            wall: (now, wall),
+            random: Random::new(seed),
+            tables: Arc::default(),
+            view: Arc::default(),
+            is_draining: false,
+            transactions: Table::default(),
+            dialogs: HashMap::new(),
+            strays: SlotMap::with_key(),
+            probes: SlotMap::with_key(),
+            timers: Timers::default(),
+            outputs: std::collections::VecDeque::new(),
+            counters: Counters::default(),
+            actions: Actions::default(),
+        }
+    }
+
+    /// The wall clock at `at`.
+    pub fn wall_at(&self, at: Instant) -> SystemTime {
+        let (instant, wall) = self.wall;
+        match at.checked_duration_since(instant) {
+            Some(later) => wall + later,
+            None => wall - instant.duration_since(at),
+        }
+    }
+
+    pub fn send(&mut self, flow: Flow, bytes: Bytes) {
+        self.counters.messages_sent += 1;
+        self.outputs.push_back(Output::Send { flow, bytes });
+    }
+
+    pub fn emit_outcome(&mut self, target: Target, carrier_id: CarrierId, evidence: Evidence) {
+        self.outputs.push_back(Output::Outcome(Outcome { target, carrier_id, evidence }));
+    }
+
+    pub fn emit_event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub fn new_tag(&mut self) -> Tag {
+        Tag(self.random.next_u64())
+    }
+
+    /// A branch for an ACK of a 2xx.
+    pub fn new_branch(&mut self) -> Branch {
+        Branch::without_transaction(self.random.next_u64())
+    }
+
+    /// A fresh Call-ID in the bucket of `sibling`, so that both legs of a call, and every message
+    /// of them, belong to one shard.
+    pub fn new_call_id(&mut self, sibling: &[u8]) -> String {
+        let key = self.settings.bucket_key;
+        let bucket = peek::bucket(sibling, key);
+        loop {
+            let call_id =
+                format!("{:016x}{:08x}", self.random.next_u64(), self.random.below(1 << 32));
+            if peek::bucket(call_id.as_bytes(), key) == bucket {
+                return call_id;
+            }
+        }
+    }
+
+    /// Sends a request in a new client transaction; `print` writes it with the branch it is given.
+    pub fn start_client(
+        &mut self,
+        method: Method,
+        flow: Flow,
+        owner: Owner,
+        print: impl FnOnce(Branch, &Settings) -> Bytes,
+    ) -> ClientKey {
+        let nonce = self.random.next_u64();
+        let is_reliable = self.settings.listener(flow.listener).is_reliable();
+        let mut actions = std::mem::take(&mut self.actions);
+        let settings = &self.settings;
+        let key = self.transactions.open_client(
+            method,
+            flow,
+            is_reliable,
+            owner,
+            nonce,
+            self.now,
+            &mut actions,
+            |branch| print(branch, settings),
+        );
+        self.carry_out(&mut actions, flow);
+        self.actions = actions;
+        self.settle_client(key);
+        key
+    }
+
+    /// Lets `act` work on a client transaction, carries out what it wants, and removes it once it
+    /// has ended. `None` where there is no such transaction.
+    pub fn with_client(
+        &mut self,
+        key: ClientKey,
+        act: impl FnOnce(&mut Client<Owner>, Instant, &mut Actions),
+    ) -> Option<Turn> {
+        let mut actions = std::mem::take(&mut self.actions);
+        let client = self.transactions.client(key)?;
+        act(client, self.now, &mut actions);
+        let flow = client.flow;
+        let turn = self.carry_out(&mut actions, flow);
+        self.actions = actions;
+        self.settle_client(key);
+        Some(turn)
+    }
+
+    /// As [`with_client`](Self::with_client), for a server transaction.
+    pub fn with_server(
+        &mut self,
+        key: ServerKey,
+        act: impl FnOnce(&mut Server<Owner>, Instant, &mut Actions),
+    ) -> Option<Turn> {
+        let mut actions = std::mem::take(&mut self.actions);
+        let server = self.transactions.server(key)?;
+        act(server, self.now, &mut actions);
+        let flow = server.flow;
+        let turn = self.carry_out(&mut actions, flow);
+        self.actions = actions;
+        self.settle_server(key);
+        Some(turn)
+    }
+
+    /// Answers a request: status line and copied headers, what `write` adds, our Server, the body.
+    /// Returns the octets, for a core that repeats its 2xx; `None` once the request has been answered.
+    pub fn respond(
+        &mut self,
+        key: ServerKey,
+        status_code: u16,
+        reason: &[u8],
+        to_tag: Option<Tag>,
+        write: impl FnOnce(&mut Printer, &Message),
+        body: &[u8],
+    ) -> Option<Bytes> {
+        let server = self.transactions.server(key)?;
+        let source = server.source;
+        let request = match status_code {
+            100..200 => server.request.clone(),
+            _ => server.request.take(),
+        }?;
+        let tag = to_tag.map(|tag| tag.to_string());
+        let tag = tag.as_deref().map(str::as_bytes);
+        let mut printer = Printer::response_to(&request, status_code, reason, tag, source);
+        write(&mut printer, &request);
+        if status_code > 100 {
+            printer.header(HeaderName::Server, self.settings.user_agent.as_bytes());
+        }
+        let response = printer.finish(body);
+        let sent = response.clone();
+        self.with_server(key, |server, now, actions| {
+            server.machine.respond(status_code, sent, now, actions);
+        });
+        Some(response)
+    }
+
+    /// Answers a request with a status code and nothing else. The To tag is drawn where none is there.
+    pub fn reject(&mut self, key: ServerKey, status_code: u16, reason: &[u8]) {
+        let tag = self.new_tag();
+        let retry_after_s = self.settings.retry_after_s;
+        let write = |printer: &mut Printer, _: &Message| match status_code {
+            405 | 501 => {
+                printer.header(HeaderName::Allow, ALLOW);
+            }
+            503 => {
+                printer.header_fmt(HeaderName::RetryAfter, format_args!("{retry_after_s}"));
+            }
+            _ => {}
+        };
+        self.respond(key, status_code, reason, Some(tag), write, b"");
+    }
+
+    /// Where requests of a dialog go: its next hop where that is an address we have a listener for,
+    /// else where the peer's messages came from.
+    pub fn flow_towards(&self, next_hop: Option<SocketAddr>, known: Flow) -> Flow {
+        let transport = self.settings.listener(known.listener).transport;
+        let Some(remote) = next_hop else { return known };
+        let known_listener = self.settings.listener(known.listener);
+        if known_listener.address.is_ipv4() == remote.is_ipv4() {
+            return Flow { listener: known.listener, remote };
+        }
+        match self.settings.listener_for(transport, remote) {
+            Some(listener) => Flow { listener, remote },
+            None => known,
+        }
+    }
+
+    fn carry_out(&mut self, actions: &mut Actions, flow: Flow) -> Turn {
+        let mut turn = Turn::default();
+        for action in actions.drain() {
+            match action {
+                Action::Send(bytes) => self.send(flow, bytes),
+                Action::SendAgain(bytes) => {
+                    self.counters.retransmissions_sent += 1;
+                    self.send(flow, bytes);
+                }
+                Action::Deliver => turn.is_delivered = true,
+                Action::TimeOut => turn.is_timed_out = true,
+            }
+        }
+        turn
+    }
+
+    fn settle_client(&mut self, key: ClientKey) {
+        let Some(client) = self.transactions.client(key) else { return };
+        if !client.machine.is_terminated() {
+            let wanted = client.machine.poll_timeout();
+            self.timers.schedule(TimerKey::Client(key), wanted, &mut client.scheduled);
+            return;
+        }
+        if let Some(client) = self.transactions.remove_client(key)
+            && let Owner::Stray(stray) = client.owner
+        {
+            self.strays.remove(stray);
+        }
+    }
+
+    fn settle_server(&mut self, key: ServerKey) {
+        let Some(server) = self.transactions.server(key) else { return };
+        if server.machine.is_terminated() {
+            self.transactions.remove_server(key);
+        } else {
+            let wanted = server.machine.poll_timeout();
+            self.timers.schedule(TimerKey::Server(key), wanted, &mut server.scheduled);
+        }
+    }
+}
+
+/// Whole milliseconds, as records keep them.
+pub fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,120 @@
+//! The caller's INVITE until its final response (RFC 3261 §13.3).
+
+use smallvec::SmallVec;
+
+use super::attempt::write_contact;
+use super::context::{ALLOW, CallKey, Context};
+use super::leg::Leg;
+use super::{Carried, Side, header_policy};
+use crate::carrier::number_rule::Identity;
+use crate::dialog::{Dialog, Tag};
+use crate::sip::{HeaderName, Message, Printer};
+use crate::transaction::{Flow, Listener, ServerKey};
+
+/// Early dialogs that one caller sees at most; more share the last one's tag.
+const MAX_EARLY_DIALOGS: usize = 8;
+
+/// The UAS side of a call that is not answered yet.
+#[derive(Debug)]
+pub struct Inbound {
+    pub server: ServerKey,
+    /// Where the caller's messages come from.
+    pub flow: Flow,
+    /// One tag of ours for each early dialog of the carriers' side, so that the SDP of one is never
+    /// mixed with another's (RFC 3960 §3.1): (attempt, the carrier's tag, ours).
+    early: SmallVec<[(u8, Box<[u8]>, Tag); 2]>,
+}
+
+impl Inbound {
+    pub fn new(server: ServerKey, flow: Flow) -> Self {
+        Self { server, flow, early: SmallVec::new() }
+    }
+
+    /// Relays a provisional response other than 100.
+    pub fn progress(
+        &mut self,
+        cx: &mut Context,
+        call: CallKey,
+        attempt: u8,
+        status_code: u16,
+        response: &Message,
+    ) {
+        let tag = self.tag_for(cx, call, attempt, response.to_tag().unwrap_or_default());
+        let listener = cx.settings.listener(self.flow.listener).clone();
+        let carried = Carried::of(response);
+        let write = |printer: &mut Printer, invite: &Message| {
+            write_dialog_headers(&listener, invite, printer);
+            header_policy::write(carried, Identity::Strip, printer);
+        };
+        let body = header_policy::body(carried);
+        cx.respond(self.server, status_code, response.reason(), Some(tag), write, body);
+    }
+
+    /// Answers the caller; the leg repeats the 2xx until its ACK comes.
+    pub fn answer(
+        &mut self,
+        cx: &mut Context,
+        call: CallKey,
+        attempt: u8,
+        invite: &Message,
+        response: &Message,
+    ) -> Leg {
+        let tag = self.tag_for(cx, call, attempt, response.to_tag().unwrap_or_default());
+        for (.., other) in self.early.drain(..).filter(|(.., other)| *other != tag) {
+            cx.dialogs.remove(&other);
+        }
+        let dialog = Dialog::uas(invite, tag);
+        let seq = invite.cseq().0;
+        let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
+        leg.hold_invite(self.server, seq);
+        leg.answer(cx, response.status_code(), Carried::of(response));
+        leg
+    }
+
+    /// Refuses the INVITE.
+    pub fn refuse(
+        &mut self,
+        cx: &mut Context,
+        status_code: u16,
+        reason: &[u8],
+        write: impl FnOnce(&mut Printer),
+    ) {
+        let tag = self.early.last().map(|(.., tag)| *tag);
+        let tag = tag.unwrap_or_else(|| cx.new_tag());
+        cx.respond(self.server, status_code, reason, Some(tag), |printer, _| write(printer), b"");
+        self.forget(cx);
+    }
+
+    /// Takes the early dialogs out of the shard's map.
+    pub fn forget(&mut self, cx: &mut Context) {
+        for (.., tag) in self.early.drain(..) {
+            cx.dialogs.remove(&tag);
+        }
+    }
+
+    fn tag_for(&mut self, cx: &mut Context, call: CallKey, attempt: u8, remote_tag: &[u8]) -> Tag {
+        let known =
+            |(by, remote, _): &&(u8, Box<[u8]>, Tag)| *by == attempt && **remote == *remote_tag;
+        if let Some((.., tag)) = self.early.iter().find(known) {
+            return *tag;
+        }
+        if self.early.len() == MAX_EARLY_DIALOGS
+            && let Some((.., tag)) = self.early.last()
+        {
+            return *tag;
+        }
+        let tag = cx.new_tag();
+        cx.dialogs.insert(tag, (call, Side::Inbound));
+        self.early.push((attempt, remote_tag.into(), tag));
+        tag
+    }
+}
+
+/// What every response that makes a dialog carries (RFC 3261 §12.1.1).
+pub(super) fn write_dialog_headers(listener: &Listener, invite: &Message, printer: &mut Printer) {
+    for header in invite.all(HeaderName::RecordRoute) {
+        printer.copy(header);
+    }
+    write_contact(listener, printer);
+    printer.header(HeaderName::Allow, ALLOW);
+}

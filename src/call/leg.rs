@@ -1,0 +1,538 @@
+//! One leg of an answered call: its dialog, the INVITEs within it, and what else passes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::attempt::write_contact;
+use super::context::{ALLOW, CallKey, Context, Owner};
+use super::inbound::write_dialog_headers;
+use super::{Carried, LegEvent, Side, header_policy, stray};
+use crate::carrier::number_rule::Identity;
+use crate::dialog::Dialog;
+use crate::sip::{HeaderName, Message, Method, Printer, sdp};
+use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
+use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
+
+/// Requests other than INVITE that may be on their way through one leg at a time.
+const MAX_RELAYS: u8 = 8;
+/// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
+const REINVITE_LIMIT: Duration = Duration::from_secs(180);
+
+/// A confirmed dialog and what is going on in it.
+#[derive(Debug)]
+pub struct Leg {
+    call: CallKey,
+    side: Side,
+    pub dialog: Dialog,
+    /// Where the peer's messages come from, and go to where its Contact is no address.
+    flow: Flow,
+    /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
+    received: Option<ReceivedInvite>,
+    /// Our INVITE that is not answered yet, or whose 2xx may still be repeated.
+    sent: Option<SentInvite>,
+    relays: u8,
+}
+
+#[derive(Debug)]
+struct ReceivedInvite {
+    server: ServerKey,
+    seq: u32,
+    /// Its answer is repeated until it is acknowledged (RFC 3261 §13.3.1.4).
+    answer: Option<Answer>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    response: Bytes,
+    interval: Duration,
+    repeat_at: Instant,
+    give_up_at: Instant,
+}
+
+#[derive(Debug)]
+struct SentInvite {
+    client: ClientKey,
+    seq: u32,
+    has_offer: bool,
+    /// The re-INVITE's octets, for a CANCEL; empty once it has been answered.
+    invite: Bytes,
+    state: SentState,
+}
+
+#[derive(Debug)]
+enum SentState {
+    Pending {
+        is_withdrawn: bool,
+        is_cancelled: bool,
+    },
+    /// A late offer's ACK has to wait for the other side's.
+    Unacknowledged,
+    Acknowledged {
+        ack: Bytes,
+    },
+}
+
+impl Leg {
+    pub fn new(call: CallKey, side: Side, dialog: Dialog, flow: Flow) -> Self {
+        Self { call, side, dialog, flow, received: None, sent: None, relays: 0 }
+    }
+
+    /// Takes over the peer's INVITE that made the dialog, to be answered.
+    pub(super) fn hold_invite(&mut self, server: ServerKey, seq: u32) {
+        self.received = Some(ReceivedInvite { server, seq, answer: None });
+    }
+
+    /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
+    /// was in the 2xx.
+    pub(super) fn hold_answered(&mut self, cx: &mut Context, client: ClientKey, has_offer: bool) {
+        let seq = self.dialog.local_seq;
+        let state = SentState::Unacknowledged;
+        self.sent = Some(SentInvite { client, seq, has_offer, invite: Bytes::new(), state });
+        if has_offer {
+            self.acknowledge(cx, None);
+        }
+    }
+
+    /// A request of the peer within this dialog. Answers what this leg answers by itself.
+    pub fn on_request<'a>(
+        &mut self,
+        cx: &mut Context,
+        server: ServerKey,
+        request: &'a Message,
+    ) -> Option<LegEvent<'a>> {
+        if !self.dialog.matches(request) {
+            cx.reject(server, 481, b"");
+            return None;
+        }
+        if self.dialog.accept_seq(request.cseq().0).is_err() {
+            // RFC 3261 §12.2.2
+            cx.reject(server, 500, b"CSeq Too Low");
+            return None;
+        }
+        let carried = Carried::of(request);
+        match request.method() {
+            Method::Invite => self.on_reinvite(cx, server, request),
+            Method::Bye => {
+                cx.respond(server, 200, b"", None, |_, _| {}, b"");
+                Some(LegEvent::Ended(carried))
+            }
+            Method::Info | Method::Message | Method::Options | Method::Update | Method::Notify => {
+                if request.method() == Method::Update {
+                    self.dialog.refresh_target(request);
+                }
+                Some(LegEvent::Asked { server, carried })
+            }
+            Method::Refer
+            | Method::Subscribe
+            | Method::Register
+            | Method::Publish
+            | Method::Prack
+            | Method::Ack
+            | Method::Cancel => {
+                cx.reject(server, 405, b"");
+                None
+            }
+            Method::Other => {
+                cx.reject(server, 501, b"");
+                None
+            }
+        }
+    }
+
+    /// An ACK of the peer. Only the one for the 2xx that is being repeated is news.
+    pub fn on_ack<'a>(&mut self, request: &'a Message) -> Option<LegEvent<'a>> {
+        let received = self.received.as_ref()?;
+        if !self.dialog.matches(request)
+            || received.answer.is_none()
+            || received.seq != request.cseq().0
+        {
+            return None;
+        }
+        self.received = None;
+        Some(LegEvent::Acknowledged(Carried::of(request)))
+    }
+
+    /// A response to our (re-)INVITE.
+    pub fn on_invite_response<'a>(
+        &mut self,
+        cx: &mut Context,
+        client: ClientKey,
+        response: &'a Message,
+    ) -> Option<LegEvent<'a>> {
+        let status_code = response.status_code();
+        let sent = self.sent.as_mut().filter(|sent| sent.client == client)?;
+        let carried = Carried::of(response);
+        match (&mut sent.state, status_code) {
+            (SentState::Pending { .. }, 100) => {
+                self.on_provisional(cx);
+                None
+            }
+            (SentState::Pending { .. }, 101..200) => {
+                self.on_provisional(cx);
+                Some(LegEvent::Progressed { status_code, carried })
+            }
+            (SentState::Pending { .. }, 200..300) => {
+                sent.state = SentState::Unacknowledged;
+                sent.invite = Bytes::new();
+                let has_offer = sent.has_offer;
+                self.dialog.refresh_target(response);
+                if has_offer {
+                    self.acknowledge(cx, None);
+                }
+                Some(LegEvent::Answered(carried))
+            }
+            (SentState::Pending { .. }, _) => {
+                self.sent = None;
+                Some(LegEvent::Failed { status_code, carried: Some(carried) })
+            }
+            (SentState::Unacknowledged | SentState::Acknowledged { .. }, 200..300) => {
+                self.on_repeated_answer(cx, response);
+                None
+            }
+            // Provisional after final: late, and without meaning.
+            (SentState::Unacknowledged | SentState::Acknowledged { .. }, _) => None,
+        }
+    }
+
+    /// Nobody answered our re-INVITE.
+    pub fn on_invite_timeout(&mut self, client: ClientKey) -> Option<LegEvent<'static>> {
+        let sent = self.sent.as_ref().filter(|sent| sent.client == client)?;
+        let SentState::Pending { is_withdrawn, .. } = sent.state else { return None };
+        let status_code = if is_withdrawn { 487 } else { 408 };
+        self.sent = None;
+        Some(LegEvent::Failed { status_code, carried: None })
+    }
+
+    /// A response to a request that we relayed to this leg's peer.
+    pub fn on_relay_response<'a>(
+        &mut self,
+        server: ServerKey,
+        response: Option<&'a Message>,
+    ) -> Option<LegEvent<'a>> {
+        let status_code = response.map_or(408, Message::status_code);
+        if status_code < 200 {
+            return None;
+        }
+        self.relays = self.relays.saturating_sub(1);
+        if let Some(response) = response.filter(|_| status_code < 300)
+            && response.cseq().1 == Method::Update
+        {
+            self.dialog.refresh_target(response);
+        }
+        Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })
+    }
+
+    /// The peer's INVITE is cancelled.
+    pub fn on_cancel(&mut self, server: ServerKey) -> Option<LegEvent<'static>> {
+        let received = self.received.as_ref()?;
+        (received.server == server && received.answer.is_none()).then_some(LegEvent::Withdrawn)
+    }
+
+    /// Sends the other side's re-INVITE on. `false` where ours is still under way (glare).
+    pub fn modify(&mut self, cx: &mut Context, carried: Carried<'_>) -> bool {
+        if self.is_inviting() || self.received.is_some() {
+            return false;
+        }
+        let flow = self.flow_out(cx);
+        let has_offer = sdp::is_session_description(carried.0);
+        let owner = Owner::Reinvite(self.call, self.side);
+        let mut invite = Bytes::new();
+        let dialog = &mut self.dialog;
+        let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
+            let listener = settings.listener(flow.listener);
+            let mut printer = dialog.request(b"INVITE", listener, branch);
+            write_contact(listener, &mut printer);
+            printer
+                .header(HeaderName::Allow, ALLOW)
+                .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            header_policy::write(carried, Identity::Strip, &mut printer);
+            invite = printer.finish(header_policy::body(carried));
+            invite.clone()
+        });
+        let state = SentState::Pending { is_withdrawn: false, is_cancelled: false };
+        let seq = self.dialog.local_seq;
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        true
+    }
+
+    /// The other side takes its re-INVITE back: CANCEL, as soon as a provisional response has come.
+    pub fn withdraw(&mut self, cx: &mut Context) {
+        let Some(sent) = &mut self.sent else { return };
+        let SentState::Pending { is_withdrawn, .. } = &mut sent.state else { return };
+        *is_withdrawn = true;
+        let mut is_cancellable = false;
+        cx.with_client(sent.client, |client, _, _| {
+            if let ClientMachine::Invite(machine) = &client.machine {
+                is_cancellable = machine.is_cancellable();
+            }
+        });
+        if is_cancellable {
+            self.cancel(cx);
+        }
+    }
+
+    /// Relays a provisional response to the peer's re-INVITE.
+    pub fn progress(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
+        let Some(received) = &self.received else { return };
+        let listener = cx.settings.listener(self.flow.listener).clone();
+        let write = |printer: &mut Printer, invite: &Message| {
+            write_dialog_headers(&listener, invite, printer);
+            header_policy::write(carried, Identity::Strip, printer);
+        };
+        let body = header_policy::body(carried);
+        cx.respond(received.server, status_code, b"", Some(self.dialog.local_tag), write, body);
+    }
+
+    /// Answers the peer's INVITE, and repeats the answer until it is acknowledged.
+    pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
+        let Some(received) = &mut self.received else { return };
+        let listener = cx.settings.listener(self.flow.listener).clone();
+        let write = |printer: &mut Printer, invite: &Message| {
+            write_dialog_headers(&listener, invite, printer);
+            header_policy::write(carried, Identity::Strip, printer);
+        };
+        let tag = Some(self.dialog.local_tag);
+        let body = header_policy::body(carried);
+        let Some(response) = cx.respond(received.server, status_code, b"", tag, write, body) else {
+            self.received = None;
+            return;
+        };
+        received.answer = Some(Answer {
+            response,
+            interval: T1,
+            repeat_at: cx.now + T1,
+            give_up_at: cx.now + TRANSACTION_LIMIT,
+        });
+    }
+
+    /// Refuses the peer's re-INVITE with the other side's code, and its words.
+    pub fn refuse(&mut self, cx: &mut Context, status_code: u16, carried: Option<Carried<'_>>) {
+        let Some(received) = self.received.take() else { return };
+        let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
+        let write = |printer: &mut Printer, _: &Message| {
+            if let Some(carried) = carried {
+                header_policy::write(carried, Identity::Strip, printer);
+            }
+        };
+        let body = carried.map(header_policy::body).unwrap_or_default();
+        cx.respond(received.server, status_code, reason, Some(self.dialog.local_tag), write, body);
+    }
+
+    /// Acknowledges the 2xx to our INVITE; with the other side's ACK where that carries the answer.
+    pub fn acknowledge(&mut self, cx: &mut Context, carried: Option<Carried<'_>>) {
+        let flow = self.flow_out(cx);
+        let Some(sent) = &mut self.sent else { return };
+        let SentState::Unacknowledged = sent.state else { return };
+        let branch = cx.new_branch();
+        let listener = cx.settings.listener(flow.listener);
+        let mut printer = self.dialog.ack(sent.seq, listener, branch);
+        let body = match carried.filter(|_| !sent.has_offer) {
+            Some(carried) => {
+                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::body(carried)
+            }
+            None => b"",
+        };
+        let ack = printer.finish(body);
+        sent.state = SentState::Acknowledged { ack: ack.clone() };
+        cx.send(flow, ack);
+    }
+
+    /// Sends the other side's request on; `false` where too many are under way.
+    pub fn relay(&mut self, cx: &mut Context, server: ServerKey, carried: Carried<'_>) -> bool {
+        if self.relays >= MAX_RELAYS {
+            return false;
+        }
+        self.relays += 1;
+        let flow = self.flow_out(cx);
+        let method = carried.0.method();
+        let owner = Owner::Relay { call: self.call, side: self.side, server };
+        let dialog = &mut self.dialog;
+        cx.start_client(method, flow, owner, |branch, settings| {
+            let listener = settings.listener(flow.listener);
+            let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
+            if method == Method::Update {
+                write_contact(listener, &mut printer);
+            }
+            printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            header_policy::write(carried, Identity::Strip, &mut printer);
+            printer.finish(header_policy::body(carried))
+        });
+        true
+    }
+
+    /// Answers a request of the peer as the other side answered it.
+    pub fn reply(
+        &self,
+        cx: &mut Context,
+        server: ServerKey,
+        status_code: u16,
+        carried: Option<Carried<'_>>,
+    ) {
+        let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
+        let listener = cx.settings.listener(self.flow.listener).clone();
+        let write = |printer: &mut Printer, request: &Message| {
+            if request.method() == Method::Update && status_code < 300 {
+                write_contact(&listener, printer);
+            }
+            if let Some(carried) = carried {
+                header_policy::write(carried, Identity::Strip, printer);
+            }
+        };
+        let body = carried.map(header_policy::body).unwrap_or_default();
+        cx.respond(server, status_code, reason, None, write, body);
+    }
+
+    /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
+    pub fn end(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
+        self.close(cx);
+        let flow = self.flow_out(cx);
+        let owner = Owner::Bye(self.call, self.side);
+        let dialog = &mut self.dialog;
+        cx.start_client(Method::Bye, flow, owner, |branch, settings| {
+            let listener = settings.listener(flow.listener);
+            let mut printer = dialog.request(b"BYE", listener, branch);
+            printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            if let Some(carried) = reason {
+                header_policy::write(carried, Identity::Strip, &mut printer);
+            }
+            printer.finish(reason.map(header_policy::body).unwrap_or_default())
+        });
+    }
+
+    /// Ends what is pending, without a BYE: the peer has hung up, or is about to be.
+    pub fn close(&mut self, cx: &mut Context) {
+        // RFC 3261 §15.1.2: pending requests are answered 487.
+        if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
+            self.refuse(cx, 487, None);
+        }
+        self.received = None;
+        let is_unacknowledged = |sent: &SentInvite| matches!(sent.state, SentState::Unacknowledged);
+        if self.sent.as_ref().is_some_and(is_unacknowledged) {
+            self.acknowledge(cx, None);
+        }
+        if let Some(sent) = &self.sent {
+            let limit = cx.now + TRANSACTION_LIMIT;
+            cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
+        }
+    }
+
+    /// The transaction of our INVITE has ended: its 2xx cannot be repeated any more.
+    pub fn on_client_ended(&mut self, client: ClientKey) {
+        let is_over = |sent: &SentInvite| {
+            sent.client == client && matches!(sent.state, SentState::Acknowledged { .. })
+        };
+        if self.sent.as_ref().is_some_and(is_over) {
+            self.sent = None;
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let answer = self.received.as_ref()?.answer.as_ref()?;
+        Some(answer.repeat_at.min(answer.give_up_at))
+    }
+
+    /// Repeats the answer that is not acknowledged, or gives up (RFC 3261 §13.3.1.4).
+    pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
+        let received = self.received.as_mut()?;
+        let answer = received.answer.as_mut()?;
+        if answer.give_up_at <= cx.now {
+            self.received = None;
+            return Some(LegEvent::Unacknowledged);
+        }
+        if answer.repeat_at <= cx.now {
+            answer.interval = T2.min(2 * answer.interval);
+            answer.repeat_at = cx.now + answer.interval;
+            let response = answer.response.clone();
+            cx.with_server(received.server, |server, now, actions| {
+                server.machine.respond(200, response, now, actions);
+            });
+        }
+        None
+    }
+
+    /// A re-INVITE of the peer (RFC 3261 §14.2).
+    fn on_reinvite<'a>(
+        &mut self,
+        cx: &mut Context,
+        server: ServerKey,
+        request: &'a Message,
+    ) -> Option<LegEvent<'a>> {
+        match &self.received {
+            Some(received) if received.answer.is_none() => {
+                let seconds = cx.random.below(11);
+                let write = |printer: &mut Printer, _: &Message| {
+                    printer.header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"));
+                };
+                cx.respond(server, 500, b"Overlapping INVITE", None, write, b"");
+                return None;
+            }
+            // Its ACK for our last answer is lost, or overtaken.
+            Some(_) => {
+                cx.respond(server, 491, b"", None, |_, _| {}, b"");
+                return None;
+            }
+            None => {}
+        }
+        if self.is_inviting() {
+            cx.respond(server, 491, b"", None, |_, _| {}, b"");
+            return None;
+        }
+        cx.respond(server, 100, b"", None, |_, _| {}, b"");
+        self.dialog.refresh_target(request);
+        self.hold_invite(server, request.cseq().0);
+        Some(LegEvent::Offered(Carried::of(request)))
+    }
+
+    fn on_provisional(&mut self, cx: &mut Context) {
+        let Some(sent) = &self.sent else { return };
+        let limit = cx.now + REINVITE_LIMIT;
+        let SentState::Pending { is_withdrawn, is_cancelled } = sent.state else { return };
+        if is_cancelled {
+            return;
+        }
+        cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
+        if is_withdrawn {
+            self.cancel(cx);
+        }
+    }
+
+    fn cancel(&mut self, cx: &mut Context) {
+        let flow = self.flow_out(cx);
+        let Some(sent) = &mut self.sent else { return };
+        let SentState::Pending { is_cancelled, .. } = &mut sent.state else { return };
+        if !std::mem::replace(is_cancelled, true) {
+            stray::send_cancel(cx, sent.client, flow, &sent.invite, "");
+        }
+    }
+
+    /// A repeated 2xx is acknowledged again; one of another dialog (a fork) is hung up.
+    fn on_repeated_answer(&mut self, cx: &mut Context, response: &Message) {
+        let Some(sent) = &self.sent else { return };
+        let is_ours = response.to_tag().unwrap_or_default() == &*self.dialog.remote_tag;
+        if !is_ours {
+            stray::end_dialog(cx, self.flow, self.dialog.sibling(sent.seq, response));
+            cx.counters.late_answers += 1;
+            return;
+        }
+        if let SentState::Acknowledged { ack } = &sent.state {
+            let ack = ack.clone();
+            let flow = self.flow_out(cx);
+            cx.counters.retransmissions_sent += 1;
+            cx.send(flow, ack);
+        }
+    }
+
+    /// An INVITE of ours is not answered yet, or its ACK has to wait.
+    fn is_inviting(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| match sent.state {
+            SentState::Pending { .. } | SentState::Unacknowledged => true,
+            SentState::Acknowledged { .. } => false,
+        })
+    }
+
+    fn flow_out(&self, cx: &Context) -> Flow {
+        cx.flow_towards(self.dialog.next_hop(), self.flow)
+    }
+}

@@ -1,0 +1,42 @@
+//! What a shard must be told of its place in the world.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::carrier::Transport;
+use crate::transaction::{Listener, ListenerId};
+
+/// Checked settings of one shard.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listeners: Vec<Listener>,
+    /// Product token in User-Agent and Server.
+    pub user_agent: Arc<str>,
+    /// Hash key of the Call-ID buckets, the same on every node of a cluster.
+    pub bucket_key: u64,
+    /// Calls at a time in this shard; more get 503 with Retry-After.
+    pub max_calls: usize,
+    /// An answered call is ended after this time; `None` = never.
+    pub max_call_duration: Option<Duration>,
+    /// Seconds in Retry-After of our own 503.
+    pub retry_after_s: u32,
+}
+
+impl Settings {
+    pub fn listener(&self, id: ListenerId) -> &Listener {
+        &self.listeners[usize::from(id.0)]
+    }
+
+    /// The first listener that reaches an address over a transport.
+    pub fn listener_for(&self, transport: Transport, address: SocketAddr) -> Option<ListenerId> {
+        let fits = |listener: &Listener| {
+            listener.transport == transport && listener.address.is_ipv4() == address.is_ipv4()
+        };
+        self.listeners
+            .iter()
+            .position(fits)
+            .and_then(|index| u8::try_from(index).ok())
+            .map(ListenerId)
+    }
+}

@@ -1,0 +1,334 @@
+//! A call that is not answered yet: the caller waits while carriers are tried.
+
+use std::time::Instant;
+
+use super::attempt::{Attempt, Offer, is_ringing};
+use super::call::Draft;
+use super::context::{CallKey, Context, Event};
+use super::hunt::Hunt;
+use super::inbound::Inbound;
+use super::leg::Leg;
+use super::verdict::{self, Failure, FinalAnswer};
+use super::{EndCause, EndedBy, Side, header_policy};
+use crate::carrier::number_rule::Identity;
+use crate::carrier::{Action, Class, RerouteAfterRinging, Stage};
+use crate::dialog::Dialog;
+use crate::sip::{HeaderName, Message, Printer, status};
+use crate::transaction::timer::Deadlines;
+use crate::transaction::{ClientKey, Flow, ServerKey};
+
+/// What a call waits for before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Any response to the INVITE.
+    Response,
+    /// A 18x after a 100.
+    Ringing,
+    /// The first 18x of any attempt.
+    Budget,
+    /// An answer, once it rings.
+    Answer,
+}
+
+/// A caller's INVITE and the attempts made for it.
+#[derive(Debug)]
+pub struct Setup {
+    call: CallKey,
+    offer: Offer,
+    inbound: Inbound,
+    hunt: Hunt,
+    attempt: Option<Attempt>,
+    /// The caller has been told that it rings.
+    is_ringing: bool,
+    final_answer: Option<FinalAnswer>,
+    deadlines: Deadlines<Wait>,
+}
+
+/// What becomes of the setup.
+#[derive(Debug)]
+pub enum Next {
+    Wait,
+    Answered(Box<(Leg, Leg)>),
+    Over,
+}
+
+impl Setup {
+    /// Begins to hunt.
+    pub fn new(
+        cx: &mut Context,
+        call: CallKey,
+        server: ServerKey,
+        flow: Flow,
+        offer: Offer,
+        hunt: Hunt,
+    ) -> Self {
+        let mut deadlines = Deadlines::default();
+        deadlines.arm(Wait::Budget, cx.now + hunt.plan().route.setup_budget);
+        Self {
+            call,
+            offer,
+            inbound: Inbound::new(server, flow),
+            hunt,
+            attempt: None,
+            is_ringing: false,
+            final_answer: None,
+            deadlines,
+        }
+    }
+
+    /// Tries the next candidate, or gives the caller the final answer.
+    pub fn hunt(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        let view = cx.view.clone();
+        while let Some(candidate) = self.hunt.take_next(&view) {
+            if let Some(attempt) = Attempt::start(cx, self.call, candidate, &self.offer) {
+                self.deadlines.arm(Wait::Response, attempt.no_response_at());
+                self.attempt = Some(attempt);
+                return Next::Wait;
+            }
+        }
+        self.fail(cx, draft)
+    }
+
+    /// A response to the INVITE of the current attempt.
+    pub fn on_response(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        client: ClientKey,
+        response: &Message,
+    ) -> Next {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.client == client) else {
+            return Next::Wait;
+        };
+        attempt.note_response(cx, response);
+        self.deadlines.stop(Wait::Response);
+        match response.status_code() {
+            100..200 => {
+                self.progress(cx, draft, response);
+                Next::Wait
+            }
+            200..300 => self.answer(cx, draft, response),
+            _ => self.attempt_failed(cx, draft, Failure::Response(response)),
+        }
+    }
+
+    /// The INVITE of the current attempt timed out, or could not be delivered.
+    pub fn on_client_failed(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        client: ClientKey,
+        failure: Failure<'_>,
+    ) -> Next {
+        match &self.attempt {
+            Some(attempt) if attempt.client == client => self.attempt_failed(cx, draft, failure),
+            _ => Next::Wait,
+        }
+    }
+
+    /// The caller gave up: by CANCEL, or by a BYE in the early dialog.
+    pub fn on_caller_gone(&mut self, cx: &mut Context, draft: &mut Draft, by: &str) -> Next {
+        if let Some(attempt) = self.attempt.take() {
+            let record = attempt.given_up(cx, by);
+            draft.note(|draft| draft.attempts.push(record));
+            attempt.leave(cx, "SIP;cause=487;text=\"Request Terminated\"");
+        }
+        self.inbound.refuse(cx, 487, b"", |_| {});
+        draft.end(cx, Some(487), EndCause::Cancelled, EndedBy::Caller, "");
+        Next::Over
+    }
+
+    /// An admin, or the end of a drain, ends the call.
+    pub fn on_terminated(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        if let Some(attempt) = self.attempt.take() {
+            let record = attempt.given_up(cx, "ended by us");
+            draft.note(|draft| draft.attempts.push(record));
+            attempt.leave(cx, "");
+        }
+        self.inbound.refuse(cx, 480, b"", |_| {});
+        draft.end(
+            cx,
+            Some(480),
+            EndCause::Terminated,
+            EndedBy::Holdfast,
+            "ended while it was set up",
+        );
+        Next::Over
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    pub fn on_timeout(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        while let Some(wait) = self.deadlines.take_expired(cx.now) {
+            let next = match wait {
+                Wait::Response | Wait::Ringing => self.leave_and_go_on(cx, draft),
+                Wait::Budget => self.give_up(cx, draft, "nothing rang in time", 504),
+                Wait::Answer => self.give_up(cx, draft, "nobody answered in time", 480),
+            };
+            match next {
+                Next::Wait => {}
+                Next::Answered(_) | Next::Over => return next,
+            }
+        }
+        Next::Wait
+    }
+
+    /// The caller's INVITE.
+    pub fn server(&self) -> ServerKey {
+        self.inbound.server
+    }
+
+    fn progress(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) {
+        let Some(attempt) = &self.attempt else { return };
+        let status_code = response.status_code();
+        if !is_ringing(status_code) {
+            if !self.is_ringing && attempt.stage == Stage::Trying {
+                self.deadlines.arm(Wait::Ringing, attempt.no_ringing_at());
+            }
+            return;
+        }
+        self.deadlines.stop(Wait::Ringing);
+        if !std::mem::replace(&mut self.is_ringing, true) {
+            self.deadlines.stop(Wait::Budget);
+            self.deadlines.arm(Wait::Answer, cx.now + self.hunt.plan().route.max_ringing);
+            let ringing_at = cx.wall_at(cx.now);
+            draft.note(|record| record.ringing_at = Some(ringing_at));
+        }
+        let attempts = self.hunt.attempts();
+        self.inbound.progress(cx, self.call, attempts, status_code, response);
+    }
+
+    fn answer(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) -> Next {
+        let Some(mut attempt) = self.attempt.take() else { return Next::Wait };
+        let record = attempt.answered(cx, response);
+        draft.note(|draft| draft.attempts.push(record));
+        let invite = Message::parse(attempt.invite.clone()).expect("we print what we can read");
+        let dialog = Dialog::uac(&invite, attempt.local_tag, response);
+        cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
+        let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
+        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp);
+        let attempts = self.hunt.attempts();
+        let inbound = self.inbound.answer(cx, self.call, attempts, &self.offer.invite, response);
+        let answered_at = cx.wall_at(cx.now);
+        draft.note(|record| {
+            record.answered_at = Some(answered_at);
+            record.status_code = response.status_code();
+        });
+        cx.counters.calls_answered += 1;
+        Next::Answered(Box::new((inbound, outbound)))
+    }
+
+    /// One of our timers says that the carrier had its chance.
+    fn leave_and_go_on(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        if let Some(attempt) = &self.attempt {
+            attempt.leave(cx, "");
+        }
+        self.attempt_failed(cx, draft, Failure::Timeout)
+    }
+
+    fn attempt_failed(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        failure: Failure<'_>,
+    ) -> Next {
+        let Some(attempt) = self.attempt.take() else { return Next::Wait };
+        self.deadlines.stop(Wait::Response);
+        self.deadlines.stop(Wait::Ringing);
+        let carrier = &attempt.candidate.carrier;
+        let rule = verdict::classify(&cx.tables, carrier.id, attempt.stage, failure);
+        let record = attempt.failed(cx, failure, rule);
+        if rule.class == Class::Config {
+            let gateway = record.gateway.clone();
+            let (status_code, reason) = (record.status_code, record.reason.clone());
+            cx.emit_event(Event::ConfigRefusal { gateway, status_code, reason });
+        }
+        draft.note(|draft| draft.attempts.push(record));
+        let answer = FinalAnswer::new(failure, rule.class);
+        self.final_answer = Some(FinalAnswer::better_of(self.final_answer.take(), answer));
+        let is_done_ringing = self.is_ringing && !self.may_reroute_after_ringing(rule.class);
+        if is_done_ringing || !self.hunt.may_follow(rule.action, carrier.id) {
+            return self.fail(cx, draft);
+        }
+        self.hunt(cx, draft)
+    }
+
+    fn may_reroute_after_ringing(&self, class: Class) -> bool {
+        match self.hunt.plan().route.reroute_after_ringing {
+            RerouteAfterRinging::Never => false,
+            RerouteAfterRinging::CarrierFaultOnly => {
+                matches!(class, Class::CarrierHard | Class::CarrierSoft)
+            }
+        }
+    }
+
+    /// A limit of the route is reached.
+    fn give_up(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        why: &str,
+        status_code: u16,
+    ) -> Next {
+        if let Some(attempt) = self.attempt.take() {
+            let rule = verdict::classify(
+                &cx.tables,
+                attempt.candidate.carrier.id,
+                attempt.stage,
+                Failure::Timeout,
+            );
+            let mut record = attempt.failed(cx, Failure::Timeout, rule);
+            record.reason = why.to_owned();
+            record.action = Action::Stop;
+            draft.note(|draft| draft.attempts.push(record));
+            attempt.leave(cx, "");
+        }
+        draft.note(|record| record.detail = why.to_owned());
+        match self.final_answer {
+            Some(_) => self.fail(cx, draft),
+            None => {
+                self.inbound.refuse(cx, status_code, b"", |_| {});
+                draft.end(cx, Some(status_code), EndCause::Failed, EndedBy::Holdfast, "");
+                Next::Over
+            }
+        }
+    }
+
+    /// Gives the caller what says most about the called party.
+    fn fail(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        let Some(answer) = self.final_answer.take() else {
+            // Candidates there were, but no listener reached one.
+            self.inbound.refuse(cx, 480, b"", |_| {});
+            draft.end(
+                cx,
+                Some(480),
+                EndCause::Failed,
+                EndedBy::Holdfast,
+                "no candidate could be reached",
+            );
+            return Next::Over;
+        };
+        let is_mapped = answer.status_code != answer.cause;
+        let response = answer.response.as_ref();
+        let reason = response.filter(|_| !is_mapped).map(Message::reason).unwrap_or_default();
+        self.inbound.refuse(cx, answer.status_code, reason, |printer: &mut Printer| {
+            if let Some(response) = response {
+                header_policy::write(super::Carried::of(response), Identity::Strip, printer);
+            }
+            if is_mapped {
+                // RFC 3326 §2: what really happened, for whoever wants to know.
+                let text = status::reason_phrase(answer.cause);
+                let cause = answer.cause;
+                printer.header_fmt(
+                    HeaderName::Reason,
+                    format_args!("SIP;cause={cause};text=\"{text}\""),
+                );
+            }
+        });
+        let ended_by = if response.is_some() { EndedBy::Callee } else { EndedBy::Holdfast };
+        draft.end(cx, Some(answer.status_code), EndCause::Failed, ended_by, "");
+        Next::Over
+    }
+}

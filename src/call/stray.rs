@@ -1,0 +1,145 @@
+//! Attempts that were left behind: whoever answers late is thanked and sent home.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slotmap::new_key_type;
+
+use super::context::{Context, Owner};
+use crate::dialog::{Dialog, Tag};
+use crate::sip::{HeaderName, Message, Method, print};
+use crate::transaction::{ClientKey, ClientMachine, Flow};
+
+new_key_type! {
+    /// An attempt that was left behind.
+    pub struct StrayKey;
+}
+
+/// An INVITE whose answer nobody waits for any more; ends with its client transaction.
+#[derive(Debug)]
+pub struct Stray {
+    client: ClientKey,
+    flow: Flow,
+    local_tag: Tag,
+    /// The INVITE's octets.
+    invite: Bytes,
+    /// Why it was left, for the Reason of its CANCEL.
+    reason: Arc<str>,
+    is_cancelled: bool,
+    /// Dialogs of late answers that were ended, for repeated 2xx.
+    ended: Vec<(Box<[u8]>, Bytes)>,
+}
+
+/// Late answers of one forked INVITE that we keep an ACK for.
+const MAX_ENDED: usize = 8;
+
+/// Leaves an attempt behind: no more retransmissions; CANCEL as soon as a provisional response allows
+/// it (RFC 3261 §9.1).
+pub fn leave(
+    cx: &mut Context,
+    client: ClientKey,
+    flow: Flow,
+    local_tag: Tag,
+    invite: Bytes,
+    reason: &str,
+) {
+    let stray = Stray {
+        client,
+        flow,
+        local_tag,
+        invite,
+        reason: reason.into(),
+        is_cancelled: false,
+        ended: Vec::new(),
+    };
+    let key = cx.strays.insert(stray);
+    let mut is_cancellable = false;
+    let found = cx.with_client(client, |client, now, _| {
+        client.owner = Owner::Stray(key);
+        if let ClientMachine::Invite(machine) = &mut client.machine {
+            is_cancellable = machine.is_cancellable();
+            machine.abandon(now);
+        }
+    });
+    if found.is_none() {
+        // The transaction has timed out already: nothing can come.
+        cx.strays.remove(key);
+    } else if is_cancellable {
+        cancel(cx, key);
+    }
+}
+
+/// A response came for a stray. Returns whether it was a new late answer.
+pub fn on_response(cx: &mut Context, key: StrayKey, response: &Message) {
+    match response.status_code() {
+        100..200 => cancel(cx, key),
+        200..300 => end_late_answer(cx, key, response),
+        // Its machine has acknowledged it, and will end.
+        _ => {}
+    }
+}
+
+fn cancel(cx: &mut Context, key: StrayKey) {
+    let Some(stray) = cx.strays.get_mut(key) else { return };
+    if std::mem::replace(&mut stray.is_cancelled, true) {
+        return;
+    }
+    let (client, flow, invite) = (stray.client, stray.flow, stray.invite.clone());
+    let reason = stray.reason.clone();
+    send_cancel(cx, client, flow, &invite, &reason);
+}
+
+/// Sends the CANCEL of an INVITE, in a transaction of its own with the INVITE's branch.
+pub(super) fn send_cancel(
+    cx: &mut Context,
+    client: ClientKey,
+    flow: Flow,
+    invite: &Bytes,
+    reason: &str,
+) {
+    let reason = (!reason.is_empty()).then_some(reason.as_bytes());
+    let request = print::cancel_for(invite, reason);
+    let cancel = cx.start_client(Method::Cancel, flow, Owner::Nobody, |_, _| request);
+    cx.with_client(client, |client, now, _| {
+        client.cancel = Some(cancel);
+        // §9.1: without a final response within 64*T1 the INVITE counts as cancelled.
+        client.machine.limit(now + crate::transaction::timer::TRANSACTION_LIMIT);
+    });
+}
+
+/// RFC 3261 §13.2.2.4: whoever answers is acknowledged; then hung up, for the call is elsewhere.
+fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) {
+    let Some(stray) = cx.strays.get(key) else { return };
+    let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
+    let tag = response.to_tag().unwrap_or_default();
+    if let Some((_, ack)) = stray.ended.iter().find(|(ended, _)| **ended == *tag) {
+        let ack = ack.clone();
+        cx.send(flow, ack);
+        return;
+    }
+    let Ok(invite) = Message::parse(invite) else { return };
+    let (flow, ack) = end_dialog(cx, flow, Dialog::uac(&invite, local_tag, response));
+    cx.counters.late_answers += 1;
+    if let Some(stray) = cx.strays.get_mut(key)
+        && stray.ended.len() < MAX_ENDED
+    {
+        stray.flow = flow;
+        stray.ended.push((tag.into(), ack));
+    }
+}
+
+/// Acknowledges the 2xx that made a dialog and hangs it up at once; gives the ACK, for repeated 2xx.
+pub(super) fn end_dialog(cx: &mut Context, known: Flow, mut dialog: Dialog) -> (Flow, Bytes) {
+    let flow = cx.flow_towards(dialog.next_hop(), known);
+    let branch = cx.new_branch();
+    let listener = cx.settings.listener(flow.listener);
+    let ack = dialog.ack(dialog.local_seq, listener, branch).finish(b"");
+    cx.send(flow, ack.clone());
+    cx.start_client(Method::Bye, flow, Owner::Nobody, |branch, settings| {
+        let listener = settings.listener(flow.listener);
+        let mut printer = dialog.request(b"BYE", listener, branch);
+        printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+        printer.finish(b"")
+    });
+    (flow, ack)
+}

@@ -1,0 +1,215 @@
+//! One side's state of one dialog (RFC 3261 §12).
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::sip::name_addr::split_list;
+use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
+use crate::transaction::{Branch, Listener};
+
+use super::Tag;
+
+/// Hops that our own requests may still take (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
+/// Entries of a route set that we keep.
+const MAX_ROUTES: usize = 32;
+/// Where a SIP URI without a port is reached (RFC 3261 §19.1.2).
+const DEFAULT_PORT: u16 = 5060;
+
+/// A dialog as one of our legs sees it.
+///
+/// From and To of the first request are kept byte for byte: some peers compare them whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialog {
+    pub call_id: Box<[u8]>,
+    pub local_tag: Tag,
+    /// Empty for a peer of RFC 2543.
+    pub remote_tag: Box<[u8]>,
+    /// Value of our From, our tag included.
+    pub local: Box<[u8]>,
+    /// Value of our To, the peer's tag included.
+    pub remote: Box<[u8]>,
+    /// CSeq of our last request.
+    pub local_seq: u32,
+    /// CSeq of the peer's last request; `None` before its first.
+    pub remote_seq: Option<u32>,
+    /// URI of the peer's Contact.
+    pub remote_target: Box<[u8]>,
+    /// URIs with their parameters, as they stand between the angle brackets, nearest hop first.
+    pub route_set: Box<[Box<[u8]>]>,
+}
+
+/// A request whose CSeq is lower than one before it (RFC 3261 §12.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("CSeq {got} after {last}")]
+pub struct SeqTooLow {
+    pub got: u32,
+    pub last: u32,
+}
+
+impl Dialog {
+    /// The dialog that our 2xx or 18x to an INVITE makes (RFC 3261 §12.1.1).
+    pub fn uas(invite: &Message, local_tag: Tag) -> Self {
+        let to = invite.first(HeaderName::To).unwrap_or_default();
+        let local = [to, b";tag=", local_tag.to_string().as_bytes()].concat();
+        let remote = invite.first(HeaderName::From).unwrap_or_default();
+        Self {
+            call_id: invite.call_id().into(),
+            local_tag,
+            remote_tag: invite.from_tag().unwrap_or_default().into(),
+            local: local.into(),
+            remote: remote.into(),
+            local_seq: 0,
+            remote_seq: Some(invite.cseq().0),
+            remote_target: contact_of(invite).unwrap_or_else(|| from_uri(invite)).into(),
+            route_set: record_routes(invite).collect(),
+        }
+    }
+
+    /// The dialog that a 2xx to our INVITE makes (RFC 3261 §12.1.2).
+    ///
+    /// A response without Contact, which breaks a MUST, leaves the INVITE's Request-URI as target.
+    pub fn uac(invite: &Message, local_tag: Tag, response: &Message) -> Self {
+        let mut route_set: Vec<Box<[u8]>> = record_routes(response).collect();
+        route_set.reverse();
+        Self {
+            call_id: invite.call_id().into(),
+            local_tag,
+            remote_tag: response.to_tag().unwrap_or_default().into(),
+            local: invite.first(HeaderName::From).unwrap_or_default().into(),
+            remote: response.first(HeaderName::To).unwrap_or_default().into(),
+            local_seq: invite.cseq().0,
+            remote_seq: None,
+            remote_target: contact_of(response).unwrap_or(invite.request_uri()).into(),
+            route_set: route_set.into(),
+        }
+    }
+
+    /// The dialog that another 2xx to the INVITE with CSeq `seq`, which made this one, makes: a fork's.
+    pub fn sibling(&self, seq: u32, response: &Message) -> Self {
+        let mut route_set: Vec<Box<[u8]>> = record_routes(response).collect();
+        route_set.reverse();
+        Self {
+            remote_tag: response.to_tag().unwrap_or_default().into(),
+            remote: response.first(HeaderName::To).unwrap_or_default().into(),
+            local_seq: seq,
+            remote_seq: None,
+            remote_target: contact_of(response).unwrap_or(&self.remote_target).into(),
+            route_set: route_set.into(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a request of the peer belongs to this dialog.
+    pub fn matches(&self, request: &Message) -> bool {
+        *request.call_id() == *self.call_id
+            && *request.from_tag().unwrap_or_default() == *self.remote_tag
+    }
+
+    /// Takes the CSeq of a request of the peer; a gap is legal, going back is not.
+    pub fn accept_seq(&mut self, seq: u32) -> Result<(), SeqTooLow> {
+        match self.remote_seq {
+            Some(last) if seq < last => Err(SeqTooLow { got: seq, last }),
+            _ => {
+                self.remote_seq = Some(seq);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the Contact of a target refresh (RFC 3261 §12.2.1.2, §12.2.2).
+    pub fn refresh_target(&mut self, message: &Message) {
+        if let Some(contact) = contact_of(message) {
+            self.remote_target = contact.into();
+        }
+    }
+
+    /// Counts our CSeq up and begins a request: start line, Via, Route, Max-Forwards, From, To,
+    /// Call-ID, CSeq.
+    pub fn request(&mut self, method: &[u8], listener: &Listener, branch: Branch) -> Printer {
+        self.local_seq += 1;
+        self.print(method, self.local_seq, listener, branch)
+    }
+
+    /// Begins the ACK for the 2xx to our INVITE with CSeq `seq` (RFC 3261 §13.2.2.4).
+    pub fn ack(&self, seq: u32, listener: &Listener, branch: Branch) -> Printer {
+        self.print(Method::Ack.as_str().as_bytes(), seq, listener, branch)
+    }
+
+    /// Where requests go: the first route, else the target, where that is an address. A host name,
+    /// and whatever else cannot be read, gives `None`.
+    pub fn next_hop(&self) -> Option<SocketAddr> {
+        let uri = self.route_set.first().unwrap_or(&self.remote_target);
+        let uri = Uri::parse(uri)?;
+        match uri.host_kind() {
+            Host::Address(address) if !is_unsendable(address) => {
+                Some(SocketAddr::new(address, uri.port.unwrap_or(DEFAULT_PORT)))
+            }
+            Host::Address(_) | Host::Name(_) => None,
+        }
+    }
+
+    fn print(&self, method: &[u8], seq: u32, listener: &Listener, branch: Branch) -> Printer {
+        // RFC 3261 §12.2.1.1: a strict router takes the Request-URI, and the target goes last.
+        let strict = self.route_set.first().filter(|route| !is_loose(route));
+        let request_uri = strict.unwrap_or(&self.remote_target);
+        let mut printer = Printer::request(method, request_uri);
+        printer.header_fmt(
+            HeaderName::Via,
+            format_args!(
+                "SIP/2.0/{} {};rport;branch={branch}",
+                listener.via_transport(),
+                listener.advertised
+            ),
+        );
+        let routes = &self.route_set[usize::from(strict.is_some())..];
+        for route in routes.iter().chain(strict.is_some().then_some(&self.remote_target)) {
+            printer.raw(b"Route: <").raw(route).raw(b">\r\n");
+        }
+        printer
+            .header_fmt(HeaderName::MaxForwards, format_args!("{MAX_FORWARDS}"))
+            .header(HeaderName::From, &self.local)
+            .header(HeaderName::To, &self.remote)
+            .header(HeaderName::CallId, &self.call_id)
+            .raw(b"CSeq: ")
+            .raw(seq.to_string().as_bytes())
+            .raw(b" ")
+            .raw(method)
+            .raw(b"\r\n");
+        printer
+    }
+}
+
+/// The URI of the first Contact.
+fn contact_of(message: &Message) -> Option<&[u8]> {
+    let contact = split_list(message.first(HeaderName::Contact)?).next()?;
+    Some(NameAddr::parse(contact)?.uri).filter(|uri| !uri.is_empty())
+}
+
+fn from_uri(message: &Message) -> &[u8] {
+    message
+        .first(HeaderName::From)
+        .and_then(NameAddr::parse)
+        .map(|from| from.uri)
+        .unwrap_or_default()
+}
+
+/// The URIs of all Record-Route values, topmost first.
+fn record_routes(message: &Message) -> impl Iterator<Item = Box<[u8]>> + '_ {
+    message
+        .all(HeaderName::RecordRoute)
+        .flat_map(|header| split_list(header.value))
+        .filter_map(|value| NameAddr::parse(value).map(|route| route.uri.into()))
+        .take(MAX_ROUTES)
+}
+
+fn is_loose(route: &[u8]) -> bool {
+    Uri::parse(route).is_some_and(|uri| uri.param("lr").is_some())
+}
+
+/// Addresses that nothing may be sent to on a peer's word.
+fn is_unsendable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast(),
+    }
+}

@@ -1,0 +1,384 @@
+//! From messages and timers to the transactions and calls they belong to.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::engine::Engine;
+use crate::call::admission::admit;
+use crate::call::attempt::Offer;
+use crate::call::context::{ALLOW, Owner};
+use crate::call::verdict::Failure;
+use crate::call::{Call, Side, stray};
+use crate::dialog::Tag;
+use crate::sip::name_addr::split_list;
+use crate::sip::{HeaderName, Message, Method, Printer, Uri};
+use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
+
+/// Where a response goes when its Via names no port (RFC 3261 §18.2.2).
+const DEFAULT_PORT: u16 = 5060;
+
+impl Engine {
+    pub(super) fn on_response(&mut self, response: &Message) {
+        let Some(key) = self.cx.transactions.client_of(response) else {
+            self.cx.counters.stray_responses += 1;
+            return;
+        };
+        let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
+            return;
+        };
+        let turn = self.cx.with_client(key, |client, now, actions| {
+            client.machine.on_response(response, now, actions);
+        });
+        match turn {
+            Some(turn) if turn.is_delivered => self.deliver(owner, key, response),
+            _ => self.cx.counters.retransmissions_received += 1,
+        }
+    }
+
+    /// Hands a response to whom it concerns.
+    fn deliver(&mut self, owner: Owner, client: ClientKey, response: &Message) {
+        let is_final = response.status_code() >= 200;
+        match owner {
+            Owner::Invite(call) => {
+                self.with_call(call, |call, cx| call.on_invite_response(cx, client, response));
+            }
+            Owner::Reinvite(call, side) => {
+                self.with_call(call, |call, cx| {
+                    call.on_reinvite_response(cx, side, client, response)
+                });
+            }
+            Owner::Relay { call, side, server } => {
+                self.with_call(call, |call, cx| {
+                    call.on_relay_response(cx, side, server, Some(response));
+                });
+            }
+            Owner::Bye(call, _) if is_final => {
+                self.with_call(call, |call, cx| call.on_bye_done(cx))
+            }
+            Owner::Stray(stray) => stray::on_response(&mut self.cx, stray, response),
+            Owner::Probe(probe) if is_final => {
+                self.on_probe_done(probe, Some(response.status_code()));
+            }
+            Owner::Bye(..) | Owner::Probe(_) | Owner::Nobody => {}
+        }
+    }
+
+    pub(super) fn on_client_timer(&mut self, key: ClientKey, at: Instant) {
+        let Some(client) = self.cx.transactions.client(key) else { return };
+        if client.scheduled == Some(at) {
+            client.scheduled = None;
+        }
+        let owner = client.owner;
+        let turn = self.cx.with_client(key, |client, now, actions| {
+            client.machine.on_timeout(now, actions);
+        });
+        if turn.is_some_and(|turn| turn.is_timed_out) {
+            self.on_client_failed(owner, key, Failure::Timeout);
+        } else if self.cx.transactions.client(key).is_none()
+            && let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
+        {
+            self.with_call(call, |call, _| call.on_client_ended(key));
+        }
+    }
+
+    pub(super) fn on_server_timer(&mut self, key: ServerKey, at: Instant) {
+        let Some(server) = self.cx.transactions.server(key) else { return };
+        if server.scheduled == Some(at) {
+            server.scheduled = None;
+        }
+        // An ACK that never came for a rejection changes nothing: the call has its record.
+        self.cx.with_server(key, |server, now, actions| server.machine.on_timeout(now, actions));
+    }
+
+    /// Everything that waits on an address hears that it cannot be reached.
+    pub(super) fn on_unreachable(&mut self, flow: Flow) {
+        for key in self.cx.transactions.clients_on(flow) {
+            let Some(client) = self.cx.transactions.client(key) else { continue };
+            let owner = client.owner;
+            let turn = self.cx.with_client(key, |client, _, actions| {
+                client.machine.on_transport_error(actions);
+            });
+            if turn.is_some_and(|turn| turn.is_timed_out) {
+                self.on_client_failed(owner, key, Failure::Transport);
+            }
+        }
+    }
+
+    fn on_client_failed(&mut self, owner: Owner, client: ClientKey, failure: Failure<'_>) {
+        match owner {
+            Owner::Invite(call) => self.with_call(call, |call, cx| {
+                call.on_invite_failed(cx, Side::Outbound, client, failure);
+            }),
+            Owner::Reinvite(call, side) => {
+                self.with_call(call, |call, cx| call.on_invite_failed(cx, side, client, failure));
+            }
+            Owner::Relay { call, side, server } => {
+                self.with_call(call, |call, cx| call.on_relay_response(cx, side, server, None));
+            }
+            Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
+            Owner::Probe(probe) => self.on_probe_done(probe, None),
+            Owner::Stray(_) | Owner::Nobody => {}
+        }
+    }
+
+    pub(super) fn on_request(&mut self, request: Message, flow: Flow) {
+        if let Some(defect) = request.defect() {
+            self.cx.counters.rejected_malformed += 1;
+            if request.method() != Method::Ack {
+                self.answer_statelessly(&request, flow, defect.status_code, defect.reason);
+            }
+            return;
+        }
+        let key = MatchKey::of(&request);
+        if let Some(server) = self.cx.transactions.server_of(&key) {
+            return self.on_known_request(server, &request);
+        }
+        match request.method() {
+            Method::Ack => self.on_dialog_ack(&request),
+            Method::Cancel => self.on_cancel(request, flow),
+            _ if request.to_tag().is_some() => self.on_dialog_request(request, flow),
+            Method::Invite => self.on_new_invite(request, flow),
+            method => self.on_other_request(method, &request, flow),
+        }
+    }
+
+    /// A repeated request, or the ACK of a final response.
+    fn on_known_request(&mut self, server: ServerKey, request: &Message) {
+        if request.method() != Method::Ack {
+            self.cx.counters.retransmissions_received += 1;
+            self.cx.with_server(server, |server, _, actions| server.machine.on_request(actions));
+            return;
+        }
+        let turn = self.cx.with_server(server, |server, now, actions| {
+            if let ServerMachine::Invite(machine) = &mut server.machine {
+                machine.on_ack(now, actions);
+            }
+        });
+        if turn.is_some_and(|turn| turn.is_delivered) {
+            // A peer that gives the ACK of a 2xx its INVITE's branch.
+            self.on_dialog_ack(request);
+        }
+    }
+
+    fn on_dialog_ack(&mut self, request: &Message) {
+        let tag = request.to_tag().and_then(Tag::parse);
+        let Some((call, side)) = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied()) else {
+            return;
+        };
+        self.with_call(call, |call, cx| call.on_ack(cx, side, request));
+    }
+
+    /// RFC 3261 §9.2
+    fn on_cancel(&mut self, request: Message, flow: Flow) {
+        let invite = self.cx.transactions.server_of(&MatchKey::of_invite(&request));
+        let server = self.open_server(request, flow, false);
+        let Some(invite) = invite else {
+            return self.cx.reject(server, 481, b"");
+        };
+        let tag = self.cx.new_tag();
+        self.cx.respond(server, 200, b"", Some(tag), |_, _| {}, b"");
+        let owner = self.cx.transactions.server(invite).and_then(|server| server.owner);
+        if let Some(Owner::Invite(call) | Owner::Reinvite(call, _)) = owner {
+            self.with_call(call, |call, cx| call.on_cancel(cx, invite));
+        }
+    }
+
+    fn on_dialog_request(&mut self, request: Message, flow: Flow) {
+        let tag = request.to_tag().and_then(Tag::parse);
+        let found = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied());
+        let Some((call, side)) = found else {
+            return self.answer_statelessly(&request, flow, 481, "");
+        };
+        if let Some(unsupported) = unsupported(&request) {
+            return self.refuse_extension(&request, flow, &unsupported);
+        }
+        let server = self.open_server(request.clone(), flow, false);
+        if request.method() == Method::Invite
+            && let Some(server) = self.cx.transactions.server(server)
+        {
+            server.owner = Some(Owner::Reinvite(call, side));
+        }
+        self.with_call(call, |call, cx| call.on_request(cx, side, server, &request));
+    }
+
+    fn on_new_invite(&mut self, request: Message, flow: Flow) {
+        if self.cx.transactions.is_merged(&request) {
+            return self.answer_statelessly(&request, flow, 482, "");
+        }
+        if let Some((status_code, reason)) = refusal(&request) {
+            return self.answer_statelessly(&request, flow, status_code, reason);
+        }
+        if let Some(unsupported) = unsupported(&request) {
+            return self.refuse_extension(&request, flow, &unsupported);
+        }
+        if self.calls.len() >= self.cx.settings.max_calls {
+            self.cx.counters.calls_over_limit += 1;
+            return self.answer_statelessly(&request, flow, 503, "");
+        }
+        let server = self.open_server(request.clone(), flow, true);
+        let offer = Offer::new(request);
+        match admit(&mut self.cx, &offer, flow.remote.ip()) {
+            Err(denial) => Call::refuse(&mut self.cx, server, flow, &offer, *denial),
+            Ok(admission) => {
+                self.cx.respond(server, 100, b"", None, |_, _| {}, b"");
+                let cx = &mut self.cx;
+                let key = self.calls.insert_with_key(|key| {
+                    if let Some(server) = cx.transactions.server(server) {
+                        server.owner = Some(Owner::Invite(key));
+                    }
+                    Call::begin(cx, key, server, flow, offer, admission)
+                });
+                self.with_call(key, |_, _| {});
+            }
+        }
+    }
+
+    /// A request that begins no call.
+    fn on_other_request(&mut self, method: Method, request: &Message, flow: Flow) {
+        let (status_code, reason) = match method {
+            Method::Other => (501, ""),
+            Method::Options => match refusal(request) {
+                // §11: OPTIONS is answered by us; Max-Forwards does not concern whom it has reached.
+                Some((status_code, reason)) if status_code == 416 => (status_code, reason),
+                _ if self.cx.is_draining => (503, ""),
+                _ => (200, ""),
+            },
+            Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack => {
+                (481, "")
+            }
+            Method::Message
+            | Method::Refer
+            | Method::Subscribe
+            | Method::Register
+            | Method::Publish
+            | Method::Invite
+            | Method::Ack
+            | Method::Cancel => (405, ""),
+        };
+        if status_code == 200
+            && let Some(unsupported) = unsupported(request)
+        {
+            return self.refuse_extension(request, flow, &unsupported);
+        }
+        self.answer_statelessly(request, flow, status_code, reason);
+    }
+
+    fn open_server(&mut self, request: Message, flow: Flow, is_merge_checked: bool) -> ServerKey {
+        let reply = reply_flow(&request, flow);
+        let is_reliable = self.cx.settings.listener(flow.listener).is_reliable();
+        self.cx.transactions.open_server(request, reply, flow.remote, is_reliable, is_merge_checked)
+    }
+
+    /// Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer.
+    fn answer_statelessly(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        status_code: u16,
+        reason: &str,
+    ) {
+        self.answer_with(request, flow, status_code, reason, |_| {});
+    }
+
+    /// RFC 3261 §8.2.2.3
+    fn refuse_extension(&mut self, request: &Message, flow: Flow, unsupported: &[u8]) {
+        self.answer_with(request, flow, 420, "", |printer| {
+            printer.header(HeaderName::Unsupported, unsupported);
+        });
+    }
+
+    fn answer_with(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        status_code: u16,
+        reason: &str,
+        write: impl FnOnce(&mut Printer),
+    ) {
+        let settings = &self.cx.settings;
+        let tag = Tag::derived(request.call_id(), settings.bucket_key).to_string();
+        let mut printer = Printer::response_to(
+            request,
+            status_code,
+            reason.as_bytes(),
+            Some(tag.as_bytes()),
+            flow.remote,
+        );
+        match status_code {
+            200 => {
+                printer
+                    .header(HeaderName::Allow, ALLOW)
+                    .header(HeaderName::Accept, b"application/sdp")
+                    .header(HeaderName::Supported, b"");
+            }
+            405 | 501 => {
+                printer.header(HeaderName::Allow, ALLOW);
+            }
+            406 => {
+                printer.header(HeaderName::Accept, b"application/sdp");
+            }
+            503 => {
+                let seconds = settings.retry_after_s;
+                printer.header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"));
+            }
+            _ => {}
+        }
+        write(&mut printer);
+        printer.header(HeaderName::Server, settings.user_agent.as_bytes());
+        let response = printer.finish(b"");
+        self.cx.send(reply_flow(request, flow), response);
+    }
+}
+
+/// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4). A `maddr` is not followed:
+/// it would let anybody aim our responses at anybody.
+fn reply_flow(request: &Message, flow: Flow) -> Flow {
+    let remote = match request.top_via() {
+        Some(via) if !via.has_rport => {
+            SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(DEFAULT_PORT))
+        }
+        _ => flow.remote,
+    };
+    Flow { listener: flow.listener, remote }
+}
+
+/// What RFC 3261 §8.2 has us refuse an INVITE or OPTIONS for, before anybody's tables are asked.
+fn refusal(request: &Message) -> Option<(u16, &'static str)> {
+    let uri = Uri::parse(request.request_uri());
+    let scheme = uri.map(|uri| uri.scheme).unwrap_or_default();
+    let is_known =
+        [&b"sip"[..], b"sips", b"tel"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if !is_known {
+        return Some((416, ""));
+    }
+    if request.max_forwards() == Some(0) {
+        return Some((483, ""));
+    }
+    if !accepts_sdp(request) {
+        return Some((406, ""));
+    }
+    None
+}
+
+/// Whether the caller can read an answer; no Accept means that it can (RFC 3261 §20.1).
+fn accepts_sdp(request: &Message) -> bool {
+    let mut accepted =
+        request.all(HeaderName::Accept).flat_map(|header| split_list(header.value)).peekable();
+    if accepted.peek().is_none() {
+        return true;
+    }
+    accepted.any(|range| {
+        let end = range.iter().position(|octet| *octet == b';').unwrap_or(range.len());
+        let range = range[..end].trim_ascii();
+        [&b"application/sdp"[..], b"application/*", b"*/*", b"multipart/mixed"]
+            .iter()
+            .any(|known| range.eq_ignore_ascii_case(known))
+    })
+}
+
+/// The option tags of Require that we do not know: all of them, so far. Proxy-Require is for proxies.
+fn unsupported(request: &Message) -> Option<Vec<u8>> {
+    let tags: Vec<&[u8]> =
+        request.all(HeaderName::Require).flat_map(|header| split_list(header.value)).collect();
+    (!tags.is_empty()).then(|| tags.join(&b", "[..]))
+}
