@@ -11,22 +11,22 @@ const MAX_PARTS: usize = 32;
 /// How deep multipart bodies may nest.
 const MAX_DEPTH: usize = 3;
 
-/// Whether a Content-Type is that of a session description, in any case and with any parameters.
-pub fn is_session_description(content_type: Option<&[u8]>) -> bool {
-    content_type.is_some_and(|value| media_type(value).eq_ignore_ascii_case(b"application/sdp"))
-}
-
 /// Whether the message's body is, or holds (multipart), a session description.
-pub fn holds_session_description(message: &Message) -> bool {
+pub fn is_session_description(message: &Message) -> bool {
     let content_type = message.first(HeaderName::ContentType);
     !message.body().is_empty() && is_or_holds(content_type, message.body(), MAX_DEPTH)
+}
+
+/// In any case and with any parameters.
+fn is_sdp(content_type: &[u8]) -> bool {
+    media_type(content_type).eq_ignore_ascii_case(b"application/sdp")
 }
 
 fn is_or_holds(content_type: Option<&[u8]>, body: &[u8], depth: usize) -> bool {
     let Some(value) = content_type else {
         return false;
     };
-    if is_session_description(content_type) {
+    if is_sdp(value) {
         return true;
     }
     let kind = media_type(value);
@@ -104,25 +104,21 @@ mod tests {
             "Application/SDP",
             "application/sdp ;charset=utf-8",
         ] {
-            assert!(is_session_description(Some(value.as_bytes())));
+            assert!(is_sdp(value.as_bytes()));
         }
         for value in ["application/sdpx", "text/plain", "application/isup", ""] {
-            assert!(!is_session_description(Some(value.as_bytes())));
+            assert!(!is_sdp(value.as_bytes()));
         }
-        assert!(!is_session_description(None));
     }
 
     #[test]
     fn a_plain_body_counts_only_when_there_is_one() {
-        assert!(holds_session_description(&message(
+        assert!(is_session_description(&message(
             "application/SDP",
             "v=0\r\n"
         )));
-        assert!(!holds_session_description(&message("application/sdp", "")));
-        assert!(!holds_session_description(&message(
-            "text/plain",
-            "v=0\r\n"
-        )));
+        assert!(!is_session_description(&message("application/sdp", "")));
+        assert!(!is_session_description(&message("text/plain", "v=0\r\n")));
     }
 
     #[test]
@@ -130,14 +126,11 @@ mod tests {
         let content_type = "multipart/mixed; boundary=\"b 1\"";
         let with = "preamble --b 1\r\n--b 1\r\nContent-Type: application/isup\r\n\r\n\x01\r\n\
                     --b 1  \r\nc: Application/SDP\r\nContent-ID: <a>\r\n\r\nv=0\r\n--b 1--\r\n";
-        assert!(holds_session_description(&message(content_type, with)));
+        assert!(is_session_description(&message(content_type, with)));
         let without = with.replace("Application/SDP", "text/plain");
-        assert!(!holds_session_description(&message(content_type, &without)));
+        assert!(!is_session_description(&message(content_type, &without)));
         let after_close = "--b 1\r\n\r\nx\r\n--b 1--\r\n--b 1\r\nc: application/sdp\r\n\r\nv=0";
-        assert!(!holds_session_description(&message(
-            content_type,
-            after_close
-        )));
+        assert!(!is_session_description(&message(content_type, after_close)));
     }
 
     #[test]
@@ -149,7 +142,7 @@ mod tests {
                     let body = format!("--n{at}\r\nContent-Type: {t}\r\n\r\n{b}\r\n--n{at}--\r\n");
                     (format!("multipart/mixed;boundary=n{at}"), body)
                 });
-            holds_session_description(&message(&content_type, &body))
+            is_session_description(&message(&content_type, &body))
         };
         assert!(nested(2));
         assert!(nested(MAX_DEPTH));
