@@ -51,7 +51,7 @@ impl Offer {
             |uri: &[u8]| Uri::parse(uri).and_then(|uri| uri.user_text()).unwrap_or_default();
         let called = user_of(invite.request_uri());
         let calling = from_of(&invite).map(|from| user_of(from.uri)).unwrap_or_default();
-        let has_sdp = sdp::holds_session_description(&invite);
+        let has_sdp = sdp::is_session_description(&invite);
         Self { invite, called, calling, has_sdp }
     }
 
@@ -128,7 +128,7 @@ impl Attempt {
         }
         let stage = match status_code {
             101..200 if !is_ringing(status_code) => Stage::Trying,
-            101..200 if sdp::holds_session_description(response) => Stage::EarlyMedia,
+            101..200 if sdp::is_session_description(response) => Stage::EarlyMedia,
             101..200 => Stage::Ringing,
             100 => Stage::Trying,
             _ => self.stage,

@@ -235,7 +235,7 @@ impl Leg {
             return false;
         }
         let flow = self.flow_out(cx);
-        let has_offer = sdp::holds_session_description(carried.0);
+        let has_offer = sdp::is_session_description(carried.0);
         let owner = Owner::Reinvite(self.call, self.side);
         let mut invite = Bytes::new();
         let dialog = &mut self.dialog;
