@@ -108,3 +108,103 @@ fn fate(name: HeaderName) -> Fate {
         | H::Other => Fate::Crosses,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::sip::Message;
+
+    #[test]
+    fn lets_nothing_of_a_legs_dialog_hops_capabilities_and_credentials_cross() {
+        let stays = [
+            "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1",
+            "Route: <sip:192.0.2.8;lr>",
+            "Record-Route: <sip:192.0.2.8;lr>",
+            "Contact: <sip:alice@192.0.2.9>",
+            "Max-Forwards: 60",
+            "Allow: INVITE",
+            "Supported: 100rel, timer",
+            "User-Agent: phone",
+            "Session-Expires: 1800",
+            "Min-SE: 90",
+            "Replaces: c;to-tag=a;from-tag=b",
+            "In-Reply-To: c@192.0.2.9",
+            "Warning: 399 inside.example \"x\"",
+            "Authorization: Digest username=\"a\"",
+            "Proxy-Authorization: Digest username=\"a\"",
+            "WWW-Authenticate: Digest realm=\"a\"",
+            "Proxy-Authenticate: Digest realm=\"a\"",
+        ];
+        for line in stays {
+            assert_eq!(crossed(&[line], "", Identity::Pass), "", "{line}");
+        }
+    }
+
+    #[test]
+    fn lets_what_belongs_to_the_call_and_the_unknown_cross_byte_for_byte() {
+        let crosses = [
+            "Diversion: <sip:+49@a>;reason=unconditional",
+            "History-Info: <sip:a@b>;index=1",
+            "Reason: Q.850;cause=16;text=\"x\"",
+            "Identity: abc;info=<https://x>",
+            "Privacy: id",
+            "User-to-User: 00",
+            "Resource-Priority: esnet.1",
+            "Max-Breadth: 60",
+            "subject :\tLunch,\r\n  and more",
+            "X-Platform-Call: 7",
+            "x-lower:  spaced ",
+        ];
+        for line in crosses {
+            assert_eq!(crossed(&[line], "", Identity::Strip), format!("{line}\r\n"), "{line}");
+        }
+    }
+
+    #[test]
+    fn keeps_the_order_of_what_crosses() {
+        let lines = ["X-B: 2", "Contact: <sip:a@b>", "X-A: 1", "X-B: 3"];
+        assert_eq!(crossed(&lines, "", Identity::Strip), "X-B: 2\r\nX-A: 1\r\nX-B: 3\r\n");
+    }
+
+    #[test]
+    fn lets_identities_cross_inside_the_trust_domain_only() {
+        for line in [
+            "P-Asserted-Identity: <sip:+1@a>",
+            "P-Preferred-Identity: <sip:+1@a>",
+            "Remote-Party-ID: <sip:+1@a>",
+        ] {
+            assert_eq!(crossed(&[line], "", Identity::Pass), format!("{line}\r\n"));
+            assert_eq!(crossed(&[line], "", Identity::Strip), "");
+            assert_eq!(crossed(&[line], "", Identity::Assert), "");
+        }
+    }
+
+    #[test]
+    fn lets_the_bodys_headers_cross_with_a_body_only() {
+        let lines =
+            ["Content-Type: application/sdp", "Content-Disposition: session", "MIME-Version: 1.0"];
+        assert_eq!(crossed(&lines, "", Identity::Strip), "");
+        assert_eq!(crossed(&lines, "v=0", Identity::Strip), lines.join("\r\n") + "\r\n");
+    }
+
+    /// The lines that cross of a request with these lines and this body.
+    fn crossed(lines: &[&str], text: &str, identity: Identity) -> String {
+        let octets = format!(
+            "INFO sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INFO\r\n\
+             {}\r\nContent-Length: {}\r\n\r\n{text}",
+            lines.join("\r\n"),
+            text.len()
+        );
+        let message = Message::parse(Bytes::from(octets)).expect("a request");
+        let mut printer = Printer::request(b"X", b"sip:x");
+        write(Carried::of(&message), identity, &mut printer);
+        let printed = printer.finish(b"");
+        let printed = String::from_utf8(printed.to_vec()).expect("text");
+        let (_, rest) = printed.split_once("\r\n").expect("a start line");
+        let (crossed, _) = rest.split_once("Content-Length: 0").expect("an end");
+        crossed.to_owned()
+    }
+}

@@ -90,3 +90,172 @@ impl Hunt {
         !self.excluded.contains(&carrier) && is_within_budget
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::carrier::{
+        AdminState, Carrier, Gateway, GatewayId, NumberRule, RerouteAfterRinging, Route, RouteId,
+        Strategy, Transport,
+    };
+    use crate::health::{Target, TargetView};
+
+    #[test]
+    fn tries_every_gateway_in_the_order_of_the_plan() {
+        let mut hunt = hunt(&[1, 1, 2], |_| {});
+        assert_eq!(take(&mut hunt), Some(0));
+        assert!(hunt.may_follow(Action::NextGateway, CarrierId(1)));
+        assert_eq!(take(&mut hunt), Some(1));
+        assert_eq!(take(&mut hunt), Some(2));
+        assert_eq!(take(&mut hunt), None);
+        assert_eq!(hunt.attempts(), 3);
+    }
+
+    #[test]
+    fn passes_over_the_other_gateways_of_a_carrier_that_is_to_be_left() {
+        let mut hunt = hunt(&[1, 1, 2], |_| {});
+        take(&mut hunt);
+        assert!(hunt.may_follow(Action::NextCarrier, CarrierId(1)));
+        assert_eq!(take(&mut hunt), Some(2));
+    }
+
+    #[test]
+    fn grants_one_other_carrier_and_no_more() {
+        let mut hunt = hunt(&[1, 2, 3], |_| {});
+        take(&mut hunt);
+        assert!(hunt.may_follow(Action::NextCarrierOnce, CarrierId(1)));
+        assert_eq!(take(&mut hunt), Some(1));
+        assert!(!hunt.may_follow(Action::NextCarrierOnce, CarrierId(2)));
+    }
+
+    #[test]
+    fn verifies_an_unallocated_number_only_where_the_route_says_so() {
+        assert!(!hunt(&[1, 2], |_| {}).may_follow(Action::VerifyOnce, CarrierId(1)));
+        let mut hunt = hunt(&[1, 2, 3], |route| route.verify_unallocated = true);
+        take(&mut hunt);
+        assert!(hunt.may_follow(Action::VerifyOnce, CarrierId(1)));
+        assert_eq!(take(&mut hunt), Some(1));
+        assert!(!hunt.may_follow(Action::VerifyOnce, CarrierId(2)));
+    }
+
+    #[test]
+    fn stops_when_the_rule_says_so() {
+        assert!(!hunt(&[1, 2], |_| {}).may_follow(Action::Stop, CarrierId(1)));
+    }
+
+    #[test]
+    fn keeps_to_the_routes_budget_of_attempts() {
+        let mut hunt = hunt(&[1, 1, 1], |route| route.max_attempts = 2);
+        assert_eq!([take(&mut hunt), take(&mut hunt), take(&mut hunt)], [Some(0), Some(1), None]);
+    }
+
+    #[test]
+    fn keeps_to_the_routes_budget_of_carriers_but_finishes_those_begun() {
+        let mut hunt = hunt(&[1, 2, 1, 3], |route| route.max_carriers = 2);
+        let taken: Vec<_> = (0..4).map(|_| take(&mut hunt)).collect();
+        assert_eq!(taken, [Some(0), Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn passes_over_a_target_that_went_down_since_unless_nothing_else_is_left() {
+        let mut first = hunt(&[1, 2], |_| {});
+        assert_eq!(index(first.take_next(&down(&[0]))), Some(1));
+        let mut second = hunt(&[1, 2], |_| {});
+        assert_eq!(index(second.take_next(&down(&[0, 1]))), Some(0));
+    }
+
+    fn take(hunt: &mut Hunt) -> Option<u16> {
+        index(hunt.take_next(&View::default()))
+    }
+
+    /// Candidates are told apart by their port.
+    fn index(candidate: Option<Candidate>) -> Option<u16> {
+        candidate.map(|candidate| candidate.target.address.port() - 5060)
+    }
+
+    fn down(indexes: &[u16]) -> View {
+        let views = indexes.iter().map(|index| {
+            Arc::new(TargetView {
+                reachability: Reachability::Down,
+                ..TargetView::unknown(target(*index))
+            })
+        });
+        View::new(views.collect())
+    }
+
+    fn target(index: u16) -> Target {
+        let address = ([192, 0, 2, 1], 5060 + index).into();
+        Target { gateway_id: GatewayId(i64::from(index)), address }
+    }
+
+    fn hunt(carriers: &[i64], change: impl FnOnce(&mut Route)) -> Hunt {
+        let mut route = Route {
+            id: RouteId(1),
+            customer_id: None,
+            called_prefix: "".into(),
+            region: None,
+            strategy: Strategy::Priority,
+            reroute_after_ringing: RerouteAfterRinging::Never,
+            verify_unallocated: false,
+            setup_budget: Duration::from_secs(12),
+            max_carriers: 4,
+            max_attempts: 8,
+            max_ringing: Duration::from_secs(180),
+            carriers: Vec::new(),
+        };
+        change(&mut route);
+        let candidates =
+            carriers.iter().zip(0..).map(|(carrier, index)| candidate(*carrier, index));
+        Hunt::new(Arc::new(Plan {
+            route: Arc::new(route),
+            region: None,
+            tables_version: 1,
+            seed: 1,
+            decided_at: now(),
+            is_panic: false,
+            candidates: candidates.collect(),
+            dropped: Vec::new(),
+        }))
+    }
+
+    fn candidate(carrier: i64, index: u16) -> Candidate {
+        let carrier = Arc::new(Carrier {
+            id: CarrierId(carrier),
+            name: "a".into(),
+            is_enabled: true,
+            probe_interval: None,
+            no_response: Duration::from_millis(1_800),
+            no_ringing: Duration::from_millis(6_000),
+            number_rule: NumberRule::default(),
+        });
+        let gateway = Arc::new(Gateway {
+            id: GatewayId(i64::from(index)),
+            carrier_id: carrier.id,
+            name: "g".into(),
+            host: "192.0.2.1".into(),
+            port: 5060,
+            transport: Transport::Udp,
+            admin_state: AdminState::On,
+            region: None,
+            priority: 0,
+            weight: 1,
+        });
+        Candidate {
+            carrier,
+            gateway,
+            target: target(index),
+            priority: 1,
+            reachability: Reachability::Up,
+            failure_rate: 0.0,
+            latency_ms: None,
+            score: 1.0,
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+}

@@ -122,3 +122,88 @@ fn q850_cause(response: &Message) -> Option<u8> {
         std::str::from_utf8(param(params, "cause")?).ok()?.trim().parse().ok()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn never_tells_the_caller_what_would_make_us_look_dead_or_ask_for_our_password() {
+        for (carrier_said, caller_hears) in [
+            (302, 502),
+            (400, 502),
+            (401, 502),
+            (403, 502),
+            (404, 404),
+            (407, 502),
+            (408, 504),
+            (480, 480),
+            (481, 502),
+            (484, 484),
+            (486, 486),
+            (487, 480),
+            (488, 488),
+            (491, 502),
+            (500, 500),
+            (503, 502),
+            (504, 504),
+            (600, 600),
+            (603, 603),
+            (608, 608),
+        ] {
+            let response = response(carrier_said, "");
+            let answer = FinalAnswer::new(Failure::Response(&response), Class::CarrierHard);
+            assert_eq!((answer.cause, answer.status_code), (carrier_said, caller_hears));
+        }
+        assert_eq!(FinalAnswer::new(Failure::Timeout, Class::CarrierHard).status_code, 504);
+        assert_eq!(FinalAnswer::new(Failure::Transport, Class::CarrierHard).status_code, 502);
+    }
+
+    #[test]
+    fn prefers_the_cause_that_speaks_of_the_called_party_then_the_later_one() {
+        let not_found = response(404, "");
+        let broken = response(500, "");
+        let unavailable = response(503, "");
+        let destination = FinalAnswer::new(Failure::Response(&not_found), Class::Destination);
+        let first = FinalAnswer::new(Failure::Response(&broken), Class::CarrierHard);
+        let second = FinalAnswer::new(Failure::Response(&unavailable), Class::CarrierHard);
+        let silence = FinalAnswer::new(Failure::Timeout, Class::CarrierHard);
+        let best = |answers: [&FinalAnswer; 3]| {
+            answers
+                .into_iter()
+                .fold(None, |kept, new| Some(FinalAnswer::better_of(kept, new.clone())))
+                .expect("three answers")
+                .cause
+        };
+        assert_eq!(best([&destination, &first, &silence]), 404);
+        assert_eq!(best([&first, &second, &silence]), 503);
+        assert_eq!(best([&silence, &second, &first]), 500);
+        assert_eq!(best([&silence, &silence, &silence]), 408);
+    }
+
+    #[test]
+    fn reads_the_q850_cause_among_other_reasons() {
+        for (line, cause) in [
+            ("Reason: Q.850;cause=16;text=\"Terminated\"\r\n", Some(16)),
+            ("Reason: SIP;cause=480, q.850 ; cause=34\r\n", Some(34)),
+            ("Reason: SIP;cause=480\r\nReason: Q.850;cause=127\r\n", Some(127)),
+            ("Reason: SIP;cause=16\r\n", None),
+            ("Reason: Q.850;cause=999\r\n", None),
+            ("Reason: Q.850\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(q850_cause(&response(480, line)), cause, "{line}");
+        }
+    }
+
+    fn response(status_code: u16, lines: &str) -> Message {
+        let octets = format!(
+            "SIP/2.0 {status_code} X\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
+             {lines}Content-Length: 0\r\n\r\n"
+        );
+        Message::parse(Bytes::from(octets)).expect("a response")
+    }
+}

@@ -37,6 +37,20 @@ pub struct TargetView {
     pub unusable_until: Option<Instant>,
 }
 
+impl TargetView {
+    /// A target of which nothing is known yet.
+    pub fn unknown(target: Target) -> Self {
+        Self {
+            target,
+            reachability: Reachability::Unknown,
+            failure_rate: 0.0,
+            samples: 0.0,
+            latency_ms: None,
+            unusable_until: None,
+        }
+    }
+}
+
 /// All targets, by gateway.
 #[derive(Clone, Debug, Default)]
 pub struct View {
