@@ -164,8 +164,11 @@ impl Setup {
         while let Some(wait) = self.deadlines.take_expired(cx.now) {
             let next = match wait {
                 Wait::Response | Wait::Ringing => self.leave_and_go_on(cx, draft),
-                Wait::Budget => self.give_up(cx, draft, "nothing rang in time", 504),
-                Wait::Answer => self.give_up(cx, draft, "nobody answered in time", 480),
+                Wait::Budget => {
+                    // The last carrier in the row had no full chance: that is not held against it.
+                    self.give_up(cx, draft, "nothing rang in time", 504, Some(0.0))
+                }
+                Wait::Answer => self.give_up(cx, draft, "nobody answered in time", 480, None),
             };
             match next {
                 Next::Wait => {}
@@ -264,24 +267,23 @@ impl Setup {
         }
     }
 
-    /// A limit of the route is reached.
+    /// A limit of the route is reached. `weight`: what that says of the carrier that was being tried.
     fn give_up(
         &mut self,
         cx: &mut Context,
         draft: &mut Draft,
         why: &str,
         status_code: u16,
+        weight: Option<f32>,
     ) -> Next {
         if let Some(attempt) = self.attempt.take() {
-            let rule = verdict::classify(
-                &cx.tables,
-                attempt.candidate.carrier.id,
-                attempt.stage,
-                Failure::Timeout,
-            );
+            let carrier_id = attempt.candidate.carrier.id;
+            let mut rule =
+                verdict::classify(&cx.tables, carrier_id, attempt.stage, Failure::Timeout);
+            rule.action = Action::Stop;
+            rule.weight = weight.unwrap_or(rule.weight);
             let mut record = attempt.failed(cx, Failure::Timeout, rule);
             record.reason = why.to_owned();
-            record.action = Action::Stop;
             draft.note(|draft| draft.attempts.push(record));
             attempt.leave(cx, "");
         }
