@@ -23,6 +23,7 @@ pub struct FailureRule {
     pub weight: f32,
 }
 
+/// Which status codes a rule speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusMatch {
     Code(u16),
@@ -31,6 +32,7 @@ pub enum StatusMatch {
 }
 
 /// What was seen at the end of an attempt.
+#[expect(missing_debug_implementations, reason = "it holds a closure")]
 pub struct Observation<'a> {
     pub carrier_id: CarrierId,
     pub origin: Origin,
@@ -68,7 +70,66 @@ impl FailureRules {
     /// The most specific rule that matches, else the built-in default: 6xx and 4xx `destination`/`stop`,
     /// 5xx, timeouts and transport errors `carrier_hard`/`next_gateway` with weight 1.
     pub fn classify(&self, observation: &Observation<'_>) -> RuleMatch {
-        let _ = observation;
-        todo!()
+        let found = self.rules.iter().find(|rule| rule.matches(observation));
+        match found {
+            Some(rule) => RuleMatch {
+                rule_id: Some(rule.id),
+                class: rule.class,
+                action: rule.action,
+                weight: rule.weight,
+            },
+            None => default_for(observation),
+        }
     }
+
+    /// Sorts the rules into the documented order.
+    pub fn new(mut rules: Vec<FailureRule>) -> Self {
+        rules.sort_by_key(FailureRule::order);
+        Self { rules }
+    }
+}
+
+impl FailureRule {
+    fn order(&self) -> (bool, bool, bool, u8, bool, i64) {
+        let status = match self.status {
+            Some(StatusMatch::Code(_)) => 0,
+            Some(StatusMatch::Class(_)) => 1,
+            None => 2,
+        };
+        (
+            self.carrier_id.is_none(),
+            self.reason.is_none() && self.header.is_none(),
+            self.q850_cause.is_none(),
+            status,
+            self.stage.is_none() && self.origin.is_none(),
+            self.id.0,
+        )
+    }
+
+    fn matches(&self, seen: &Observation<'_>) -> bool {
+        let status_fits = match self.status {
+            Some(StatusMatch::Code(code)) => code == seen.status_code,
+            Some(StatusMatch::Class(class)) => u16::from(class) == seen.status_code / 100,
+            None => true,
+        };
+        status_fits
+            && self.carrier_id.is_none_or(|id| id == seen.carrier_id)
+            && self.origin.is_none_or(|origin| origin == seen.origin)
+            && self.stage.is_none_or(|stage| stage == seen.stage)
+            && self.q850_cause.is_none_or(|cause| Some(cause) == seen.q850_cause)
+            && self.reason.as_ref().is_none_or(|regex| regex.is_match(seen.reason))
+            && self.header.as_ref().is_none_or(|(name, regex)| {
+                (seen.header)(name)
+                    .is_some_and(|value| regex.as_ref().is_none_or(|regex| regex.is_match(value)))
+            })
+    }
+}
+
+fn default_for(seen: &Observation<'_>) -> RuleMatch {
+    let is_fault = seen.origin != Origin::Remote || (500..600).contains(&seen.status_code);
+    let (class, action, weight) = match is_fault {
+        true => (Class::CarrierHard, Action::NextGateway, 1.0),
+        false => (Class::Destination, Action::Stop, 0.0),
+    };
+    RuleMatch { rule_id: None, class, action, weight }
 }

@@ -1,5 +1,6 @@
 //! What an admin's tables say: carriers, gateways, customers, routes, failure rules, number rules.
 
+mod check;
 pub mod class;
 pub mod customer;
 pub mod failure_rule;
@@ -9,6 +10,7 @@ pub mod number_rule;
 pub mod refusal;
 pub mod route;
 pub mod rows;
+pub mod seed;
 pub mod tables;
 
 pub use class::{Action, Class, Origin, Stage};

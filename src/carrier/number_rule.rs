@@ -65,20 +65,46 @@ impl Default for NumberRule {
 /// `+4930123`, `004930123` (with `00` as international prefix) and `4930123` all give digits
 /// `4930123`; the first two are known to be international.
 pub fn digits_of(user: &str) -> Option<String> {
-    let _ = user;
-    todo!()
+    let has_plus = user.starts_with('+');
+    let mut digits = String::with_capacity(16);
+    for character in user.chars().skip(usize::from(has_plus)) {
+        match character {
+            '0'..='9' if digits.len() < MAX_DIGITS => digits.push(character),
+            // RFC 3966 §5.1.1: visual separators.
+            '-' | '.' | '(' | ')' | ' ' => {}
+            _ => return None,
+        }
+    }
+    let without_prefix = digits.strip_prefix("00").map(str::to_owned);
+    let digits = without_prefix.filter(|_| !has_plus).unwrap_or(digits);
+    (!digits.is_empty()).then_some(digits)
 }
+
+/// Digits of an E.164 number (ITU-T E.164 §6) with some room for prefixes, at most.
+const MAX_DIGITS: usize = 32;
 
 impl NumberRule {
     /// Writes the user part of the called party's URI for this carrier.
     pub fn write_called(&self, user: &str) -> String {
-        let _ = user;
-        todo!()
+        let formatted = self.write(self.called_format, user);
+        format!("{}{formatted}", self.called_prefix)
     }
 
     /// Writes the user part of the caller's URI for this carrier.
     pub fn write_calling(&self, user: &str) -> String {
-        let _ = user;
-        todo!()
+        self.write(self.calling_format, user)
+    }
+
+    fn write(&self, format: NumberFormat, user: &str) -> String {
+        let Some(digits) = digits_of(user) else { return user.to_owned() };
+        match format {
+            NumberFormat::Unchanged => user.to_owned(),
+            NumberFormat::E164 => format!("+{digits}"),
+            NumberFormat::Digits => digits,
+            NumberFormat::National => match digits.strip_prefix(&*self.country_code) {
+                Some(national) if !self.country_code.is_empty() => format!("0{national}"),
+                _ => format!("00{digits}"),
+            },
+        }
     }
 }

@@ -15,10 +15,6 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} row {}, column {}: {}",
-            self.table, self.row, self.column, self.reason
-        )
+        write!(f, "{} row {}, column {}: {}", self.table, self.row, self.column, self.reason)
     }
 }

@@ -3,7 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
+use super::check;
 use super::failure_rule::FailureRules;
+use super::number_rule::digits_of;
 use super::{Carrier, CarrierId, Customer, CustomerId, Gateway, GatewayId, Refusal, Route, Rows};
 
 /// Everything a decision needs to know of the admin's wishes.
@@ -12,54 +17,61 @@ pub struct Tables {
     /// Grows by one with each new snapshot of a process; in logs and records.
     pub version: u64,
     pub failure_rules: FailureRules,
+    pub(super) carriers: HashMap<CarrierId, Arc<Carrier>>,
+    pub(super) gateways: HashMap<GatewayId, Arc<Gateway>>,
+    pub(super) gateways_by_carrier: HashMap<CarrierId, Vec<Arc<Gateway>>>,
+    pub(super) customers: HashMap<CustomerId, Arc<Customer>>,
+    /// Longest prefix first.
+    pub(super) addresses: Vec<(IpNet, CustomerId)>,
+    pub(super) routes: HashMap<(Option<CustomerId>, Box<str>), Arc<Route>>,
+    pub(super) longest_prefix: usize,
 }
 
 impl Tables {
     /// Checks everything and builds the snapshot, or says all that is wrong.
     pub fn check(rows: Rows, version: u64) -> Result<Self, Vec<Refusal>> {
-        let _ = (rows, version);
-        todo!()
+        check::check(rows, version)
     }
 
     pub fn carrier(&self, id: CarrierId) -> Option<&Arc<Carrier>> {
-        let _ = id;
-        todo!()
+        self.carriers.get(&id)
     }
 
     pub fn gateway(&self, id: GatewayId) -> Option<&Arc<Gateway>> {
-        let _ = id;
-        todo!()
+        self.gateways.get(&id)
     }
 
     pub fn customer(&self, id: CustomerId) -> Option<&Arc<Customer>> {
-        let _ = id;
-        todo!()
+        self.customers.get(&id)
     }
 
     pub fn carriers(&self) -> impl Iterator<Item = &Arc<Carrier>> {
-        std::iter::empty()
+        self.carriers.values()
     }
 
     pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
-        std::iter::empty()
+        self.gateways.values()
     }
 
     /// The gateways of a carrier, by priority, then id.
     pub fn gateways_of(&self, id: CarrierId) -> &[Arc<Gateway>] {
-        let _ = id;
-        todo!()
+        self.gateways_by_carrier.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The customer whose longest address range holds the source. IPv4-mapped IPv6 counts as IPv4.
     pub fn customer_at(&self, source: IpAddr) -> Option<&Arc<Customer>> {
-        let _ = source;
-        todo!()
+        let source = source.to_canonical();
+        let (_, id) = self.addresses.iter().find(|(range, _)| range.contains(&source))?;
+        self.customer(*id)
     }
 
     /// The route for a called number (see [`Route`] for which wins). `called` is the user part as
     /// it came; what is not a number matches only routes with an empty prefix.
     pub fn route_for(&self, customer: CustomerId, called: &str) -> Option<&Arc<Route>> {
-        let _ = (customer, called);
-        todo!()
+        let digits = digits_of(called).unwrap_or_default();
+        [Some(customer), None].into_iter().find_map(|customer| {
+            let longest = digits.len().min(self.longest_prefix);
+            (0..=longest).rev().find_map(|len| self.routes.get(&(customer, digits[..len].into())))
+        })
     }
 }

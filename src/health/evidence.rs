@@ -16,10 +16,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
     /// An OPTIONS probe ended. `status_code` is `None` when nothing came within its time.
-    Probe {
-        status_code: Option<u16>,
-        delay: Duration,
-    },
+    Probe { status_code: Option<u16>, delay: Duration },
     /// A live sign of life that ends nothing: the first provisional of an INVITE, an in-dialog response.
     Alive,
     /// An INVITE goes to a target that is half open.

@@ -4,7 +4,9 @@
 
 pub mod board;
 pub mod evidence;
+pub mod reachability;
 pub mod view;
+mod window;
 
 pub use board::{Board, BoardSettings, ProbeDue, SavedTarget};
 pub use evidence::{Evidence, Outcome};

@@ -23,7 +23,7 @@ spelled! {
 }
 
 /// One target's health at the time the view was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TargetView {
     pub target: Target,
     pub reachability: Reachability,
@@ -35,6 +35,8 @@ pub struct TargetView {
     pub latency_ms: Option<f64>,
     /// Not to be used before this time (Retry-After).
     pub unusable_until: Option<Instant>,
+    /// Half open, and a call is on its way to it.
+    pub is_half_open_busy: bool,
 }
 
 impl TargetView {
@@ -47,6 +49,7 @@ impl TargetView {
             samples: 0.0,
             latency_ms: None,
             unusable_until: None,
+            is_half_open_busy: false,
         }
     }
 }
@@ -66,18 +69,13 @@ impl View {
 
     /// The targets of a gateway, by address; empty while its name is not resolved.
     pub fn targets_of(&self, gateway_id: GatewayId) -> &[Arc<TargetView>] {
-        let from = self
-            .targets
-            .partition_point(|view| view.target.gateway_id < gateway_id);
+        let from = self.targets.partition_point(|view| view.target.gateway_id < gateway_id);
         let len = self.targets[from..].partition_point(|view| view.target.gateway_id == gateway_id);
         &self.targets[from..from + len]
     }
 
     pub fn target(&self, target: Target) -> Option<&Arc<TargetView>> {
-        let at = self
-            .targets
-            .binary_search_by_key(&target, |view| view.target)
-            .ok()?;
+        let at = self.targets.binary_search_by_key(&target, |view| view.target).ok()?;
         Some(&self.targets[at])
     }
 

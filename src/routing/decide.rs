@@ -1,15 +1,29 @@
 //! The decision itself: filter, tiers, strategy, panic.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Plan;
-use crate::carrier::{Gateway, Route, Tables};
-use crate::health::View;
+use smallvec::SmallVec;
+
+use super::{Candidate, Drop, Dropped, Plan};
+use crate::carrier::{AdminState, Carrier, Gateway, Route, RouteCarrier, Strategy, Tables};
+use crate::health::{Reachability, Target, TargetView, View};
+use crate::random::Random;
+
+/// Candidates in a plan at most; a call never makes more attempts.
+pub const MAX_CANDIDATES: usize = 32;
+/// `least_cost` takes the cheapest whose failure rate is at most this much above the best one's.
+const FAILURE_RATE_BAND: f64 = 0.05;
+/// One decision in this many gives its first attempt to a half-open target, which can only so come back.
+const HALF_OPEN_SHARE: u64 = 4;
+/// How much faster than linearly a worse score loses traffic.
+const SCORE_EXPONENT: i32 = 8;
 
 /// What is asked.
 #[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "it holds a closure")]
 pub struct Query<'a> {
     pub route: &'a Arc<Route>,
     /// The region the customer must stay in; the route's own comes first.
@@ -21,7 +35,267 @@ pub struct Query<'a> {
 }
 
 /// Chooses and orders the targets for one call.
+///
+/// Region, admin state and listeners are hard filters. Then reachability: a target that is down, or
+/// that asked us to stay away, is dropped; a suspect one goes behind all others of the route. What
+/// is left is ordered by the route's tiers, within a tier by its strategy, within a carrier by its
+/// gateways' priority. When nothing is left, everything that passed the hard filters is tried, least
+/// bad first: better a bad carrier than none.
 pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
-    let _ = (tables, view, query, now);
-    todo!()
+    let region = query.route.region.as_ref().or(query.customer_region);
+    let mut decision = Decision {
+        view,
+        region,
+        has_listener: query.has_listener,
+        now,
+        random: Random::new(query.seed),
+        dropped: Vec::new(),
+        unusable: SmallVec::new(),
+    };
+    let mut candidates = decision.candidates(tables, query.route);
+    let is_panic = candidates.is_empty() && !decision.unusable.is_empty();
+    if is_panic {
+        candidates = decision.least_bad();
+    }
+    candidates.truncate(MAX_CANDIDATES);
+    Plan {
+        route: query.route.clone(),
+        region: region.cloned(),
+        tables_version: tables.version,
+        seed: query.seed,
+        decided_at: now,
+        is_panic,
+        candidates,
+        dropped: decision.dropped,
+    }
+}
+
+struct Decision<'a> {
+    view: &'a View,
+    region: Option<&'a Arc<str>>,
+    has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    now: Instant,
+    random: Random,
+    dropped: Vec<Dropped>,
+    /// What passed the hard filters, but cannot be used now.
+    unusable: SmallVec<[(Candidate, Drop); 4]>,
+}
+
+/// The usable targets of one carrier, in the order of its gateways.
+struct Bid {
+    place: RouteCarrier,
+    candidates: SmallVec<[Candidate; 4]>,
+}
+
+impl Bid {
+    /// A carrier is as good as the target that would be tried first.
+    fn score(&self) -> f64 {
+        self.candidates.first().map_or(0.0, |candidate| candidate.score)
+    }
+
+    fn failure_rate(&self) -> f64 {
+        self.candidates.first().map_or(1.0, |candidate| candidate.failure_rate)
+    }
+}
+
+impl Decision<'_> {
+    fn candidates(&mut self, tables: &Tables, route: &Route) -> Vec<Candidate> {
+        let mut ordered = Vec::new();
+        for tier in route.carriers.chunk_by(|a, b| a.priority == b.priority) {
+            let mut bids: SmallVec<[Bid; 8]> = SmallVec::new();
+            for place in tier {
+                let Some(carrier) = tables.carrier(place.carrier_id) else { continue };
+                let candidates = self.targets(tables, carrier, *place);
+                if !candidates.is_empty() {
+                    bids.push(Bid { place: *place, candidates });
+                }
+            }
+            self.order(&mut bids, route.strategy);
+            ordered.extend(bids.into_iter().flat_map(|bid| bid.candidates));
+        }
+        self.place_by_reachability(ordered)
+    }
+
+    /// The targets of a carrier that may be used, best first.
+    fn targets(
+        &mut self,
+        tables: &Tables,
+        carrier: &Arc<Carrier>,
+        place: RouteCarrier,
+    ) -> SmallVec<[Candidate; 4]> {
+        let mut usable: SmallVec<[Candidate; 4]> = SmallVec::new();
+        for gateway in tables.gateways_of(carrier.id) {
+            if let Some(reason) = self.hard_reason(carrier, gateway) {
+                self.drop(gateway, reason);
+                continue;
+            }
+            let targets = self.view.targets_of(gateway.id);
+            if targets.is_empty() {
+                self.drop(gateway, Drop::Unresolved);
+            }
+            for target in targets {
+                if !(self.has_listener)(gateway, target.target.address) {
+                    self.drop(gateway, Drop::NoListener);
+                    continue;
+                }
+                let candidate = candidate(carrier, gateway, target, place);
+                match self.soft_reason(target) {
+                    Some(reason) => {
+                        self.drop(gateway, reason);
+                        self.unusable.push((candidate, reason));
+                    }
+                    None => usable.push(candidate),
+                }
+            }
+        }
+        self.order_gateways(&mut usable);
+        usable
+    }
+
+    fn hard_reason(&self, carrier: &Carrier, gateway: &Gateway) -> Option<Drop> {
+        if !carrier.is_enabled {
+            return Some(Drop::CarrierDisabled);
+        }
+        match gateway.admin_state {
+            AdminState::On => {}
+            AdminState::Draining => return Some(Drop::GatewayDraining),
+            AdminState::Off => return Some(Drop::GatewayOff),
+        }
+        match self.region {
+            Some(region) if gateway.region.as_ref() != Some(region) => Some(Drop::Region),
+            _ => None,
+        }
+    }
+
+    fn soft_reason(&self, target: &TargetView) -> Option<Drop> {
+        if target.unusable_until.is_some_and(|until| until > self.now) {
+            return Some(Drop::RetryAfter);
+        }
+        match target.reachability {
+            Reachability::Down => Some(Drop::Down),
+            Reachability::HalfOpen if target.is_half_open_busy => Some(Drop::HalfOpenBusy),
+            Reachability::HalfOpen
+            | Reachability::Unknown
+            | Reachability::Up
+            | Reachability::Suspect => None,
+        }
+    }
+
+    /// By the gateways' priority; within one, at random by weight.
+    fn order_gateways(&mut self, candidates: &mut SmallVec<[Candidate; 4]>) {
+        if candidates.len() < 2 {
+            return;
+        }
+        let mut keyed: SmallVec<[(u16, f64, Candidate); 4]> = SmallVec::new();
+        for candidate in candidates.drain(..) {
+            let key = self.draw(f64::from(candidate.gateway.weight) * sharpened(candidate.score));
+            keyed.push((candidate.gateway.priority, key, candidate));
+        }
+        keyed.sort_by(|a, b| a.0.cmp(&b.0).then(descending(a.1, b.1)));
+        candidates.extend(keyed.into_iter().map(|(.., candidate)| candidate));
+    }
+
+    fn order(&mut self, bids: &mut SmallVec<[Bid; 8]>, strategy: Strategy) {
+        if bids.len() < 2 {
+            return;
+        }
+        let best = bids.iter().map(Bid::failure_rate).fold(1.0, f64::min);
+        let mut keyed: SmallVec<[(bool, f64, Bid); 8]> = SmallVec::new();
+        for bid in bids.drain(..) {
+            let is_out_of_band = bid.failure_rate() > best + FAILURE_RATE_BAND;
+            let weight = f64::from(bid.place.weight);
+            let key = match strategy {
+                Strategy::Healthiest => (false, self.draw(weight * sharpened(bid.score()))),
+                Strategy::Weighted => (is_out_of_band, self.draw(weight)),
+                Strategy::LeastCost => (is_out_of_band, -(bid.place.cost_micros as f64)),
+                Strategy::Priority => (false, weight),
+            };
+            keyed.push((key.0, key.1, bid));
+        }
+        keyed.sort_by(|a, b| a.0.cmp(&b.0).then(descending(a.1, b.1)));
+        bids.extend(keyed.into_iter().map(|(.., bid)| bid));
+    }
+
+    /// Suspects go last. Half-open targets follow those that are up, but now and then one goes first,
+    /// with the next candidate ready: only a real call can bring it back.
+    fn place_by_reachability(&mut self, ordered: Vec<Candidate>) -> Vec<Candidate> {
+        let is_trial = self.random.below(HALF_OPEN_SHARE) == 0;
+        let mut trial_taken = false;
+        let mut placed: Vec<(u8, Candidate)> = Vec::with_capacity(ordered.len());
+        for candidate in ordered {
+            let rank = match candidate.reachability {
+                Reachability::HalfOpen if is_trial && !trial_taken => {
+                    trial_taken = true;
+                    0
+                }
+                Reachability::Up | Reachability::Unknown => 1,
+                Reachability::HalfOpen => 2,
+                Reachability::Suspect => 3,
+                Reachability::Down => 4,
+            };
+            placed.push((rank, candidate));
+        }
+        placed.sort_by_key(|(rank, _)| *rank);
+        placed.into_iter().map(|(_, candidate)| candidate).collect()
+    }
+
+    /// Everything is down: whoever asked us to wait, or is being tried, before those that are dead.
+    fn least_bad(&mut self) -> Vec<Candidate> {
+        let rank = |reason: &Drop| match reason {
+            Drop::HalfOpenBusy => 0,
+            Drop::RetryAfter => 1,
+            _ => 2,
+        };
+        self.unusable.sort_by(|(a, why_a), (b, why_b)| {
+            rank(why_a)
+                .cmp(&rank(why_b))
+                .then(a.priority.cmp(&b.priority))
+                .then(descending(a.score, b.score))
+        });
+        self.unusable.drain(..).map(|(candidate, _)| candidate).collect()
+    }
+
+    fn drop(&mut self, gateway: &Gateway, reason: Drop) {
+        let dropped = Dropped { gateway_id: gateway.id, gateway: gateway.name.clone(), reason };
+        self.dropped.push(dropped);
+    }
+
+    /// A key whose highest falls on each of several with a chance in proportion to its weight
+    /// (Efraimidis and Spirakis): `ln(u) / weight`.
+    fn draw(&mut self, weight: f64) -> f64 {
+        (1.0 - self.random.unit_f64()).ln() / weight.max(f64::MIN_POSITIVE)
+    }
+}
+
+fn candidate(
+    carrier: &Arc<Carrier>,
+    gateway: &Arc<Gateway>,
+    target: &TargetView,
+    place: RouteCarrier,
+) -> Candidate {
+    let TargetView { target, reachability, failure_rate, latency_ms, .. } = *target;
+    Candidate {
+        carrier: carrier.clone(),
+        gateway: gateway.clone(),
+        target: Target { ..target },
+        priority: place.priority,
+        reachability,
+        failure_rate,
+        latency_ms,
+        score: score(failure_rate, latency_ms),
+    }
+}
+
+/// Chance of success, less up to a tenth for latency: a second of it costs half of that tenth.
+fn score(failure_rate: f64, latency_ms: Option<f64>) -> f64 {
+    let penalty = latency_ms.map_or(0.0, |latency| latency / (latency + 1_000.0));
+    (1.0 - failure_rate).max(0.0) * (1.0 - penalty / 10.0)
+}
+
+fn sharpened(score: f64) -> f64 {
+    score.powi(SCORE_EXPONENT)
+}
+
+fn descending(a: f64, b: f64) -> Ordering {
+    b.partial_cmp(&a).unwrap_or(Ordering::Equal)
 }

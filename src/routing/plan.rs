@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
 use crate::carrier::class::spelled;
 use crate::carrier::{Carrier, Gateway, GatewayId, Route};
 use crate::health::{Reachability, Target};
@@ -65,5 +67,42 @@ spelled! {
         RetryAfter = "retry_after",
         /// The gateway's address family or transport has no listener here.
         NoListener = "no_listener",
+    }
+}
+
+impl Plan {
+    /// As `calls.decision` keeps it.
+    pub fn to_json(&self) -> Value {
+        let candidates: Vec<Value> = self
+            .candidates
+            .iter()
+            .map(|candidate| {
+                json!({
+                    "carrier": &*candidate.carrier.name,
+                    "gateway": &*candidate.gateway.name,
+                    "address": candidate.target.address,
+                    "priority": candidate.priority,
+                    "reachability": candidate.reachability,
+                    "failure_rate": candidate.failure_rate,
+                    "latency_ms": candidate.latency_ms,
+                    "score": candidate.score,
+                })
+            })
+            .collect();
+        let dropped: Vec<Value> = self
+            .dropped
+            .iter()
+            .map(|dropped| json!({ "gateway": &*dropped.gateway, "reason": dropped.reason }))
+            .collect();
+        json!({
+            "route_id": self.route.id,
+            "strategy": self.route.strategy,
+            "region": self.region.as_deref(),
+            "tables_version": self.tables_version,
+            "seed": self.seed,
+            "panic": self.is_panic,
+            "candidates": candidates,
+            "dropped": dropped,
+        })
     }
 }

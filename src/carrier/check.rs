@@ -1,0 +1,588 @@
+//! From rows to [`Tables`]: everything that makes no sense is named, all at once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::class::{Action, Class, Origin, Stage};
+use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
+use super::gateway::{AdminState, Transport};
+use super::number_rule::{Identity, NumberFormat};
+use super::route::{RerouteAfterRinging, Strategy};
+use super::rows::{
+    CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RouteCarrierRow, RouteRow,
+};
+use super::{
+    Carrier, CarrierId, Customer, CustomerId, FailureRuleId, Gateway, GatewayId, NumberRule,
+    Refusal, Route, RouteCarrier, RouteId, Rows, Tables,
+};
+
+/// Longest pattern of a failure rule.
+const MAX_PATTERN_OCTETS: usize = 1_000;
+/// Memory that one compiled pattern may take.
+const MAX_PATTERN_MEMORY_OCTETS: usize = 256 * 1024;
+/// Digits of a called prefix.
+const MAX_PREFIX_DIGITS: usize = 20;
+
+/// Checks everything and builds the snapshot, or says all that is wrong.
+pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
+    let mut check = Check::default();
+    let number_rules = check.number_rules(&rows);
+    let carriers = check.carriers(&rows.carriers, &number_rules);
+    let regions: HashMap<i64, Option<String>> =
+        rows.carriers.iter().map(|row| (row.carrier_id, row.region.clone())).collect();
+    let gateways = check.gateways(&rows.gateways, &carriers, &regions);
+    let customers = check.customers(&rows.customers);
+    let addresses = check.addresses(&rows, &customers);
+    let mut gateways_by_carrier: HashMap<CarrierId, Vec<Arc<Gateway>>> = HashMap::new();
+    for gateway in gateways.values() {
+        gateways_by_carrier.entry(gateway.carrier_id).or_default().push(gateway.clone());
+    }
+    for gateways in gateways_by_carrier.values_mut() {
+        gateways.sort_by_key(|gateway| (gateway.priority, gateway.id));
+    }
+    let carrier_rows = check.route_carriers(&rows, &carriers, &gateways_by_carrier);
+    let routes = check.routes(&rows.routes, &customers, &carrier_rows);
+    let failure_rules = check.failure_rules(&rows.failure_rules, &carriers);
+    if !check.refusals.is_empty() {
+        return Err(check.refusals);
+    }
+    let longest_prefix = routes.keys().map(|(_, prefix)| prefix.len()).max().unwrap_or_default();
+    Ok(Tables {
+        version,
+        failure_rules,
+        carriers,
+        gateways,
+        gateways_by_carrier,
+        customers,
+        addresses,
+        routes,
+        longest_prefix,
+    })
+}
+
+/// What has been refused so far.
+#[derive(Default)]
+struct Check {
+    refusals: Vec<Refusal>,
+}
+
+/// The row that is being looked at.
+struct Row<'a> {
+    check: &'a mut Check,
+    table: &'static str,
+    key: String,
+}
+
+impl Check {
+    fn row(&mut self, table: &'static str, key: impl ToString) -> Row<'_> {
+        Row { check: self, table, key: key.to_string() }
+    }
+
+    fn number_rules(&mut self, rows: &Rows) -> HashMap<i64, NumberRule> {
+        let carriers: HashSet<i64> = rows.carriers.iter().map(|row| row.carrier_id).collect();
+        let mut rules = HashMap::new();
+        for row in &rows.number_rules {
+            let mut check = self.row("number_rules", row.carrier_id);
+            if !carriers.contains(&row.carrier_id) {
+                check.refuse("carrier_id", format!("there is no carrier {}", row.carrier_id));
+            }
+            rules.insert(row.carrier_id, number_rule(&mut check, row));
+        }
+        rules
+    }
+
+    fn carriers(
+        &mut self,
+        rows: &[CarrierRow],
+        number_rules: &HashMap<i64, NumberRule>,
+    ) -> HashMap<CarrierId, Arc<Carrier>> {
+        let mut names = HashSet::new();
+        let mut carriers = HashMap::new();
+        for row in rows {
+            let mut check = self.row("carriers", row.carrier_id);
+            check.name(&row.name, &mut names);
+            check.region(row.region.as_deref());
+            let probe_interval_ms = row.probe_interval_ms;
+            if probe_interval_ms != 0 && !(500..=3_600_000).contains(&probe_interval_ms) {
+                check.refuse(
+                    "probe_interval_ms",
+                    format!("{probe_interval_ms} must be 0 (no probes) or 500 to 3600000"),
+                );
+            }
+            let no_response_ms = check.within("no_response_ms", row.no_response_ms, 100, 31_000);
+            let no_ringing_ms = check.within("no_ringing_ms", row.no_ringing_ms, 200, 120_000);
+            if no_ringing_ms <= no_response_ms {
+                check.refuse(
+                    "no_ringing_ms",
+                    format!("{no_ringing_ms} must be more than no_response_ms ({no_response_ms})"),
+                );
+            }
+            let id = CarrierId(row.carrier_id);
+            let carrier = Carrier {
+                id,
+                name: row.name.as_str().into(),
+                is_enabled: row.enabled,
+                probe_interval: (probe_interval_ms > 0)
+                    .then(|| Duration::from_millis(probe_interval_ms.unsigned_abs().into())),
+                no_response: Duration::from_millis(no_response_ms.into()),
+                no_ringing: Duration::from_millis(no_ringing_ms.into()),
+                number_rule: number_rules.get(&row.carrier_id).cloned().unwrap_or_default(),
+            };
+            carriers.insert(id, Arc::new(carrier));
+        }
+        carriers
+    }
+
+    fn gateways(
+        &mut self,
+        rows: &[GatewayRow],
+        carriers: &HashMap<CarrierId, Arc<Carrier>>,
+        regions: &HashMap<i64, Option<String>>,
+    ) -> HashMap<GatewayId, Arc<Gateway>> {
+        let mut names = HashSet::new();
+        let mut gateways = HashMap::new();
+        for row in rows {
+            let mut check = self.row("gateways", row.gateway_id);
+            check.name(&row.name, &mut names);
+            check.region(row.region.as_deref());
+            if !carriers.contains_key(&CarrierId(row.carrier_id)) {
+                check.refuse("carrier_id", format!("there is no carrier {}", row.carrier_id));
+            }
+            check.host("host", &row.host);
+            let port = check.within("port", row.port, 1, 65_535);
+            let transport =
+                check.one_of("transport", &row.transport, Transport::from_text, Transport::ALL);
+            match transport {
+                Some(Transport::Tcp | Transport::Tls) => {
+                    let reason = format!("'{}' is not yet spoken; use 'udp'", row.transport);
+                    check.refuse("transport", reason);
+                }
+                Some(Transport::Udp) | None => {}
+            }
+            let admin_state = check.one_of(
+                "admin_state",
+                &row.admin_state,
+                AdminState::from_text,
+                AdminState::ALL,
+            );
+            let priority = check.within("priority", row.priority, 0, 65_535);
+            let weight = check.within("weight", row.weight, 1, 1_000_000);
+            let inherited = regions.get(&row.carrier_id).cloned().flatten();
+            let id = GatewayId(row.gateway_id);
+            let gateway = Gateway {
+                id,
+                carrier_id: CarrierId(row.carrier_id),
+                name: row.name.as_str().into(),
+                host: row.host.as_str().into(),
+                port: u16::try_from(port).unwrap_or_default(),
+                transport: transport.unwrap_or(Transport::Udp),
+                admin_state: admin_state.unwrap_or(AdminState::Off),
+                region: row.region.clone().or(inherited).map(|region| region.as_str().into()),
+                priority: u16::try_from(priority).unwrap_or_default(),
+                weight,
+            };
+            gateways.insert(id, Arc::new(gateway));
+        }
+        gateways
+    }
+
+    fn customers(&mut self, rows: &[CustomerRow]) -> HashMap<CustomerId, Arc<Customer>> {
+        let mut names = HashSet::new();
+        let mut customers = HashMap::new();
+        for row in rows {
+            let mut check = self.row("customers", row.customer_id);
+            check.name(&row.name, &mut names);
+            check.region(row.region.as_deref());
+            let id = CustomerId(row.customer_id);
+            let customer = Customer {
+                id,
+                name: row.name.as_str().into(),
+                is_enabled: row.enabled,
+                region: row.region.as_deref().map(Into::into),
+            };
+            customers.insert(id, Arc::new(customer));
+        }
+        customers
+    }
+
+    fn addresses(
+        &mut self,
+        rows: &Rows,
+        customers: &HashMap<CustomerId, Arc<Customer>>,
+    ) -> Vec<(ipnet::IpNet, CustomerId)> {
+        let mut seen = HashMap::new();
+        let mut addresses = Vec::new();
+        for row in &rows.customer_addresses {
+            let range = row.address_range.trunc();
+            let mut check = self.row("customer_addresses", row.address_range);
+            let id = CustomerId(row.customer_id);
+            if !customers.contains_key(&id) {
+                check.refuse("customer_id", format!("there is no customer {}", row.customer_id));
+            }
+            if let Some(other) = seen.insert(range, row.customer_id)
+                && other != row.customer_id
+            {
+                let reason = format!("{range} belongs to customer {other} already");
+                check.refuse("address_range", reason);
+            }
+            addresses.push((range, id));
+        }
+        addresses.sort_by_key(|(range, _)| std::cmp::Reverse(range.prefix_len()));
+        addresses
+    }
+
+    fn route_carriers(
+        &mut self,
+        rows: &Rows,
+        carriers: &HashMap<CarrierId, Arc<Carrier>>,
+        gateways: &HashMap<CarrierId, Vec<Arc<Gateway>>>,
+    ) -> BTreeMap<i64, Vec<RouteCarrier>> {
+        let routes: HashSet<i64> = rows.routes.iter().map(|row| row.route_id).collect();
+        let mut by_route: BTreeMap<i64, Vec<RouteCarrier>> = BTreeMap::new();
+        for row in &rows.route_carriers {
+            let RouteCarrierRow { route_id, carrier_id, .. } = *row;
+            let mut check = self.row("route_carriers", format!("{route_id}/{carrier_id}"));
+            let id = CarrierId(carrier_id);
+            if !routes.contains(&route_id) {
+                check.refuse("route_id", format!("there is no route {route_id}"));
+            }
+            if !carriers.contains_key(&id) {
+                check.refuse("carrier_id", format!("there is no carrier {carrier_id}"));
+            } else if !gateways.contains_key(&id) {
+                check.refuse(
+                    "carrier_id",
+                    format!("carrier {carrier_id} has no gateway; add one to gateways"),
+                );
+            }
+            let priority = check.within("priority", row.priority, 0, 65_535);
+            let weight = check.within("weight", row.weight, 1, 1_000_000);
+            let cost_micros = u64::try_from(row.cost_micros).unwrap_or_else(|_| {
+                check.refuse("cost", "a cost must not be negative".to_owned());
+                0
+            });
+            by_route.entry(route_id).or_default().push(RouteCarrier {
+                carrier_id: id,
+                priority: u16::try_from(priority).unwrap_or_default(),
+                weight,
+                cost_micros,
+            });
+        }
+        by_route
+    }
+
+    fn routes(
+        &mut self,
+        rows: &[RouteRow],
+        customers: &HashMap<CustomerId, Arc<Customer>>,
+        carriers: &BTreeMap<i64, Vec<RouteCarrier>>,
+    ) -> HashMap<(Option<CustomerId>, Box<str>), Arc<Route>> {
+        let mut routes: HashMap<(Option<CustomerId>, Box<str>), Arc<Route>> = HashMap::new();
+        for row in rows {
+            let mut check = self.row("routes", row.route_id);
+            let carriers = carriers.get(&row.route_id).cloned().unwrap_or_default();
+            let route = route(&mut check, row, customers, carriers);
+            if !row.enabled {
+                continue;
+            }
+            let key = (route.customer_id, Box::from(&*route.called_prefix));
+            if let Some(other) = routes.get(&key) {
+                let reason = format!(
+                    "route {} has the same customer and prefix; disable one of them",
+                    other.id
+                );
+                check.refuse("called_prefix", reason);
+            }
+            routes.insert(key, Arc::new(route));
+        }
+        routes
+    }
+
+    fn failure_rules(
+        &mut self,
+        rows: &[FailureRuleRow],
+        carriers: &HashMap<CarrierId, Arc<Carrier>>,
+    ) -> FailureRules {
+        let mut rules = Vec::new();
+        for row in rows {
+            let mut check = self.row("failure_rules", row.failure_rule_id);
+            if let Some(id) = row.carrier_id
+                && !carriers.contains_key(&CarrierId(id))
+            {
+                check.refuse("carrier_id", format!("there is no carrier {id}"));
+            }
+            if let Some(rule) = failure_rule(&mut check, row)
+                && row.enabled
+            {
+                rules.push(rule);
+            }
+        }
+        FailureRules::new(rules)
+    }
+}
+
+fn number_rule(check: &mut Row<'_>, row: &NumberRuleRow) -> NumberRule {
+    let formats = NumberFormat::ALL;
+    let called_format =
+        check.one_of("called_format", &row.called_format, NumberFormat::from_text, formats);
+    let calling_format =
+        check.one_of("calling_format", &row.calling_format, NumberFormat::from_text, formats);
+    let identity = check.one_of("identity", &row.identity, Identity::from_text, Identity::ALL);
+    if row.called_prefix.len() > 32 || !row.called_prefix.bytes().all(is_prefix_octet) {
+        check.refuse("called_prefix", "at most 32 of the characters 0-9 + * #".to_owned());
+    }
+    let is_code =
+        row.country_code.len() <= 3 && row.country_code.bytes().all(|o| o.is_ascii_digit());
+    if !is_code {
+        check.refuse(
+            "country_code",
+            format!("'{}' must be up to three digits, such as 49", row.country_code),
+        );
+    }
+    let is_national = [called_format, calling_format].contains(&Some(NumberFormat::National));
+    if is_national && row.country_code.is_empty() {
+        check.refuse(
+            "country_code",
+            "the format 'national' needs a country code, such as 49".to_owned(),
+        );
+    }
+    for (column, host) in
+        [("request_uri_host", &row.request_uri_host), ("from_host", &row.from_host)]
+    {
+        if let Some(host) = host {
+            check.host_with_port(column, host);
+        }
+    }
+    NumberRule {
+        called_format: called_format.unwrap_or(NumberFormat::Unchanged),
+        called_prefix: row.called_prefix.as_str().into(),
+        calling_format: calling_format.unwrap_or(NumberFormat::Unchanged),
+        country_code: row.country_code.as_str().into(),
+        request_uri_host: row.request_uri_host.as_deref().map(Into::into),
+        from_host: row.from_host.as_deref().map(Into::into),
+        identity: identity.unwrap_or(Identity::Strip),
+    }
+}
+
+fn is_prefix_octet(octet: u8) -> bool {
+    octet.is_ascii_digit() || matches!(octet, b'+' | b'*' | b'#')
+}
+
+fn route(
+    check: &mut Row<'_>,
+    row: &RouteRow,
+    customers: &HashMap<CustomerId, Arc<Customer>>,
+    mut carriers: Vec<RouteCarrier>,
+) -> Route {
+    if let Some(id) = row.customer_id
+        && !customers.contains_key(&CustomerId(id))
+    {
+        check.refuse("customer_id", format!("there is no customer {id}"));
+    }
+    let prefix = row.called_prefix.strip_prefix('+').unwrap_or(&row.called_prefix);
+    if prefix.len() > MAX_PREFIX_DIGITS || !prefix.bytes().all(|octet| octet.is_ascii_digit()) {
+        let reason = format!(
+            "'{}' must be up to {MAX_PREFIX_DIGITS} digits, or empty for any number",
+            row.called_prefix
+        );
+        check.refuse("called_prefix", reason);
+    }
+    check.region(row.region.as_deref());
+    let strategy = check.one_of("strategy", &row.strategy, Strategy::from_text, Strategy::ALL);
+    let reroute = check.one_of(
+        "reroute_after_ringing",
+        &row.reroute_after_ringing,
+        RerouteAfterRinging::from_text,
+        RerouteAfterRinging::ALL,
+    );
+    let setup_budget_ms = check.within("setup_budget_ms", row.setup_budget_ms, 500, 180_000);
+    let max_ringing_ms = check.within("max_ringing_ms", row.max_ringing_ms, 1_000, 3_600_000);
+    let max_carriers = check.within("max_carriers", row.max_carriers, 1, 16);
+    let max_attempts = check.within("max_attempts", row.max_attempts, 1, 32);
+    if carriers.is_empty() && row.enabled {
+        check.refuse(
+            "route_id",
+            "it has no carrier; add one to route_carriers or disable the route".to_owned(),
+        );
+    }
+    carriers.sort_by_key(|carrier| (carrier.priority, carrier.carrier_id));
+    Route {
+        id: RouteId(row.route_id),
+        customer_id: row.customer_id.map(CustomerId),
+        called_prefix: prefix.into(),
+        region: row.region.as_deref().map(Into::into),
+        strategy: strategy.unwrap_or(Strategy::Healthiest),
+        reroute_after_ringing: reroute.unwrap_or(RerouteAfterRinging::Never),
+        verify_unallocated: row.verify_unallocated,
+        setup_budget: Duration::from_millis(setup_budget_ms.into()),
+        max_carriers: u8::try_from(max_carriers).unwrap_or(u8::MAX),
+        max_attempts: u8::try_from(max_attempts).unwrap_or(u8::MAX),
+        max_ringing: Duration::from_millis(max_ringing_ms.into()),
+        carriers,
+    }
+}
+
+fn failure_rule(check: &mut Row<'_>, row: &FailureRuleRow) -> Option<FailureRule> {
+    let status = row.status.as_deref().and_then(|text| check.status(text));
+    let reason = row.reason_regex.as_deref().and_then(|text| check.regex("reason_regex", text));
+    let header_regex =
+        row.header_regex.as_deref().and_then(|text| check.regex("header_regex", text));
+    if row.header_regex.is_some() && row.header_name.is_none() {
+        check.refuse("header_regex", "it needs a header_name to look at".to_owned());
+    }
+    let header = row.header_name.as_deref().map(|name| (Arc::from(name), header_regex));
+    let q850_cause = row.q850_cause.and_then(|cause| {
+        let cause = check.within("q850_cause", cause, 1, 127);
+        u8::try_from(cause).ok()
+    });
+    let origin = row
+        .origin
+        .as_deref()
+        .and_then(|text| check.one_of("origin", text, Origin::from_text, Origin::ALL));
+    let stage = row
+        .stage
+        .as_deref()
+        .and_then(|text| check.one_of("stage", text, Stage::from_text, Stage::ALL));
+    let class = check.one_of("class", &row.class, Class::from_text, Class::ALL);
+    let action = check.one_of("action", &row.action, Action::from_text, Action::ALL);
+    if !(0.0..=1.0).contains(&row.weight) {
+        check.refuse("weight", format!("{} must be 0 to 1", row.weight));
+    }
+    Some(FailureRule {
+        id: FailureRuleId(row.failure_rule_id),
+        carrier_id: row.carrier_id.map(CarrierId),
+        status,
+        reason,
+        header,
+        q850_cause,
+        origin,
+        stage,
+        class: class?,
+        action: action?,
+        weight: row.weight,
+    })
+}
+
+impl Row<'_> {
+    fn refuse(&mut self, column: &'static str, reason: String) {
+        let refusal = Refusal { table: self.table, row: self.key.clone(), column, reason };
+        self.check.refusals.push(refusal);
+    }
+
+    fn name(&mut self, name: &str, names: &mut HashSet<String>) {
+        if name.trim().is_empty() || name.len() > 100 {
+            self.refuse("name", "a name has 1 to 100 characters".to_owned());
+        } else if !names.insert(name.to_lowercase()) {
+            self.refuse("name", format!("'{name}' is the name of another row too"));
+        }
+    }
+
+    fn region(&mut self, region: Option<&str>) {
+        let is_legal = |region: &str| {
+            !region.is_empty()
+                && region.len() <= 32
+                && region.bytes().all(|octet| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        };
+        if let Some(region) = region.filter(|region| !is_legal(region)) {
+            self.refuse(
+                "region",
+                format!("'{region}' must be lower-case letters, digits and '-', such as eu"),
+            );
+        }
+    }
+
+    fn within(&mut self, column: &'static str, value: i32, low: i32, high: i32) -> u32 {
+        if !(low..=high).contains(&value) {
+            self.refuse(column, format!("{value} must be {low} to {high}"));
+        }
+        value.clamp(low, high).unsigned_abs()
+    }
+
+    fn one_of<T: std::fmt::Display>(
+        &mut self,
+        column: &'static str,
+        text: &str,
+        from_text: fn(&str) -> Option<T>,
+        all: &[T],
+    ) -> Option<T> {
+        let found = from_text(text);
+        if found.is_none() {
+            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+            self.refuse(column, format!("'{text}' must be one of {}", all.join(", ")));
+        }
+        found
+    }
+
+    fn status(&mut self, text: &str) -> Option<StatusMatch> {
+        let class = text.strip_suffix("xx").and_then(|digit| digit.parse().ok());
+        let status = match (class, text.parse()) {
+            (Some(class @ 3..=6), _) => Some(StatusMatch::Class(class)),
+            (_, Ok(code @ 300..=699)) => Some(StatusMatch::Code(code)),
+            _ => None,
+        };
+        if status.is_none() {
+            self.refuse(
+                "status",
+                format!("'{text}' must be a code such as 486 or a class such as 5xx"),
+            );
+        }
+        status
+    }
+
+    fn regex(&mut self, column: &'static str, text: &str) -> Option<Regex> {
+        if text.len() > MAX_PATTERN_OCTETS {
+            self.refuse(column, format!("longer than {MAX_PATTERN_OCTETS} octets"));
+            return None;
+        }
+        match RegexBuilder::new(text).size_limit(MAX_PATTERN_MEMORY_OCTETS).build() {
+            Ok(regex) => Some(regex),
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default().trim();
+                self.refuse(column, format!("no valid regular expression: {last}"));
+                None
+            }
+        }
+    }
+
+    fn host(&mut self, column: &'static str, host: &str) {
+        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
+            self.refuse(column, format!("'{host}' is neither an IP address nor a host name"));
+        }
+    }
+
+    fn host_with_port(&mut self, column: &'static str, text: &str) {
+        let is_socket = text.parse::<std::net::SocketAddr>().is_ok();
+        let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_address = bracketed.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+            || text.parse::<std::net::Ipv4Addr>().is_ok();
+        let (name, port) = text.split_once(':').unwrap_or((text, "5060"));
+        let is_name = is_host_name(name) && port.parse::<u16>().is_ok();
+        if !(is_socket || is_address || is_name) {
+            self.refuse(
+                column,
+                format!("'{text}' must be a host, or host:port (IPv6 in brackets)"),
+            );
+        }
+    }
+}
+
+/// RFC 1123 §2.1; underscores are seen in the wild.
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_numeric = host.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    host.len() <= 253 && !is_numeric && host.split('.').all(is_label)
+}
