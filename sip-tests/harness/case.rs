@@ -29,6 +29,11 @@ pub(crate) struct Case {
     /// The whole case must be over by then.
     #[serde(default = "default_limit_s")]
     pub(crate) limit_s: u64,
+    /// Placeholders of all its files.
+    #[serde(default)]
+    pub(crate) values: BTreeMap<String, toml::Value>,
+    /// What is different when `HOLDFAST_TEST_LONG` is set.
+    pub(crate) long: Option<Long>,
     /// The parties that are the carriers of the one route, in the order in which they are tried.
     #[serde(default)]
     pub(crate) carriers: Vec<String>,
@@ -64,6 +69,14 @@ pub(crate) struct Case {
     pub(crate) log: Vec<String>,
 }
 
+/// A case in its full length.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Long {
+    limit_s: u64,
+    values: BTreeMap<String, toml::Value>,
+}
+
 /// Somebody that Holdfast talks to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +86,7 @@ pub(crate) struct Party {
     pub(crate) scenario: Option<String>,
     /// Kamailio: its configuration in the case's folder or in `scenarios/`.
     pub(crate) config: Option<String>,
-    /// SIPp: how many calls it makes or takes; 0 for a carrier that must not be called.
+    /// SIPp: how many calls it makes or takes; 0 for one that is ended when the case is over.
     #[serde(default = "one")]
     pub(crate) calls: u32,
     /// SIPp: calls begun each second.
@@ -238,6 +251,9 @@ pub(crate) struct HeaderCheck {
     pub(crate) matches: Option<String>,
     #[serde(default)]
     pub(crate) absent: bool,
+    /// The same header of another message has the same value.
+    pub(crate) same_as: Option<String>,
+    pub(crate) differs_from: Option<String>,
 }
 
 /// How often a message passed, each retransmission counted.
@@ -289,6 +305,12 @@ impl Case {
         let name = folder.file_name().context("a case has a folder")?;
         case.name = name.to_string_lossy().into_owned();
         case.folder = folder.to_owned();
+        if let Some(long) = &case.long
+            && std::env::var_os("HOLDFAST_TEST_LONG").is_some()
+        {
+            case.limit_s = long.limit_s;
+            case.values.extend(long.values.clone());
+        }
         ensure!(!case.about.is_empty(), "`about` says nothing");
         for name in case.carriers.iter().chain(case.wire.keys()) {
             ensure!(case.party.contains_key(name), "there is no party {name}");

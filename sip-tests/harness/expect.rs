@@ -97,16 +97,7 @@ fn time(check: &TimeCheck, messages: &[Message]) -> Result<()> {
 }
 
 fn header(check: &HeaderCheck, values: &Values, messages: &[Message]) -> Result<()> {
-    let message = &find(&check.message, messages)?.text;
-    let value = match check.name.as_str() {
-        "request-uri" => message.request_uri().map(str::to_owned),
-        "status-line" => Some(message.start_line.clone()),
-        "body" => Some(message.body.clone()),
-        name => {
-            let all = message.all(name);
-            (!all.is_empty()).then(|| all.join(", "))
-        }
-    };
+    let value = value_of(&check.name, find(&check.message, messages)?);
     let place = format!("{} of `{}`", check.name, check.message);
     if check.absent {
         ensure!(
@@ -127,7 +118,29 @@ fn header(check: &HeaderCheck, values: &Values, messages: &[Message]) -> Result<
             "{place} should match {pattern} and is {value:?}"
         );
     }
+    for (other, is_same) in [(&check.same_as, true), (&check.differs_from, false)] {
+        if let Some(other) = other {
+            let theirs = value_of(&check.name, find(other, messages)?);
+            ensure!(
+                (theirs.as_deref() == Some(&value)) == is_same,
+                "{place} is {value:?}, of `{other}` it is {theirs:?}"
+            );
+        }
+    }
     Ok(())
+}
+
+fn value_of(name: &str, message: &Message) -> Option<String> {
+    let text = &message.text;
+    match name {
+        "request-uri" => text.request_uri().map(str::to_owned),
+        "status-line" => Some(text.start_line.clone()),
+        "body" => Some(text.body.clone()),
+        name => {
+            let all = text.all(name);
+            (!all.is_empty()).then(|| all.join(", "))
+        }
+    }
 }
 
 fn count(check: &CountCheck, messages: &[Message]) -> Result<()> {

@@ -33,6 +33,8 @@ impl Values {
     }
 
     /// Replaces every placeholder; an unknown one is an error, since it would be sent as it stands.
+    ///
+    /// `{{name key=value}}` fills the part `name` with `key` standing for `value`.
     pub(crate) fn fill(&self, text: &str) -> Result<String> {
         self.fill_to(text, MAX_DEPTH)
     }
@@ -42,15 +44,28 @@ impl Values {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let (name, after) = after.split_once("}}").context("a {{ without its }}")?;
-            let value = self
-                .get(name.trim())
-                .with_context(|| format!("nothing is known under the name {{{{{name}}}}}"))?;
+            let (inside, after) = after.split_once("}}").context("a {{ without its }}")?;
             out.push_str(before);
-            out.push_str(&self.fill_to(value, depth - 1)?);
+            out.push_str(&self.one(inside, depth)?);
             rest = after;
         }
         out.push_str(rest);
         Ok(out)
+    }
+
+    fn one(&self, inside: &str, depth: u8) -> Result<String> {
+        let mut words = inside.split_whitespace();
+        let name = words.next().context("an empty {{}}")?;
+        let value = self
+            .get(name)
+            .with_context(|| format!("nothing is known under the name {name}"))?;
+        let mut inner = None;
+        for word in words {
+            let (key, value) = word
+                .split_once('=')
+                .context("after a name comes key=value")?;
+            inner.get_or_insert_with(|| self.clone()).set(key, value);
+        }
+        inner.as_ref().unwrap_or(self).fill_to(value, depth - 1)
     }
 }

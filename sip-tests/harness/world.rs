@@ -50,7 +50,7 @@ pub(crate) fn run(case: &Case, kind: StoreKind) -> Result<()> {
     if let Err(error) = world.play() {
         wrong.push(format!("{error:#}"));
     }
-    if let Err(error) = world.end() {
+    if let Err(error) = world.end(wrong.is_empty()) {
         wrong.push(format!("{error:#}"));
     }
     wrong.extend(world.checks(dir.path(), wrong.is_empty())?);
@@ -65,6 +65,9 @@ impl<'a> World<'a> {
         let mut parties = Parties::new();
         let mut values = Values::default();
         values.add_parts(&root().join("scenarios/parts"))?;
+        for (name, value) in &case.values {
+            values.set(name.clone(), plain(value));
+        }
         for (name, told) in &case.party {
             let party = Party::new(name, told, dir)?;
             values.set(name.clone(), party.address);
@@ -205,8 +208,12 @@ impl<'a> World<'a> {
     }
 
     /// Awaits what ends by itself, then Holdfast, whose exit says whether a call was left over.
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self, is_going_well: bool) -> Result<()> {
         let mut result = Ok(());
+        if !is_going_well {
+            // What still runs will hardly end by itself.
+            self.until = self.until.min(Instant::now() + Duration::from_secs(1));
+        }
         for party in self.parties.values_mut() {
             if result.is_ok() {
                 result = party.finish(self.until);
