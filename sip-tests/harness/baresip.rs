@@ -26,6 +26,7 @@ impl Baresip {
     /// Takes calls by itself; every request it sends goes to `outbound`.
     pub(crate) fn start(
         name: &str,
+        number: &str,
         dir: &Path,
         own: SocketAddrV4,
         outbound: SocketAddrV4,
@@ -34,7 +35,7 @@ impl Baresip {
         std::fs::create_dir_all(&folder)?;
         let control_port = free_port()?;
         std::fs::write(folder.join("config"), config(own, control_port))?;
-        std::fs::write(folder.join("accounts"), account(name, own, outbound))?;
+        std::fs::write(folder.join("accounts"), account(number, own, outbound))?;
         let process = Process::start(name, dir, "baresip", |command| {
             command.arg("-4").arg("-f").arg(&folder);
         })?;
@@ -114,10 +115,12 @@ fn config(own: SocketAddrV4, control_port: u16) -> String {
          ctrl_tcp_listen {host}:{control_port}\n\
          sip_listen {host}:{port}\n\
          sip_trans_def udp\n\
-         net_interface lo\n\
+         net_interface {host}\n\
          call_local_timeout 30\n\
          call_max_calls 4\n\
          audio_source ausine,440\n\
+         ausrc_srate 48000\n\
+         ausrc_channels 2\n\
          audio_player aubridge,nobody\n\
          audio_alert aubridge,nobody\n\
          ring_aufile none\n\
@@ -126,9 +129,9 @@ fn config(own: SocketAddrV4, control_port: u16) -> String {
     )
 }
 
-fn account(name: &str, own: SocketAddrV4, outbound: SocketAddrV4) -> String {
+fn account(number: &str, own: SocketAddrV4, outbound: SocketAddrV4) -> String {
     format!(
-        "<sip:{name}@{own};transport=udp>;regint=0;answermode=auto;audio_codecs=PCMA,PCMU;\
+        "<sip:{number}@{own};transport=udp>;regint=0;answermode=auto;\
          outbound=\"sip:{outbound};transport=udp\"\n"
     )
 }

@@ -92,7 +92,7 @@ pub(crate) struct Party {
     /// SIPp: calls begun each second.
     #[serde(default = "ten")]
     pub(crate) rate: u32,
-    /// The number that a caller dials.
+    /// The number that a SIPp caller dials; a telephone's own number.
     #[serde(default = "default_called")]
     pub(crate) called: String,
     #[serde(default = "loopback")]

@@ -86,9 +86,13 @@ impl Party {
             Role::Datagrams => State::Datagrams(UdpSocket::bind(self.address)?),
             Role::Closed => State::Done,
             Role::Kamailio => State::Running(self.kamailio(case, &values)?),
-            Role::Baresip => {
-                State::Baresip(Baresip::start(&self.name, &self.dir, self.address, target)?)
-            }
+            Role::Baresip => State::Baresip(Baresip::start(
+                &self.name,
+                &self.told.called,
+                &self.dir,
+                self.address,
+                target,
+            )?),
         };
         Ok(())
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use tokio::runtime::Runtime;
 
 use super::postgres::Server;
 
@@ -66,6 +67,15 @@ pub(crate) struct Store {
     pub(crate) kind: StoreKind,
     pub(crate) url: String,
     server: Option<Arc<Server>>,
+    /// What keeps every writer out of a SQLite database that is "stopped".
+    lock: Mutex<Option<WriteLock>>,
+}
+
+/// A transaction that holds the one write lock of a SQLite database.
+#[derive(Debug)]
+struct WriteLock {
+    runtime: Runtime,
+    connection: SqliteConnection,
 }
 
 impl Store {
@@ -91,23 +101,52 @@ impl Store {
                 (server.create_database(&name)?, Some(server))
             }
         };
-        Ok(Self { kind, url, server })
+        Ok(Self {
+            kind,
+            url,
+            server,
+            lock: Mutex::new(None),
+        })
     }
 
+    /// From now on nothing can be written: the server is stopped, or the file locked.
     pub(crate) fn stop(&self) -> Result<()> {
-        let server = self
-            .server
-            .as_ref()
-            .context("only a Postgres server can be stopped")?;
-        server.stop()
+        if let Some(server) = &self.server {
+            return server.stop();
+        }
+        let runtime = runtime()?;
+        let connection = runtime.block_on(async {
+            let mut connection = SqliteConnection::connect(&self.url).await?;
+            sqlx::raw_sql("begin exclusive")
+                .execute(&mut connection)
+                .await?;
+            sqlx::Result::<SqliteConnection>::Ok(connection)
+        })?;
+        *self.lock.lock().expect("no holder of this lock panics") = Some(WriteLock {
+            runtime,
+            connection,
+        });
+        Ok(())
     }
 
     pub(crate) fn start(&self) -> Result<()> {
-        let server = self
-            .server
-            .as_ref()
-            .context("only a Postgres server can be started")?;
-        server.restart()
+        if let Some(server) = &self.server {
+            return server.restart();
+        }
+        let lock = self
+            .lock
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
+        let WriteLock {
+            runtime,
+            mut connection,
+        } = lock.context("the store is not stopped")?;
+        runtime.block_on(async {
+            sqlx::raw_sql("rollback").execute(&mut connection).await?;
+            connection.close().await
+        })?;
+        Ok(())
     }
 
     /// Runs statements.
@@ -115,14 +154,14 @@ impl Store {
         let done = async {
             match self.kind {
                 StoreKind::Sqlite => {
-                    let mut connection = sqlx::SqliteConnection::connect(&self.url).await?;
+                    let mut connection = SqliteConnection::connect(&self.url).await?;
                     sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
                         .execute(&mut connection)
                         .await?;
                     connection.close().await
                 }
                 StoreKind::Postgres => {
-                    let mut connection = sqlx::PgConnection::connect(&self.url).await?;
+                    let mut connection = PgConnection::connect(&self.url).await?;
                     sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
                         .execute(&mut connection)
                         .await?;
@@ -139,7 +178,7 @@ impl Store {
         let read = async {
             match self.kind {
                 StoreKind::Sqlite => {
-                    let mut connection = sqlx::SqliteConnection::connect(&self.url).await?;
+                    let mut connection = SqliteConnection::connect(&self.url).await?;
                     let query = sqlx::query(AssertSqlSafe(sql.clone()));
                     let rows = query.fetch_all(&mut connection).await?;
                     connection.close().await?;
@@ -148,7 +187,7 @@ impl Store {
                         .collect::<sqlx::Result<Vec<Option<String>>>>()
                 }
                 StoreKind::Postgres => {
-                    let mut connection = sqlx::PgConnection::connect(&self.url).await?;
+                    let mut connection = PgConnection::connect(&self.url).await?;
                     let query = sqlx::query(AssertSqlSafe(sql.clone()));
                     let rows = query.fetch_all(&mut connection).await?;
                     connection.close().await?;
@@ -193,9 +232,12 @@ fn spelled_alike(value: String) -> String {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    Ok(runtime.block_on(future))
+        .build()?)
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    Ok(runtime()?.block_on(future))
 }

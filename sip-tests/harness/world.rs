@@ -75,7 +75,10 @@ impl<'a> World<'a> {
             values.set(format!("{name}.port"), party.address.port());
             parties.insert(name.clone(), party);
         }
-        let sip = loopback("127.0.0.1", free_port()?)?;
+        let sip = match case.carriers.first() {
+            Some(first) if is_direct() => parties[first].address,
+            _ => loopback("127.0.0.1", free_port()?)?,
+        };
         values.set("holdfast", sip);
         values.set("holdfast.host", sip.ip());
         values.set("holdfast.port", sip.port());
@@ -188,9 +191,6 @@ impl<'a> World<'a> {
         let (plays, via) = (told.plays, told.via.clone());
         let target = match via {
             Some(via) => self.wire.address(&via)?,
-            None if is_direct() && plays == Role::Caller => {
-                self.wire.address(&self.case.carriers[0])?
-            }
             None => self.holdfast_address(),
         };
         // SIPp ends by itself before we would call it too late.
