@@ -1,0 +1,175 @@
+//! A private Postgres server in a temporary folder, on a free port of loopback.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use super::ports::free_port;
+
+/// Stopped, and its folder removed, when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    port: u16,
+    dir: TempDir,
+    bin: PathBuf,
+    databases: AtomicU32,
+}
+
+impl Server {
+    pub(crate) fn start() -> Result<Self> {
+        let server = Self {
+            port: free_port()?,
+            dir: tempfile::Builder::new()
+                .prefix("holdfast-postgres-")
+                .tempdir()?,
+            bin: binaries()?,
+            databases: AtomicU32::new(0),
+        };
+        server.own_folder()?;
+        let data = server.data();
+        server.run(
+            "initdb",
+            &[
+                "-D",
+                &data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "--no-sync",
+                "-E",
+                "UTF8",
+            ],
+        )?;
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Makes a database and says its URL.
+    pub(crate) fn create_database(&self, name: &str) -> Result<String> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{name}_{number}");
+        let port = self.port.to_string();
+        self.run(
+            "createdb",
+            &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &name],
+        )?;
+        Ok(format!("postgres://postgres@127.0.0.1:{port}/{name}"))
+    }
+
+    pub(crate) fn restart(&self) -> Result<()> {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -k {}",
+            self.port,
+            self.folder()
+        );
+        let settings = "-c fsync=off -c max_connections=200 -c shared_buffers=32MB";
+        let log = format!("{}/log", self.folder());
+        let options = format!("{options} {settings}");
+        self.run(
+            "pg_ctl",
+            &[
+                "start",
+                "-w",
+                "-D",
+                &self.data(),
+                "-l",
+                &log,
+                "-o",
+                &options,
+            ],
+        )
+    }
+
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.run(
+            "pg_ctl",
+            &["stop", "-w", "-m", "immediate", "-D", &self.data()],
+        )
+    }
+
+    fn folder(&self) -> String {
+        self.dir.path().display().to_string()
+    }
+
+    fn data(&self) -> String {
+        format!("{}/data", self.folder())
+    }
+
+    /// Postgres refuses to run as root: its folder is given to the user that Debian made for it.
+    fn own_folder(&self) -> Result<()> {
+        if is_root()? {
+            let status = Command::new("chown")
+                .args(["postgres", &self.folder()])
+                .status()?;
+            ensure!(
+                status.success(),
+                "cannot give {} to the user postgres",
+                self.folder()
+            );
+        }
+        Ok(())
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
+        let path = self.bin.join(program);
+        let mut command = if is_root()? {
+            let mut command = Command::new("setpriv");
+            command
+                .args([
+                    "--reuid",
+                    "postgres",
+                    "--regid",
+                    "postgres",
+                    "--clear-groups",
+                ])
+                .arg(&path);
+            command
+        } else {
+            Command::new(&path)
+        };
+        // Output to a file: a pipe would stay open for as long as the server that was started.
+        let log_path = self.dir.path().join(format!("{program}.out"));
+        let log = std::fs::File::create(&log_path)?;
+        command
+            .args(arguments)
+            .current_dir("/")
+            .env("LC_ALL", "C.UTF-8");
+        let status = command.stdout(log.try_clone()?).stderr(log).status()?;
+        let told = std::fs::read_to_string(&log_path).unwrap_or_default();
+        ensure!(status.success(), "{program} failed: {told}");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it was stopped already.
+        let _ = self.stop();
+    }
+}
+
+fn is_root() -> Result<bool> {
+    let output = Command::new("id").arg("-u").output()?;
+    Ok(output.stdout.starts_with(b"0\n"))
+}
+
+/// Debian keeps initdb and pg_ctl out of PATH; the newest version wins.
+fn binaries() -> Result<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .context("no Postgres in /usr/lib/postgresql: apt-get install postgresql")?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let version = path.file_name()?.to_str()?.parse().ok()?;
+            path.join("bin/initdb")
+                .exists()
+                .then(|| (version, path.join("bin")))
+        })
+        .collect();
+    found.sort();
+    let (_, newest) = found.pop().context("no initdb below /usr/lib/postgresql")?;
+    Ok(newest)
+}
