@@ -107,7 +107,9 @@ impl FailureRule {
     }
 
     fn matches(&self, seen: &Observation<'_>) -> bool {
+        // A status is a response's: our own timeouts and the transport have none.
         let status_fits = match self.status {
+            Some(_) if seen.origin != Origin::Remote => false,
             Some(StatusMatch::Code(code)) => code == seen.status_code,
             Some(StatusMatch::Class(class)) => u16::from(class) == seen.status_code / 100,
             None => true,

@@ -7,3 +7,6 @@ pub mod engine;
 pub use crate::call::{Counters, Event, Output, Settings as EngineSettings};
 pub use crate::transaction::{Flow, Listener, ListenerId};
 pub use engine::{Command, Engine, Received};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,611 @@
+//! One engine between a caller and two carriers, message by message.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::{Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received};
+use crate::call::{CallRecord, EndCause, EndedBy};
+use crate::carrier::rows::{
+    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, RouteCarrierRow, RouteRow,
+};
+use crate::carrier::{Class, GatewayId, Rows, Tables, Transport};
+use crate::health::{Evidence, Outcome, Target, TargetView, View};
+use crate::sip::{HeaderName, Message, Method};
+
+const CALLER: &str = "192.0.2.9:5080";
+const FIRST: &str = "198.51.100.1:5060";
+const SECOND: &str = "198.51.100.2:5060";
+
+#[test]
+fn carries_a_call_from_invite_to_bye_and_writes_one_record() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("100 Trying"), to_first("INVITE")]);
+    let outbound = sent[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    assert_eq!(lines(&world.sent()), [to_caller("180 Ringing")]);
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK"), to_caller("200 OK")]);
+    let ok = sent[1].1.clone();
+    assert_eq!(ok.body(), SDP.as_bytes());
+    world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
+    world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("200 OK"), to_first("BYE")]);
+    world.answer(FIRST, &sent[1].1, 200, "b1", "");
+    let record = world.record();
+    assert_eq!((record.end_cause, record.ended_by), (EndCause::Completed, EndedBy::Caller));
+    assert_eq!((record.status_code, record.attempts.len()), (200, 1));
+    assert_eq!(record.attempts[0].class, Class::Answered);
+    world.run_dry();
+}
+
+#[test]
+fn hides_each_leg_from_the_other() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    let text = String::from_utf8_lossy(outbound.bytes()).into_owned();
+    assert!(!text.contains("192.0.2.9") && !text.contains("call-1"), "{text}");
+    assert_eq!(outbound.max_forwards(), Some(69));
+    assert_eq!(outbound.first(HeaderName::Contact), Some(&b"<sip:203.0.113.1:5060>"[..]));
+}
+
+#[test]
+fn has_the_next_carrier_called_when_the_first_is_silent() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let first = world.sent()[1].1.clone();
+    world.pass(Duration::from_millis(1_799));
+    assert_eq!(
+        lines(&world.sent()),
+        [to_first("INVITE"), to_first("INVITE")].map(|line| line)[..2]
+    );
+    world.pass(Duration::from_millis(1));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [(SECOND.to_owned(), "INVITE".to_owned())]);
+    assert_ne!(sent[0].1.call_id(), first.call_id());
+    let second = sent[0].1.clone();
+    world.answer(FIRST, &first, 180, "late", "");
+    assert_eq!(lines(&world.sent()), [to_first("CANCEL")]);
+    world.answer(SECOND, &second, 486, "b2", "");
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [(SECOND.to_owned(), "ACK".to_owned()), to_caller("486 Busy Here")]);
+    let record = world.record();
+    assert_eq!((record.end_cause, record.status_code), (EndCause::Failed, 486));
+    let seen: Vec<_> =
+        record.attempts.iter().map(|attempt| (attempt.class, attempt.status_code)).collect();
+    assert_eq!(seen, [(Class::CarrierHard, 408), (Class::Destination, 486)]);
+}
+
+#[test]
+fn acknowledges_and_hangs_up_a_late_answer() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let first = world.sent()[1].1.clone();
+    world.pass(Duration::from_millis(1_800));
+    world.sent();
+    world.answer(FIRST, &first, 200, "late", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_first("BYE")]);
+    world.answer(FIRST, &first, 200, "late", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK")]);
+    assert_eq!(world.engine.counters().late_answers, 1);
+}
+
+#[test]
+fn cancels_the_attempt_when_the_caller_hangs_up() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    world.sent();
+    world.caller_sends(&cancel("1"));
+    let sent = world.sent();
+    let expected = [to_caller("200 OK"), to_first("CANCEL"), to_caller("487 Request Terminated")];
+    assert_eq!(lines(&sent), expected);
+    let record = world.record();
+    assert_eq!((record.end_cause, record.ended_by), (EndCause::Cancelled, EndedBy::Caller));
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_first("BYE")]);
+    world.run_dry();
+}
+
+#[test]
+fn repeats_the_answer_until_it_is_acknowledged_and_then_hangs_up() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    world.sent();
+    world.pass(Duration::from_millis(31_999));
+    let repeats = world.sent();
+    assert_eq!(repeats.len(), 10);
+    assert!(repeats.iter().all(|(to, message)| to == CALLER && message.status_code() == 200));
+    world.pass(Duration::from_millis(1));
+    assert_eq!(lines(&world.sent()), [to_caller("BYE"), to_first("BYE")]);
+    assert_eq!(world.record().end_cause, EndCause::NoAck);
+    world.run_dry();
+}
+
+#[test]
+fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("100 Trying"), to_first("INVITE")]);
+    let reinvite = sent[1].1.clone();
+    // Glare: ours is under way.
+    world.carrier_sends(FIRST, &from_carrier(&reinvite, "INVITE", 1, SDP));
+    assert_eq!(lines(&world.sent()), [to_first("491 Request Pending")]);
+    // Overlap: the caller's own is under way.
+    world.caller_sends(&in_dialog(&ok, "INVITE", 3, SDP));
+    assert_eq!(lines(&world.sent())[0].1, "500 Overlapping INVITE");
+    world.answer(FIRST, &reinvite, 488, "b1", "");
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_caller("488 X")]);
+    world.caller_sends(&in_dialog(&ok, "INFO", 4, "Signal=1"));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("INFO")]);
+    world.answer(FIRST, &sent[0].1, 200, "b1", "");
+    assert_eq!(lines(&world.sent()), [to_caller("200 X")]);
+    assert_eq!(world.engine.counters().answered_now, 1);
+}
+
+#[test]
+fn carries_a_late_offer_to_the_ack() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1").replace(SDP, "").replace(&content(SDP), "Content-Length: 0"));
+    let outbound = world.sent()[1].1.clone();
+    assert_eq!(outbound.body(), b"");
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("200 OK")]);
+    world.caller_sends(&in_dialog(&sent[0].1, "ACK", 1, SDP));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK")]);
+    assert_eq!(sent[0].1.body(), SDP.as_bytes());
+}
+
+#[test]
+fn tries_the_next_gateway_at_once_when_a_port_is_closed() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    world.sent();
+    let flow = Flow { listener: ListenerId(0), remote: address(FIRST) };
+    world.engine.handle_command(Command::Unreachable { flow }, world.now);
+    assert_eq!(lines(&world.sent()), [(SECOND.to_owned(), "INVITE".to_owned())]);
+}
+
+#[test]
+fn answers_what_begins_no_call() {
+    for (request, expected) in [
+        (out_of_dialog("OPTIONS", ""), "200 OK"),
+        (out_of_dialog("REGISTER", ""), "405 Method Not Allowed"),
+        (out_of_dialog("BREW", ""), "501 Not Implemented"),
+        (out_of_dialog("BYE", ";tag=0123456789abcdef"), "481 Call/Transaction Does Not Exist"),
+        (out_of_dialog("CANCEL", ""), "481 Call/Transaction Does Not Exist"),
+        (invite("1").replace("Max-Forwards: 70", "Max-Forwards: 0"), "483 Too Many Hops"),
+        (invite("1").replace("Max-Forwards", "Require: foo\r\nMax-Forwards"), "420 Bad Extension"),
+        (
+            invite("1").replace("Max-Forwards", "Accept: text/x\r\nMax-Forwards"),
+            "406 Not Acceptable",
+        ),
+        (invite("1").replace("INVITE sip:", "INVITE isbn:"), "416 Unsupported URI Scheme"),
+        (invite("1").replace("Max-Forwards: 70", "Max-Forwards: 700"), "400 "),
+    ] {
+        let mut world = World::new();
+        world.caller_sends(&request);
+        let sent = world.sent();
+        assert!(lines(&sent)[0].1.starts_with(expected), "{request}\n{:?}", lines(&sent));
+        assert_eq!(sent.len(), 1);
+    }
+}
+
+#[test]
+fn refuses_a_caller_that_no_customer_has_and_records_it() {
+    let mut world = World::new();
+    let flow = Flow { listener: ListenerId(0), remote: address("203.0.113.99:5060") };
+    let bytes = Bytes::from(invite("1"));
+    world.engine.handle_received(Received { bytes, flow }, world.now);
+    assert_eq!(lines(&world.sent())[0].1, "403 Forbidden");
+    assert_eq!(world.record().end_cause, EndCause::Refused);
+}
+
+#[test]
+fn tells_a_copy_of_an_invite_that_it_is_one() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    world.sent();
+    world.caller_sends(&invite("1"));
+    assert_eq!(lines(&world.sent()), [to_caller("100 Trying")]);
+    world.caller_sends(&invite("1").replace("z9hG4bKcaller1", "z9hG4bKother"));
+    assert_eq!(lines(&world.sent()), [to_caller("482 Loop Detected")]);
+    assert_eq!(world.engine.counters().calls, 1);
+}
+
+#[test]
+fn answers_new_calls_with_503_while_it_drains_and_lets_the_others_go_on() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.engine.handle_command(Command::Drain, world.now);
+    world.caller_sends(&invite("2"));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("503 Service Unavailable")]);
+    assert_eq!(sent[0].1.first(HeaderName::RetryAfter), Some(&b"5"[..]));
+    world.caller_sends(&out_of_dialog("OPTIONS", ""));
+    assert_eq!(lines(&world.sent()), [to_caller("503 Service Unavailable")]);
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("INFO")]);
+    world.engine.handle_command(Command::EndAllCalls, world.now);
+    assert_eq!(lines(&world.sent()), [to_caller("BYE"), to_first("BYE")]);
+}
+
+#[test]
+fn tells_the_board_how_a_probe_ended() {
+    let mut world = World::new();
+    let target = Target { gateway_id: GatewayId(1), address: address(FIRST) };
+    let probe = Command::Probe { target, timeout: Duration::from_millis(700) };
+    world.engine.handle_command(probe.clone(), world.now);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("OPTIONS")]);
+    world.answer(FIRST, &sent[0].1, 404, "x", "");
+    assert!(matches!(
+        world.outcomes()[..],
+        [Outcome { evidence: Evidence::Probe { status_code: Some(404), .. }, .. }]
+    ));
+    world.engine.handle_command(probe, world.now);
+    world.pass(Duration::from_millis(700));
+    assert!(matches!(
+        world.outcomes()[..],
+        [Outcome { evidence: Evidence::Probe { status_code: None, .. }, .. }]
+    ));
+}
+
+#[test]
+fn gives_the_same_bytes_for_the_same_seed() {
+    let run = || {
+        let mut world = World::new();
+        world.establish();
+        world.wire
+    };
+    assert_eq!(run(), run());
+}
+
+struct World {
+    engine: Engine,
+    now: Instant,
+    outputs: Vec<Output>,
+    wire: Vec<Bytes>,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = base();
+        let settings = EngineSettings {
+            listeners: vec![Listener {
+                transport: Transport::Udp,
+                address: address("203.0.113.1:5060"),
+                advertised: "203.0.113.1:5060".into(),
+            }],
+            user_agent: "holdfast".into(),
+            bucket_key: 7,
+            max_calls: 10,
+            max_call_duration: None,
+            retry_after_s: 5,
+        };
+        let mut engine = Engine::new(settings, 1, now, SystemTime::UNIX_EPOCH);
+        let tables = Tables::check(rows(), 1).expect("good rows");
+        engine.handle_command(Command::Tables(Arc::new(tables)), now);
+        let targets = [(1, FIRST), (2, SECOND)].map(|(id, at)| {
+            let target = Target { gateway_id: GatewayId(id), address: address(at) };
+            Arc::new(TargetView::unknown(target))
+        });
+        engine.handle_command(Command::View(Arc::new(View::new(targets.to_vec()))), now);
+        Self { engine, now, outputs: Vec::new(), wire: Vec::new() }
+    }
+
+    fn caller_sends(&mut self, text: &str) {
+        self.receive(CALLER, text);
+    }
+
+    fn carrier_sends(&mut self, from: &str, text: &str) {
+        self.receive(from, text);
+    }
+
+    fn receive(&mut self, from: &str, text: &str) {
+        let flow = Flow { listener: ListenerId(0), remote: address(from) };
+        let bytes = Bytes::from(text.to_owned());
+        self.engine.handle_received(Received { bytes, flow }, self.now);
+        self.drain();
+    }
+
+    fn answer(&mut self, from: &str, request: &Message, status_code: u16, tag: &str, body: &str) {
+        let text = response(request, status_code, tag, from, body);
+        self.receive(from, &text);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.engine.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// Runs until nothing is left to be done, and sees that nothing is left over.
+    fn run_dry(&mut self) {
+        while let Some(at) = self.engine.poll_timeout() {
+            self.now = self.now.max(at);
+            self.engine.handle_timeout(self.now);
+            self.drain();
+        }
+        let counters = self.engine.counters();
+        assert_eq!(counters.calls_now, 0);
+        assert_eq!(counters.answered_now, 0);
+        assert_eq!(counters.client_transactions_now, 0);
+        assert_eq!(counters.server_transactions_now, 0);
+        assert_eq!(counters.strays_now, 0);
+        assert_eq!(counters.dialogs_now, 0);
+        assert_eq!(counters.timers_now, 0);
+    }
+
+    fn establish(&mut self) -> (Message, Message) {
+        self.caller_sends(&invite("1"));
+        let outbound = self.sent()[1].1.clone();
+        self.answer(FIRST, &outbound, 200, "b1", SDP);
+        let ok = self.sent()[1].1.clone();
+        self.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
+        assert!(self.sent().is_empty());
+        (ok, outbound)
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            if let Output::Send { bytes, .. } = &output {
+                self.wire.push(bytes.clone());
+            }
+            self.outputs.push(output);
+        }
+    }
+
+    /// What was sent since the last look: to whom, and what.
+    fn sent(&mut self) -> Vec<(String, Message)> {
+        self.drain();
+        let mut sent = Vec::new();
+        self.outputs.retain(|output| match output {
+            Output::Send { flow, bytes } => {
+                let message = Message::parse(bytes.clone()).expect("we print what we can read");
+                assert_eq!(message.defect(), None);
+                sent.push((flow.remote.to_string(), message));
+                false
+            }
+            Output::Outcome(_) | Output::Record(_) | Output::Event(_) => true,
+        });
+        sent
+    }
+
+    fn record(&mut self) -> Box<CallRecord> {
+        let mut records: Vec<_> = self
+            .outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Record(record) => Some(record.clone()),
+                Output::Send { .. } | Output::Outcome(_) | Output::Event(_) => None,
+            })
+            .collect();
+        assert_eq!(records.len(), 1, "exactly one record");
+        records.remove(0)
+    }
+
+    fn outcomes(&mut self) -> Vec<Outcome> {
+        self.drain();
+        let mut outcomes = Vec::new();
+        self.outputs.retain(|output| match output {
+            Output::Outcome(outcome) => {
+                outcomes.push(outcome.clone());
+                false
+            }
+            Output::Send { .. } | Output::Record(_) | Output::Event(_) => true,
+        });
+        outcomes
+    }
+}
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+
+fn content(body: &str) -> String {
+    match body {
+        "" => "Content-Length: 0".to_owned(),
+        _ => format!("Content-Type: application/sdp\r\nContent-Length: {}", body.len()),
+    }
+}
+
+fn invite(number: &str) -> String {
+    format!(
+        "INVITE sip:+14155550100@203.0.113.1 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {CALLER};branch=z9hG4bKcaller{number};rport\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:+4930123@192.0.2.9>;tag=a{number}\r\n\
+         To: <sip:+14155550100@203.0.113.1>\r\n\
+         Call-ID: call-{number}\r\n\
+         CSeq: 1 INVITE\r\n\
+         Contact: <sip:caller@{CALLER}>\r\n\
+         {}\r\n\r\n{SDP}",
+        content(SDP)
+    )
+}
+
+fn cancel(number: &str) -> String {
+    out_of_dialog("CANCEL", "")
+        .replace("z9hG4bKother", &format!("z9hG4bKcaller{number}"))
+        .replace("call-other", &format!("call-{number}"))
+}
+
+fn out_of_dialog(method: &str, to_params: &str) -> String {
+    format!(
+        "{method} sip:203.0.113.1 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {CALLER};branch=z9hG4bKother;rport\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:x@192.0.2.9>;tag=x\r\n\
+         To: <sip:203.0.113.1>{to_params}\r\n\
+         Call-ID: call-other\r\n\
+         CSeq: 1 {method}\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// A request of the caller in the dialog that `ok` made.
+fn in_dialog(ok: &Message, method: &str, seq: u32, body: &str) -> String {
+    let text = |name| String::from_utf8_lossy(ok.first(name).expect("a header")).into_owned();
+    format!(
+        "{method} sip:203.0.113.1:5060 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {CALLER};branch=z9hG4bK{method}{seq};rport\r\n\
+         Max-Forwards: 70\r\n\
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\n\
+         CSeq: {seq} {method}\r\nContact: <sip:caller@{CALLER}>\r\n{}\r\n\r\n{body}",
+        text(HeaderName::From),
+        text(HeaderName::To),
+        text(HeaderName::CallId),
+        content(body)
+    )
+}
+
+/// A request of the carrier in the dialog that our `request` belongs to.
+fn from_carrier(request: &Message, method: &str, seq: u32, body: &str) -> String {
+    let text = |name| String::from_utf8_lossy(request.first(name).expect("a header")).into_owned();
+    format!(
+        "{method} sip:203.0.113.1:5060 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {FIRST};branch=z9hG4bKcarrier{seq};rport\r\n\
+         Max-Forwards: 70\r\n\
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\n\
+         CSeq: {seq} {method}\r\nContact: <sip:{FIRST}>\r\n{}\r\n\r\n{body}",
+        text(HeaderName::To),
+        text(HeaderName::From),
+        text(HeaderName::CallId),
+        content(body)
+    )
+}
+
+fn response(request: &Message, status_code: u16, tag: &str, contact: &str, body: &str) -> String {
+    let text = |name| String::from_utf8_lossy(request.first(name).expect("a header")).into_owned();
+    let to = match request.to_tag() {
+        Some(_) => text(HeaderName::To),
+        None => format!("{};tag={tag}", text(HeaderName::To)),
+    };
+    let reason = match (status_code, request.method()) {
+        (180, _) => "Ringing",
+        (200, Method::Invite | Method::Bye) => "OK",
+        (486, _) => "Busy Here",
+        _ => "X",
+    };
+    format!(
+        "SIP/2.0 {status_code} {reason}\r\nVia: {}\r\nFrom: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+         Contact: <sip:{contact}>\r\n{}\r\n\r\n{body}",
+        text(HeaderName::Via),
+        text(HeaderName::From),
+        text(HeaderName::CallId),
+        text(HeaderName::CSeq),
+        content(body)
+    )
+}
+
+fn lines(sent: &[(String, Message)]) -> Vec<(String, String)> {
+    sent.iter()
+        .map(|(to, message)| {
+            let what = match message.is_request() {
+                true => message.method_text().to_vec(),
+                false => {
+                    [message.status_code().to_string().as_bytes(), b" ", message.reason()].concat()
+                }
+            };
+            (to.clone(), String::from_utf8_lossy(&what).into_owned())
+        })
+        .collect()
+}
+
+fn to_caller(what: &str) -> (String, String) {
+    (CALLER.to_owned(), what.to_owned())
+}
+
+fn to_first(what: &str) -> (String, String) {
+    (FIRST.to_owned(), what.to_owned())
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn rows() -> Rows {
+    let carrier = |carrier_id, name: &str| CarrierRow {
+        carrier_id,
+        name: name.to_owned(),
+        enabled: true,
+        region: None,
+        probe_interval_ms: 5_000,
+        no_response_ms: 1_800,
+        no_ringing_ms: 6_000,
+    };
+    let gateway = |id, at: &str| GatewayRow {
+        gateway_id: id,
+        carrier_id: id,
+        name: format!("gateway-{id}"),
+        host: address(at).ip().to_string(),
+        port: 5060,
+        transport: "udp".to_owned(),
+        admin_state: "on".to_owned(),
+        region: None,
+        priority: 0,
+        weight: 1,
+    };
+    Rows {
+        carriers: vec![carrier(1, "one"), carrier(2, "two")],
+        gateways: vec![gateway(1, FIRST), gateway(2, SECOND)],
+        customers: vec![CustomerRow {
+            customer_id: 1,
+            name: "acme".to_owned(),
+            enabled: true,
+            region: None,
+        }],
+        customer_addresses: vec![CustomerAddressRow {
+            address_range: "192.0.2.0/24".parse().expect("a range"),
+            customer_id: 1,
+        }],
+        routes: vec![RouteRow {
+            route_id: 1,
+            enabled: true,
+            customer_id: None,
+            called_prefix: String::new(),
+            region: None,
+            strategy: "priority".to_owned(),
+            reroute_after_ringing: "never".to_owned(),
+            verify_unallocated: false,
+            setup_budget_ms: 12_000,
+            max_carriers: 4,
+            max_attempts: 8,
+            max_ringing_ms: 180_000,
+        }],
+        route_carriers: (1..=2)
+            .map(|carrier_id| RouteCarrierRow {
+                route_id: 1,
+                carrier_id,
+                priority: u16::try_from(carrier_id).expect("small").into(),
+                weight: 1,
+                cost_micros: 0,
+            })
+            .collect(),
+        failure_rules: crate::carrier::seed::seed_rules(),
+        number_rules: Vec::new(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+fn base() -> Instant {
+    Instant::now()
+}
