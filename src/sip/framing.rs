@@ -169,7 +169,7 @@ fn stream_content_length(head: &[u8]) -> Option<usize> {
     let start = line_end(head, 0)?.next;
     let mut length = None;
     for field in fields(head, start) {
-        if HeaderName::from_text(&head[field.start..field.name_end]) != HeaderName::ContentLength {
+        if field.name != HeaderName::ContentLength {
             continue;
         }
         let value = content_length(&head[field.value_start..field.value_end])?;

@@ -142,34 +142,59 @@ const KNOWN: [HeaderName; HeaderName::KNOWN_COUNT] = [
 
 /// The longest name we know, `P-Preferred-Identity`.
 const LONGEST: usize = 20;
-/// As many names as share one length, at most.
-const MOST_OF_A_LENGTH: usize = 9;
+const LETTERS: usize = 26;
 
-/// The known names by their length; `Other` fills up.
-static BY_LENGTH: [[HeaderName; MOST_OF_A_LENGTH]; LONGEST + 1] = by_length();
+/// The known names by length and first letter: one of them each, `Other` for none.
+static BY_SHAPE: [[HeaderName; LETTERS]; LONGEST + 1] = SHAPES.0;
+/// For each name the next of the same length and first letter, `Other` at the last.
+static NEXT_OF_SHAPE: [HeaderName; HeaderName::KNOWN_COUNT] = SHAPES.1;
+/// The lower-case text of each name as words, zeros behind it.
+static WORDS: [Words; HeaderName::KNOWN_COUNT] = all_words();
+
+type Words = [u64; WINDOW_OCTETS / 8];
+/// Whole words that hold the longest name.
+const WINDOW_OCTETS: usize = 24;
+/// Set in lower-case letters and in `-`, the only octets of known names.
+const CASE_BIT: u8 = 0x20;
 
 impl HeaderName {
     pub(super) const KNOWN_COUNT: usize = Self::Other as usize;
 
     pub fn from_text(text: &[u8]) -> Self {
-        let &[first, ..] = text else {
-            return Self::Other;
-        };
-        if text.len() == 1 {
-            return Self::from_compact(first);
+        let mut window = [0; WINDOW_OCTETS];
+        match window.get_mut(..text.len()) {
+            Some(place) if is_plain(text) => {
+                place.copy_from_slice(text);
+                Self::in_window(&window, text.len())
+            }
+            Some(_) | None => Self::Other,
         }
-        let Some(candidates) = BY_LENGTH.get(text.len()) else {
-            return Self::Other;
+    }
+
+    /// As [`from_text`](Self::from_text) for the name of `len` octets at the start of `octets`, where what follows
+    /// the name in the message spares a copy.
+    pub(super) fn at_start(octets: &[u8], len: usize) -> Self {
+        match octets.first_chunk() {
+            Some(window) => Self::in_window(window, len),
+            None => Self::from_text(&octets[..len]),
+        }
+    }
+
+    fn in_window(window: &[u8; WINDOW_OCTETS], len: usize) -> Self {
+        if len == 1 {
+            return Self::from_compact(window[0]);
+        }
+        let letter = usize::from((window[0] | CASE_BIT).wrapping_sub(b'a'));
+        let mut candidate = match BY_SHAPE.get(len) {
+            Some(of_length) if letter < LETTERS => of_length[letter],
+            Some(_) | None => return Self::Other,
         };
-        let first = first.to_ascii_lowercase();
-        for &candidate in candidates {
-            let name = candidate.as_str().as_bytes();
-            let Some(initial) = name.first() else {
-                break;
-            };
-            if initial.to_ascii_lowercase() == first && text.eq_ignore_ascii_case(name) {
+        let words = lower_words(window, len);
+        while candidate != Self::Other {
+            if WORDS[candidate as usize] == words {
                 return candidate;
             }
+            candidate = NEXT_OF_SHAPE[candidate as usize];
         }
         Self::Other
     }
@@ -271,17 +296,63 @@ impl HeaderName {
     }
 }
 
-const fn by_length() -> [[HeaderName; MOST_OF_A_LENGTH]; LONGEST + 1] {
-    let mut table = [[HeaderName::Other; MOST_OF_A_LENGTH]; LONGEST + 1];
-    let mut filled = [0; LONGEST + 1];
+const SHAPES: (
+    [[HeaderName; LETTERS]; LONGEST + 1],
+    [HeaderName; HeaderName::KNOWN_COUNT],
+) = {
+    let mut first = [[HeaderName::Other; LETTERS]; LONGEST + 1];
+    let mut next = [HeaderName::Other; HeaderName::KNOWN_COUNT];
     let mut at = 0;
     while at < KNOWN.len() {
-        let length = KNOWN[at].as_str().len();
-        table[length][filled[length]] = KNOWN[at];
-        filled[length] += 1;
+        let text = KNOWN[at].as_str().as_bytes();
+        let slot = &mut first[text.len()][(text[0].to_ascii_lowercase() - b'a') as usize];
+        next[at] = *slot;
+        *slot = KNOWN[at];
         at += 1;
     }
-    table
+    (first, next)
+};
+
+const fn all_words() -> [Words; HeaderName::KNOWN_COUNT] {
+    let mut words = [[0; WINDOW_OCTETS / 8]; HeaderName::KNOWN_COUNT];
+    let mut at = 0;
+    while at < KNOWN.len() {
+        let text = KNOWN[at].as_str().as_bytes();
+        let mut window = [0; WINDOW_OCTETS];
+        let mut octet = 0;
+        while octet < text.len() {
+            window[octet] = text[octet];
+            octet += 1;
+        }
+        words[at] = lower_words(&window, text.len());
+        at += 1;
+    }
+    words
+}
+
+/// The first `len` octets, letters in lower case.
+const fn lower_words(window: &[u8; WINDOW_OCTETS], len: usize) -> Words {
+    let mut words = [0; WINDOW_OCTETS / 8];
+    let (chunks, _) = window.as_chunks::<8>();
+    let mut at = 0;
+    while at < chunks.len() {
+        let octets = len.saturating_sub(8 * at);
+        let mask = match octets {
+            0 => 0,
+            1..8 => u64::MAX >> (64 - 8 * octets),
+            _ => u64::MAX,
+        };
+        words[at] = (u64::from_le_bytes(chunks[at]) | LOWER_WORD) & mask;
+        at += 1;
+    }
+    words
+}
+
+const LOWER_WORD: u64 = u64::from_le_bytes([CASE_BIT; 8]);
+
+/// Setting the case bit turns CR into `-`; no name may be made of one.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|&octet| octet > b' ')
 }
 
 #[cfg(test)]
@@ -336,6 +407,9 @@ mod tests {
             "Call_ID",
             "Content-Lengths",
             "P-Preferred-Identity-And-More",
+            "Call\rID",
+            "FROM\0",
+            "\u{6}ROM",
         ] {
             assert_eq!(HeaderName::from_text(text.as_bytes()), HeaderName::Other);
         }

@@ -1,5 +1,6 @@
 //! The index of a head: where each header field stands, and which is the first of its name.
 
+use memchr::memchr_iter;
 use smallvec::SmallVec;
 
 use super::message::{MAX_FIELD_OCTETS, MAX_HEADERS, MAX_NAME_OCTETS};
@@ -22,10 +23,10 @@ impl Entry {
         clippy::cast_possible_truncation,
         reason = "a message has at most 65 535 octets, a name 255"
     )]
-    fn new(bytes: &[u8], field: Field) -> Self {
+    fn new(field: Field) -> Self {
         let name_len = field.name_end - field.start;
         Self {
-            name: HeaderName::from_text(&bytes[field.start..field.name_end]),
+            name: field.name,
             name_len: name_len as u8,
             start: field.start as u16,
             value_start: field.value_start as u16,
@@ -98,34 +99,42 @@ impl Head {
             has_stray_line: false,
         };
         let mut at = start;
+        let (mut lines, mut bare_lines) = (0, 0);
         loop {
             match cut(bytes, at) {
                 Cut::Field(field) => {
-                    head.index.push(bytes, field)?;
-                    head.has_bare_line_end |= field.is_bare;
+                    head.index.push(field)?;
+                    lines += field.lines;
+                    bare_lines += field.bare_lines;
                     head.has_stray_line |= field.name_end == field.start;
                     at = field.next;
                 }
                 Cut::End { body, is_bare } => {
-                    head.has_bare_line_end |= is_bare;
+                    lines += 1;
+                    bare_lines += usize::from(is_bare);
                     head.body = Some(body);
-                    return Ok(head);
+                    at = body;
+                    break;
                 }
-                Cut::Unfinished => return Ok(head),
+                Cut::Unfinished => break,
             }
         }
+        // Every CR must belong to a line end: there are as many as lines, or one stands bare.
+        let crs = memchr_iter(b'\r', &bytes[start..at]).count();
+        head.has_bare_line_end = bare_lines > 0 || crs != lines;
+        Ok(head)
     }
 }
 
 impl Index {
-    fn push(&mut self, bytes: &[u8], field: Field) -> Result<(), OverLimit> {
+    fn push(&mut self, field: Field) -> Result<(), OverLimit> {
         if self.entries.len() == MAX_HEADERS
             || field.next - field.start > MAX_FIELD_OCTETS
             || field.name_end - field.start > MAX_NAME_OCTETS
         {
             return Err(OverLimit);
         }
-        let entry = Entry::new(bytes, field);
+        let entry = Entry::new(field);
         if entry.name != HeaderName::Other {
             let first = &mut self.first[entry.name as usize];
             if *first == ABSENT {

@@ -67,9 +67,8 @@ fn addr_spec(value: &[u8]) -> Option<(&[u8], &[u8])> {
         .position(|&octet| octet == b';' || is_lws(octet))
         .unwrap_or(value.len());
     let (uri, params) = value.split_at(end);
-    memchr3(b'?', b',', b'<', uri)
-        .is_none()
-        .then_some((uri, params))
+    let is_bare = uri.iter().all(|octet| !matches!(octet, b'?' | b',' | b'<'));
+    is_bare.then_some((uri, params))
 }
 
 fn is_display_name(text: &[u8]) -> bool {

@@ -10,11 +10,7 @@ pub const BUCKETS: u64 = 64;
 pub fn call_id(message: &[u8]) -> Option<&[u8]> {
     let start = line_end(message, skip_empty_lines(message))?.next;
     fields(message, start)
-        .find(|field| {
-            let name = &message[field.start..field.name_end];
-            // `Call-ID` or `i`: the length tells most other names apart.
-            matches!(name.len(), 1 | 7) && HeaderName::from_text(name) == HeaderName::CallId
-        })
+        .find(|field| field.name == HeaderName::CallId)
         .map(|field| &message[field.value_start..field.value_end])
 }
 

@@ -268,11 +268,10 @@ fn within_transaction(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Printe
     let line = &invite[start..end.text_end];
     let uri = line.split(|&octet| octet == b' ').nth(1).unwrap_or(b"");
     let mut printer = Printer::request(method, uri);
-    let known = |field: Field| HeaderName::from_text(&invite[field.start..field.name_end]);
     let value = |field: Field| &invite[field.value_start..field.value_end];
     let first = |name| {
         fields(invite, end.next)
-            .find(|&field| known(field) == name)
+            .find(|&field| field.name == name)
             .map(value)
     };
 
@@ -280,7 +279,7 @@ fn within_transaction(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Printe
         printer.header(HeaderName::Via, &via[..via::first_end(via)]);
     }
     printer.header(HeaderName::MaxForwards, MAX_FORWARDS);
-    for route in fields(invite, end.next).filter(|&field| known(field) == HeaderName::Route) {
+    for route in fields(invite, end.next).filter(|&field| field.name == HeaderName::Route) {
         printer.header(HeaderName::Route, value(route));
     }
     for (name, value) in [

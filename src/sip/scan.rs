@@ -1,6 +1,8 @@
 //! Octet classes, linear white space and the one cutter of heads that parser, framing and peek share.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
+
+use super::HeaderName;
 
 /// Offsets in a message fit `u16`: see [`super::message::MAX_MESSAGE_OCTETS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +42,6 @@ const TOKEN: u8 = 1;
 const LWS: u8 = 2;
 /// May stand unquoted in a parameter's value: a token, a host, and what peers write besides.
 const VALUE: u8 = 4;
-/// May stand in a URI (RFC 3986 and what peers write besides).
-const URI: u8 = 8;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -65,10 +65,8 @@ const fn classes() -> [u8; 256] {
             if !matches!(c, b';' | b',' | b'"' | b'<' | b'>' | b'(' | b')' | b'=') {
                 table[octet] |= VALUE;
             }
-            if !matches!(c, b'"' | b'<' | b'>') {
-                table[octet] |= URI;
-            }
         }
+
         octet += 1;
     }
     table
@@ -85,10 +83,6 @@ pub(super) fn is_lws(octet: u8) -> bool {
 
 pub(super) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&octet| is(octet, TOKEN))
-}
-
-pub(super) fn is_uri_octet(octet: u8) -> bool {
-    is(octet, URI)
 }
 
 /// The end of the token that begins at `from`.
@@ -114,12 +108,15 @@ fn end_of(text: &[u8], from: usize, class: u8) -> usize {
 }
 
 pub(super) fn trim(text: &[u8]) -> &[u8] {
-    let start = skip_lws(text, 0);
+    trim_end(&text[skip_lws(text, 0)..])
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
     let mut end = text.len();
-    while end > start && is_lws(text[end - 1]) {
+    while end > 0 && is_lws(text[end - 1]) {
         end -= 1;
     }
-    &text[start..end]
+    &text[..end]
 }
 
 /// The offset after the closing quote of the quoted string that opens at `from` (RFC 3261 §25.1).
@@ -153,38 +150,25 @@ pub(super) fn number(text: &[u8], max: u64) -> Option<u64> {
 pub(super) struct LineEnd {
     pub(super) text_end: usize,
     pub(super) next: usize,
-    /// A CR without LF in the line, or an LF without CR at its end (RFC 3261 §7: lines end in CRLF).
+    /// An LF without CR (RFC 3261 §7: lines end in CRLF).
     pub(super) is_bare: bool,
 }
 
 /// Finds the end of the line that `from` lies in; `None` when the octets end before it.
 pub(super) fn line_end(bytes: &[u8], from: usize) -> Option<LineEnd> {
-    let mut at = from;
-    let mut is_bare = false;
-    loop {
-        at += memchr2(b'\r', b'\n', &bytes[at..])?;
-        if bytes[at] == b'\n' {
-            return Some(LineEnd {
-                text_end: at,
-                next: at + 1,
-                is_bare: true,
-            });
-        }
-        if bytes.get(at + 1) == Some(&b'\n') {
-            return Some(LineEnd {
-                text_end: at,
-                next: at + 2,
-                is_bare,
-            });
-        }
-        is_bare = true;
-        at += 1;
-    }
+    let lf = from + memchr(b'\n', &bytes[from..])?;
+    let is_bare = lf == from || bytes[lf - 1] != b'\r';
+    Some(LineEnd {
+        text_end: if is_bare { lf } else { lf - 1 },
+        next: lf + 1,
+        is_bare,
+    })
 }
 
 /// One header field as cut from a head, its continuation lines included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
+    pub(super) name: HeaderName,
     pub(super) start: usize,
     /// Equal to `start` where the field has no name or no colon: it is no header field then.
     pub(super) name_end: usize,
@@ -192,7 +176,9 @@ pub(super) struct Field {
     pub(super) value_start: usize,
     pub(super) value_end: usize,
     pub(super) next: usize,
-    pub(super) is_bare: bool,
+    /// Its lines, and how many of them end in a bare LF.
+    pub(super) lines: usize,
+    pub(super) bare_lines: usize,
 }
 
 /// What stands at a line's start in a head.
@@ -226,46 +212,50 @@ pub(super) fn cut(bytes: &[u8], start: usize) -> Cut {
         }
         Some(_) => {}
     }
-    let token_end = token_end(bytes, start);
-    let mut colon = token_end;
-    // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
-    while matches!(bytes.get(colon), Some(b' ' | b'\t')) {
-        colon += 1;
-    }
-    let has_name = token_end > start && bytes.get(colon) == Some(&b':');
-    let (name_end, from) = if has_name {
-        (token_end, colon + 1)
-    } else {
-        (start, start)
+    let Some(mut end) = line_end(bytes, start) else {
+        return Cut::Unfinished;
     };
-
-    let mut is_bare = false;
-    let mut at = from;
-    let end = loop {
-        let Some(end) = line_end(bytes, at) else {
-            return Cut::Unfinished;
+    let (name, name_end, value_from) = cut_name(bytes, start, end.text_end);
+    let (mut lines, mut bare_lines) = (1, usize::from(end.is_bare));
+    // A line that begins with white space continues the one before (RFC 3261 §7.3.1).
+    while matches!(bytes.get(end.next), Some(b' ' | b'\t')) {
+        end = match line_end(bytes, end.next) {
+            Some(end) => end,
+            None => return Cut::Unfinished,
         };
-        is_bare |= end.is_bare;
-        // A line that begins with white space continues the one before (RFC 3261 §7.3.1).
-        if !matches!(bytes.get(end.next), Some(b' ' | b'\t')) {
-            break end;
-        }
-        at = end.next;
-    };
-    let value = trim(&bytes[from..end.text_end]);
-    let value_start = if value.is_empty() {
-        end.text_end
-    } else {
-        value.as_ptr() as usize - bytes.as_ptr() as usize
-    };
+        lines += 1;
+        bare_lines += usize::from(end.is_bare);
+    }
+    let value_start = skip_lws(&bytes[..end.text_end], value_from);
+    let value = trim_end(&bytes[value_start..end.text_end]);
     Cut::Field(Field {
+        name,
         start,
         name_end,
         value_start,
         value_end: value_start + value.len(),
         next: end.next,
-        is_bare,
+        lines,
+        bare_lines,
     })
+}
+
+/// The name of the field whose first line is `start..line_end`, its end, and where its value begins.
+fn cut_name(bytes: &[u8], start: usize, line_end: usize) -> (HeaderName, usize, usize) {
+    let no_name = (HeaderName::Other, start, start);
+    let Some(colon) = memchr(b':', &bytes[start..line_end]) else {
+        return no_name;
+    };
+    let mut name_end = start + colon;
+    // RFC 3261 §25.1: HCOLON = *( SP / HTAB ) ":" SWS
+    while name_end > start && matches!(bytes[name_end - 1], b' ' | b'\t') {
+        name_end -= 1;
+    }
+    let name = HeaderName::at_start(&bytes[start..], name_end - start);
+    if name == HeaderName::Other && !is_token(&bytes[start..name_end]) {
+        return no_name;
+    }
+    (name, name_end, start + colon + 1)
 }
 
 /// The header fields of a message whose start line ends at `start`, without any limit or check.
@@ -318,23 +308,17 @@ mod tests {
     }
 
     #[test]
-    fn bare_line_ends_are_seen() {
-        for (bytes, is_bare) in [
-            (&b"a: b\r\n"[..], false),
-            (b"a: b\n", true),
-            (b"a: b\rc\r\n", true),
-            (b"a: b\r\r\n", true),
-            (b"a: b\n c\r\n", true),
+    fn bare_line_ends_are_counted() {
+        for (bytes, lines, bare_lines) in [
+            (&b"a: b\r\n"[..], 1, 0),
+            (b"a: b\n", 1, 1),
+            (b"a:\n", 1, 1),
+            (b"a: b\n c\r\n\td\n", 3, 2),
         ] {
             let Cut::Field(field) = cut(bytes, 0) else {
                 panic!("a field")
             };
-            assert_eq!(
-                field.is_bare,
-                is_bare,
-                "{:?}",
-                String::from_utf8_lossy(bytes)
-            );
+            assert_eq!((field.lines, field.bare_lines), (lines, bare_lines));
         }
     }
 

@@ -47,8 +47,7 @@ fn part_holds(part: &[u8], depth: usize) -> bool {
     loop {
         match cut(part, at) {
             Cut::Field(field) => {
-                let name = &part[field.start..field.name_end];
-                if HeaderName::from_text(name) == HeaderName::ContentType {
+                if field.name == HeaderName::ContentType {
                     content_type = Some(&part[field.value_start..field.value_end]);
                 }
                 at = field.next;

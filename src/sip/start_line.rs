@@ -33,9 +33,8 @@ pub(super) fn read(bytes: &[u8], max_octets: usize) -> Result<Read, NotSip> {
         return Err(NotSip::TooLarge);
     }
     let line = &bytes[..end.text_end];
-    let bare = end
-        .is_bare
-        .then_some(Defect::bad_request("Line Without CRLF"));
+    let is_bare = end.is_bare || memchr(b'\r', line).is_some();
+    let bare = is_bare.then_some(Defect::bad_request("Line Without CRLF"));
     if line.len() > 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
         if bare.is_some() {
             return Err(NotSip::BadResponse("a bare line end"));
