@@ -62,11 +62,8 @@ fn messages(criterion: &mut Criterion) {
     criterion.bench_function("bucket of 20 octets", |bencher| {
         bencher.iter(|| peek::bucket(black_box(b"a84b4c76e66710@pbx.e"), black_box(7)));
     });
-    let tiny = Bytes::from(format!(
-        "{}{}\r\n",
-        "INVITE sip:b SIP/2.0\r\n",
-        "a:\r\n".repeat(12_000)
-    ));
+    let tiny =
+        Bytes::from(format!("{}{}\r\n", "INVITE sip:b SIP/2.0\r\n", "a:\r\n".repeat(12_000)));
     criterion.bench_function("refuse 12 000 tiny headers", |bencher| {
         bencher.iter(|| Message::parse(black_box(tiny.clone())).is_err());
     });
@@ -81,10 +78,7 @@ fn relay(invite: &Message) -> Bytes {
             b"SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKhf0123456789abcdef;rport",
         )
         .header(HeaderName::MaxForwards, b"69")
-        .header(
-            HeaderName::From,
-            b"<sip:+442071838750@198.51.100.7>;tag=hf01234567",
-        )
+        .header(HeaderName::From, b"<sip:+442071838750@198.51.100.7>;tag=hf01234567")
         .header(HeaderName::To, b"<sip:+14155550123@192.0.2.80>")
         .header(HeaderName::CallId, b"0123456789abcdef0123456789abcdef")
         .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", invite.cseq().0))

@@ -7,8 +7,8 @@
 // 1 nouns
 pub mod carrier;
 pub mod random;
-pub mod timers;
 pub mod sip;
+pub mod timers;
 
 // 2 one machine or measure each
 pub mod dialog;

@@ -41,11 +41,7 @@ impl Baresip {
         })?;
         let control = connect(SocketAddrV4::new(*own.ip(), control_port))?;
         control.set_read_timeout(Some(Duration::from_millis(100)))?;
-        Ok(Self {
-            _process: process,
-            control,
-            pending: Vec::new(),
-        })
+        Ok(Self { _process: process, control, pending: Vec::new() })
     }
 
     /// Gives a command of baresip's menu, e.g. `dial`, and waits for its being taken.

@@ -73,17 +73,11 @@ impl Capture {
         for &port in ports {
             all.insert(port, trace.clone());
         }
-        Some(Self {
-            trace,
-            ports: ports.to_vec(),
-        })
+        Some(Self { trace, ports: ports.to_vec() })
     }
 
     pub(crate) fn datagrams(&self) -> Vec<Datagram> {
-        self.trace
-            .lock()
-            .expect("no holder of this lock panics")
-            .clone()
+        self.trace.lock().expect("no holder of this lock panics").clone()
     }
 }
 
@@ -113,14 +107,9 @@ fn start() -> Option<Arc<Traces>> {
                 continue;
             };
             let all = shared.lock().expect("no holder of this lock panics");
-            let trace = all
-                .get(&datagram.from.port())
-                .or_else(|| all.get(&datagram.to.port()));
+            let trace = all.get(&datagram.from.port()).or_else(|| all.get(&datagram.to.port()));
             if let Some(trace) = trace {
-                trace
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .push(datagram);
+                trace.lock().expect("no holder of this lock panics").push(datagram);
             }
         }
     });

@@ -49,10 +49,7 @@ pub(crate) fn send(
     }
     let wants_provisional = expect.starts_with('1');
     let Some(answer) = answer(socket, branch.as_deref(), ANSWER_LIMIT, wants_provisional)? else {
-        bail!(
-            "{}: no answer within {ANSWER_LIMIT:?}, {expect} was expected",
-            step.file
-        );
+        bail!("{}: no answer within {ANSWER_LIMIT:?}, {expect} was expected", step.file);
     };
     ensure!(
         answer.start_line.starts_with(&format!("SIP/2.0 {expect}")),
@@ -60,10 +57,7 @@ pub(crate) fn send(
         step.file,
         answer.start_line
     );
-    values.set(
-        format!("{}.to", step.from),
-        answer.header("to").unwrap_or_default(),
-    );
+    values.set(format!("{}.to", step.from), answer.header("to").unwrap_or_default());
     Ok(())
 }
 
@@ -120,8 +114,7 @@ fn answer(
             continue;
         };
         let is_ours = branch.is_none_or(|branch| {
-            text.header("via")
-                .is_some_and(|via| via.contains(&format!("branch={branch}")))
+            text.header("via").is_some_and(|via| via.contains(&format!("branch={branch}")))
         });
         let is_final = text.status_code().is_some_and(|code| code >= 200);
         if is_ours && text.status_code().is_some() && is_final != wants_provisional {

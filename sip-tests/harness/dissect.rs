@@ -18,12 +18,7 @@ const MAX_PACKETS: usize = 2_000;
 pub(crate) fn malformed(datagrams: &[Datagram], dir: &Path) -> Result<Vec<String>> {
     let sip: Vec<&Datagram> = datagrams
         .iter()
-        .filter(|datagram| {
-            datagram
-                .payload()
-                .iter()
-                .any(|byte| !b"\r\n\0".contains(byte))
-        })
+        .filter(|datagram| datagram.payload().iter().any(|byte| !b"\r\n\0".contains(byte)))
         .take(MAX_PACKETS)
         .collect();
     if sip.is_empty() || !is_installed() {
@@ -31,27 +26,15 @@ pub(crate) fn malformed(datagrams: &[Datagram], dir: &Path) -> Result<Vec<String
     }
     let path = dir.join("holdfast-sent.pcap");
     std::fs::write(&path, pcap(&sip))?;
-    let ports: BTreeSet<u16> = sip
-        .iter()
-        .flat_map(|one| [one.from.port(), one.to.port()])
-        .collect();
+    let ports: BTreeSet<u16> =
+        sip.iter().flat_map(|one| [one.from.port(), one.to.port()]).collect();
     let mut command = Command::new("tshark");
     command.arg("-n").arg("-r").arg(&path);
     for port in ports {
         command.arg("-d").arg(format!("udp.port=={port},sip"));
     }
-    command.args([
-        "-Y",
-        "_ws.malformed or _ws.expert.severity == error or not sip",
-    ]);
-    command.args([
-        "-T",
-        "fields",
-        "-e",
-        "frame.number",
-        "-e",
-        "sip.Request-Line",
-    ]);
+    command.args(["-Y", "_ws.malformed or _ws.expert.severity == error or not sip"]);
+    command.args(["-T", "fields", "-e", "frame.number", "-e", "sip.Request-Line"]);
     command.args(["-e", "sip.Status-Line", "-e", "_ws.expert.message"]);
     let output = command.output().context("cannot run tshark")?;
     let told = String::from_utf8_lossy(&output.stderr);
@@ -79,10 +62,7 @@ fn pcap(datagrams: &[&Datagram]) -> Vec<u8> {
     out.extend(65_535_u32.to_le_bytes());
     out.extend(LINKTYPE_RAW.to_le_bytes());
     for datagram in datagrams {
-        let since = datagram
-            .wall
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = datagram.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let len = datagram.packet.len() as u32;
         out.extend((since.as_secs() as u32).to_le_bytes());
         out.extend(since.subsec_micros().to_le_bytes());

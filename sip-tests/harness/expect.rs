@@ -20,11 +20,7 @@ pub(crate) fn check(case: &Case, values: &Values, wire: &Wire) -> Vec<String> {
         take(sequence(party, expected, &messages, case.shows_probes));
     }
     let known = |text: &str| wire.knows(text.split(' ').next().unwrap_or_default());
-    for check in case
-        .time
-        .iter()
-        .filter(|check| known(&check.from) && known(&check.to))
-    {
+    for check in case.time.iter().filter(|check| known(&check.from) && known(&check.to)) {
         take(time(check, &messages));
     }
     for check in case.header.iter().filter(|check| known(&check.message)) {
@@ -65,10 +61,7 @@ fn sequence(
             ),
         }
     }
-    ensure!(
-        left.is_empty(),
-        "{party}: more passed than expected: {left:?}; seen: {seen:?}"
-    );
+    ensure!(left.is_empty(), "{party}: more passed than expected: {left:?}; seen: {seen:?}");
     Ok(())
 }
 
@@ -81,15 +74,8 @@ fn time(check: &TimeCheck, messages: &[Message]) -> Result<()> {
     let from = find(&check.from, messages)?.at;
     let to = find(&check.to, messages)?.at;
     let took_ms = to.saturating_duration_since(from).as_millis() as u64;
-    let what = format!(
-        "from `{}` to `{}` it took {took_ms} ms",
-        check.from, check.to
-    );
-    ensure!(
-        took_ms >= check.at_least_ms,
-        "{what}, less than {} ms",
-        check.at_least_ms
-    );
+    let what = format!("from `{}` to `{}` it took {took_ms} ms", check.from, check.to);
+    ensure!(took_ms >= check.at_least_ms, "{what}, less than {} ms", check.at_least_ms);
     if let Some(at_most_ms) = check.at_most_ms {
         ensure!(took_ms <= at_most_ms, "{what}, more than {at_most_ms} ms");
     }
@@ -100,10 +86,7 @@ fn header(check: &HeaderCheck, values: &Values, messages: &[Message]) -> Result<
     let value = value_of(&check.name, find(&check.message, messages)?);
     let place = format!("{} of `{}`", check.name, check.message);
     if check.absent {
-        ensure!(
-            value.is_none(),
-            "{place} should not be there and is {value:?}"
-        );
+        ensure!(value.is_none(), "{place} should not be there and is {value:?}");
         return Ok(());
     }
     let value = value.with_context(|| format!("{place} is missing"))?;
@@ -113,10 +96,7 @@ fn header(check: &HeaderCheck, values: &Values, messages: &[Message]) -> Result<
     }
     if let Some(pattern) = &check.matches {
         let pattern = Regex::new(&values.fill(pattern)?)?;
-        ensure!(
-            pattern.is_match(&value),
-            "{place} should match {pattern} and is {value:?}"
-        );
+        ensure!(pattern.is_match(&value), "{place} should match {pattern} and is {value:?}");
     }
     for (other, is_same) in [(&check.same_as, true), (&check.differs_from, false)] {
         if let Some(other) = other {
@@ -145,22 +125,10 @@ fn value_of(name: &str, message: &Message) -> Option<String> {
 
 fn count(check: &CountCheck, messages: &[Message]) -> Result<()> {
     let pick = Pick::parse(&check.of)?;
-    let count = messages
-        .iter()
-        .filter(|message| pick.matches(message))
-        .count();
-    ensure!(
-        count >= check.at_least,
-        "`{}` passed {count} times, not {}",
-        check.of,
-        check.at_least
-    );
+    let count = messages.iter().filter(|message| pick.matches(message)).count();
+    ensure!(count >= check.at_least, "`{}` passed {count} times, not {}", check.of, check.at_least);
     if let Some(at_most) = check.at_most {
-        ensure!(
-            count <= at_most,
-            "`{}` passed {count} times, more than {at_most}",
-            check.of
-        );
+        ensure!(count <= at_most, "`{}` passed {count} times, more than {at_most}", check.of);
     }
     Ok(())
 }

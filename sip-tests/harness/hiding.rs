@@ -18,16 +18,11 @@ pub(crate) fn check(wire: &Wire, holdfast: SocketAddrV4) -> Vec<String> {
         own.extend(wire.address(party).map(|address| address.to_string()));
     }
     let mut wrong = BTreeSet::new();
-    for message in messages
-        .iter()
-        .filter(|message| message.way == Way::Received)
-    {
+    for message in messages.iter().filter(|message| message.way == Way::Received) {
         for (owner, texts) in secrets.iter().filter(|(owner, _)| **owner != message.party) {
             // What the party itself has said is no secret to it (a Call-ID of both directions).
             let own = secrets.get(&message.party);
-            let told = texts
-                .iter()
-                .filter(|text| own.is_none_or(|own| !own.contains(*text)));
+            let told = texts.iter().filter(|text| own.is_none_or(|own| !own.contains(*text)));
             for text in told.filter(|text| says(message, text)) {
                 wrong.insert(format!(
                     "`{} {}` tells {text:?}, which is {owner}'s",
@@ -62,10 +57,7 @@ fn secrets(messages: &[Message]) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn says(message: &Message, secret: &str) -> bool {
-    message
-        .text
-        .headers()
-        .any(|(_, value)| value.contains(secret))
+    message.text.headers().any(|(_, value)| value.contains(secret))
 }
 
 /// A request of ours has one Via, and every Via and Contact of ours names us.
@@ -83,9 +75,7 @@ fn own_headers(message: &Message, holdfast: SocketAddrV4) -> Vec<String> {
         }
     }
     for contact in text.all("contact") {
-        let is_redirect = text
-            .status_code()
-            .is_some_and(|code| (300..400).contains(&code));
+        let is_redirect = text.status_code().is_some_and(|code| (300..400).contains(&code));
         if !contact.contains(&holdfast.to_string()) && !is_redirect {
             wrong.push(format!("{place} has Contact {contact}, which is not us"));
         }

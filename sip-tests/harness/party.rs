@@ -106,9 +106,7 @@ impl Party {
     ) -> Result<Process> {
         let scenario = self.told.scenario.as_deref();
         let scenario = scenario.with_context(|| format!("{} has no scenario", self.name))?;
-        let xml = values.fill(&std::fs::read_to_string(
-            case.file(&format!("{scenario}.xml"))?,
-        )?)?;
+        let xml = values.fill(&std::fs::read_to_string(case.file(&format!("{scenario}.xml"))?)?)?;
         let path = self.dir.join(format!("{}.xml", self.name));
         std::fs::write(&path, xml)?;
         let trace = self.trace().context("SIPp has a trace")?;
@@ -121,30 +119,11 @@ impl Party {
                 "-p",
                 &self.address.port().to_string(),
             ]);
-            command.args([
-                "-mi",
-                &self.address.ip().to_string(),
-                "-mp",
-                &media_port.to_string(),
-            ]);
+            command.args(["-mi", &self.address.ip().to_string(), "-mp", &media_port.to_string()]);
             command.args(["-ci", "127.0.0.1", "-cp", &control_port.to_string()]);
-            command.args([
-                "-s",
-                &self.told.called,
-                "-bind_local",
-                "-nostdin",
-                "-timer_resol",
-                "2",
-            ]);
-            command.args([
-                "-timeout",
-                &limit_s.to_string(),
-                "-timeout_error",
-                "-trace_err",
-            ]);
-            command
-                .arg("-error_file")
-                .arg(self.dir.join(format!("{}.errors", self.name)));
+            command.args(["-s", &self.told.called, "-bind_local", "-nostdin", "-timer_resol", "2"]);
+            command.args(["-timeout", &limit_s.to_string(), "-timeout_error", "-trace_err"]);
+            command.arg("-error_file").arg(self.dir.join(format!("{}.errors", self.name)));
             command.arg("-trace_msg").arg("-message_file").arg(trace);
             command.args(["-r", &self.told.rate.to_string()]);
             if self.told.calls > 0 {
@@ -165,10 +144,7 @@ impl Party {
         std::fs::create_dir_all(&run_dir)?;
         Process::start(&self.name, &self.dir, "kamailio", |command| {
             // In the foreground, with its log on stderr; shared and private memory in MiB.
-            command
-                .args(["-DD", "-E", "-m", "32", "-M", "8"])
-                .arg("-f")
-                .arg(&path);
+            command.args(["-DD", "-E", "-m", "32", "-M", "8"]).arg("-f").arg(&path);
             command.arg("-Y").arg(&run_dir);
         })
     }

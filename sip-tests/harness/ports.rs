@@ -17,9 +17,7 @@ struct Given {
 }
 
 static GIVEN: LazyLock<Mutex<Given>> = LazyLock::new(|| {
-    let nanos = SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(1, |since| since.as_nanos() as u64);
+    let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64);
     Mutex::new(Given {
         ports: HashSet::new(),
         state: nanos ^ (u64::from(std::process::id()) << 32) | 1,

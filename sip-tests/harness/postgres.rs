@@ -22,9 +22,7 @@ impl Server {
     pub(crate) fn start() -> Result<Self> {
         let server = Self {
             port: free_port()?,
-            dir: tempfile::Builder::new()
-                .prefix("holdfast-postgres-")
-                .tempdir()?,
+            dir: tempfile::Builder::new().prefix("holdfast-postgres-").tempdir()?,
             bin: binaries()?,
             databases: AtomicU32::new(0),
         };
@@ -32,17 +30,7 @@ impl Server {
         let data = server.data();
         server.run(
             "initdb",
-            &[
-                "-D",
-                &data,
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "--no-sync",
-                "-E",
-                "UTF8",
-            ],
+            &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"],
         )?;
         server.restart()?;
         Ok(server)
@@ -53,42 +41,21 @@ impl Server {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}_{number}");
         let port = self.port.to_string();
-        self.run(
-            "createdb",
-            &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &name],
-        )?;
+        self.run("createdb", &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &name])?;
         Ok(format!("postgres://postgres@127.0.0.1:{port}/{name}"))
     }
 
     pub(crate) fn restart(&self) -> Result<()> {
-        let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -k {}",
-            self.port,
-            self.folder()
-        );
+        let options =
+            format!("-p {} -c listen_addresses=127.0.0.1 -k {}", self.port, self.folder());
         let settings = "-c fsync=off -c max_connections=200 -c shared_buffers=32MB";
         let log = format!("{}/log", self.folder());
         let options = format!("{options} {settings}");
-        self.run(
-            "pg_ctl",
-            &[
-                "start",
-                "-w",
-                "-D",
-                &self.data(),
-                "-l",
-                &log,
-                "-o",
-                &options,
-            ],
-        )
+        self.run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options])
     }
 
     pub(crate) fn stop(&self) -> Result<()> {
-        self.run(
-            "pg_ctl",
-            &["stop", "-w", "-m", "immediate", "-D", &self.data()],
-        )
+        self.run("pg_ctl", &["stop", "-w", "-m", "immediate", "-D", &self.data()])
     }
 
     fn folder(&self) -> String {
@@ -102,14 +69,8 @@ impl Server {
     /// Postgres refuses to run as root: its folder is given to the user that Debian made for it.
     fn own_folder(&self) -> Result<()> {
         if is_root()? {
-            let status = Command::new("chown")
-                .args(["postgres", &self.folder()])
-                .status()?;
-            ensure!(
-                status.success(),
-                "cannot give {} to the user postgres",
-                self.folder()
-            );
+            let status = Command::new("chown").args(["postgres", &self.folder()]).status()?;
+            ensure!(status.success(), "cannot give {} to the user postgres", self.folder());
         }
         Ok(())
     }
@@ -119,13 +80,7 @@ impl Server {
         let mut command = if is_root()? {
             let mut command = Command::new("setpriv");
             command
-                .args([
-                    "--reuid",
-                    "postgres",
-                    "--regid",
-                    "postgres",
-                    "--clear-groups",
-                ])
+                .args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"])
                 .arg(&path);
             command
         } else {
@@ -134,10 +89,7 @@ impl Server {
         // Output to a file: a pipe would stay open for as long as the server that was started.
         let log_path = self.dir.path().join(format!("{program}.out"));
         let log = std::fs::File::create(&log_path)?;
-        command
-            .args(arguments)
-            .current_dir("/")
-            .env("LC_ALL", "C.UTF-8");
+        command.args(arguments).current_dir("/").env("LC_ALL", "C.UTF-8");
         let status = command.stdout(log.try_clone()?).stderr(log).status()?;
         let told = std::fs::read_to_string(&log_path).unwrap_or_default();
         ensure!(status.success(), "{program} failed: {told}");
@@ -164,9 +116,7 @@ fn binaries() -> Result<PathBuf> {
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             let version = path.file_name()?.to_str()?.parse().ok()?;
-            path.join("bin/initdb")
-                .exists()
-                .then(|| (version, path.join("bin")))
+            path.join("bin/initdb").exists().then(|| (version, path.join("bin")))
         })
         .collect();
     found.sort();

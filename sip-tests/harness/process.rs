@@ -42,12 +42,7 @@ impl Process {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {name} ({program})"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            exit: None,
-            output,
-        })
+        Ok(Self { name: name.to_owned(), child, exit: None, output })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -84,9 +79,7 @@ impl Process {
             return Ok(());
         }
         let pid = self.pid().to_string();
-        let status = Command::new("/bin/kill")
-            .args(["-s", signal, &pid])
-            .status()?;
+        let status = Command::new("/bin/kill").args(["-s", signal, &pid]).status()?;
         anyhow::ensure!(status.success(), "cannot send {signal} to {}", self.name);
         Ok(())
     }

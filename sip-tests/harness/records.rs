@@ -18,15 +18,10 @@ pub(crate) fn check(case: &Case, values: &Values, store: &Store) -> Vec<String> 
         wrong.push(format!("{error:#}"));
     }
     for check in &case.query {
-        let result = values
-            .fill(&check.sql)
-            .and_then(|sql| Ok((store.value(&sql)?, sql)));
+        let result = values.fill(&check.sql).and_then(|sql| Ok((store.value(&sql)?, sql)));
         match result {
             Ok((value, sql)) if value != check.is => {
-                wrong.push(format!(
-                    "{sql} should give {:?} and gives {value:?}",
-                    check.is
-                ));
+                wrong.push(format!("{sql} should give {:?} and gives {value:?}", check.is));
             }
             Ok(_) => {}
             Err(error) => wrong.push(format!("{error:#}")),
@@ -73,16 +68,11 @@ fn check_attempts(
     );
     for (index, columns) in expected.iter().enumerate() {
         let number = index + 1;
-        row(
-            &format!("{place}, attempt {number}"),
-            columns,
-            values,
-            |column| {
-                store.value(&format!(
-                    "select {column} from call_attempts where {key} and attempt_number = {number}"
-                ))
-            },
-        )?;
+        row(&format!("{place}, attempt {number}"), columns, values, |column| {
+            store.value(&format!(
+                "select {column} from call_attempts where {key} and attempt_number = {number}"
+            ))
+        })?;
     }
     Ok(())
 }

@@ -41,18 +41,10 @@ impl Router {
             // A case that leaves a call behind is told so by the exit code, and soon.
             ("drain_timeout_s", "8".to_owned()),
         ];
-        let mut all: BTreeMap<String, String> = usual
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
+        let mut all: BTreeMap<String, String> =
+            usual.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         all.extend(settings);
-        Self {
-            sip,
-            admin,
-            dir: dir.to_owned(),
-            settings: all,
-            process: None,
-        }
+        Self { sip, admin, dir: dir.to_owned(), settings: all, process: None }
     }
 
     /// Settings reach it by its environment, and nothing of ours does: unknown names are refused.
@@ -141,16 +133,11 @@ pub(crate) fn get(address: SocketAddrV4, path: &str) -> Result<(u16, String)> {
     let limit = Duration::from_secs(2);
     let mut stream = TcpStream::connect_timeout(&address.into(), limit)?;
     stream.set_read_timeout(Some(limit))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("no whole HTTP answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no whole HTTP answer")?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
     Ok((status, body.to_owned()))
 }

@@ -23,11 +23,7 @@ impl SipText {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (long_name(name.trim()), value.trim().to_owned()))
             .collect();
-        Some(Self {
-            start_line,
-            headers,
-            body: body.to_owned(),
-        })
+        Some(Self { start_line, headers, body: body.to_owned() })
     }
 
     pub(crate) fn status_code(&self) -> Option<u16> {
@@ -65,17 +61,12 @@ impl SipText {
     }
 
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        let named = self
-            .headers
-            .iter()
-            .filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        let named = self.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
     }
 
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub(crate) fn call_id(&self) -> &str {
@@ -86,9 +77,7 @@ impl SipText {
     pub(crate) fn tag(&self, name: &str) -> Option<&str> {
         let value = self.header(name)?;
         let after = value.rsplit_once('>').map_or(value, |(_, after)| after);
-        after
-            .split(';')
-            .find_map(|parameter| parameter.trim().strip_prefix("tag="))
+        after.split(';').find_map(|parameter| parameter.trim().strip_prefix("tag="))
     }
 
     /// A probe of reachability, as opposed to an OPTIONS within a call.

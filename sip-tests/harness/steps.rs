@@ -32,8 +32,7 @@ impl World<'_> {
             Step::Sql(sql) => self.store.execute(&self.values.fill(sql)?),
             Step::Until(until) => {
                 let sql = self.values.fill(&until.sql)?;
-                self.store
-                    .until(&sql, &until.is, self.within(until.within_ms))
+                self.store.until(&sql, &until.is, self.within(until.within_ms))
             }
             Step::See(see) => self.see(see),
             Step::Holdfast(what) => self.holdfast(*what),

@@ -87,26 +87,14 @@ impl Store {
         is_stopped: bool,
     ) -> Result<Self> {
         let (url, server) = match kind {
-            StoreKind::Sqlite => (
-                format!("sqlite:{}", dir.join("holdfast.db").display()),
-                None,
-            ),
+            StoreKind::Sqlite => (format!("sqlite:{}", dir.join("holdfast.db").display()), None),
             StoreKind::Postgres => {
-                let server = if is_stopped {
-                    Arc::new(Server::start()?)
-                } else {
-                    shared_server()?
-                };
+                let server = if is_stopped { Arc::new(Server::start()?) } else { shared_server()? };
                 let name = format!("case_{}", name.replace('-', "_"));
                 (server.create_database(&name)?, Some(server))
             }
         };
-        Ok(Self {
-            kind,
-            url,
-            server,
-            lock: Mutex::new(None),
-        })
+        Ok(Self { kind, url, server, lock: Mutex::new(None) })
     }
 
     /// From now on nothing can be written: the server is stopped, or the file locked.
@@ -117,15 +105,11 @@ impl Store {
         let runtime = runtime()?;
         let connection = runtime.block_on(async {
             let mut connection = SqliteConnection::connect(&self.url).await?;
-            sqlx::raw_sql("begin exclusive")
-                .execute(&mut connection)
-                .await?;
+            sqlx::raw_sql("begin exclusive").execute(&mut connection).await?;
             sqlx::Result::<SqliteConnection>::Ok(connection)
         })?;
-        *self.lock.lock().expect("no holder of this lock panics") = Some(WriteLock {
-            runtime,
-            connection,
-        });
+        *self.lock.lock().expect("no holder of this lock panics") =
+            Some(WriteLock { runtime, connection });
         Ok(())
     }
 
@@ -133,15 +117,8 @@ impl Store {
         if let Some(server) = &self.server {
             return server.restart();
         }
-        let lock = self
-            .lock
-            .lock()
-            .expect("no holder of this lock panics")
-            .take();
-        let WriteLock {
-            runtime,
-            mut connection,
-        } = lock.context("the store is not stopped")?;
+        let lock = self.lock.lock().expect("no holder of this lock panics").take();
+        let WriteLock { runtime, mut connection } = lock.context("the store is not stopped")?;
         runtime.block_on(async {
             sqlx::raw_sql("rollback").execute(&mut connection).await?;
             connection.close().await
@@ -155,16 +132,12 @@ impl Store {
             match self.kind {
                 StoreKind::Sqlite => {
                     let mut connection = SqliteConnection::connect(&self.url).await?;
-                    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-                        .execute(&mut connection)
-                        .await?;
+                    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await?;
                     connection.close().await
                 }
                 StoreKind::Postgres => {
                     let mut connection = PgConnection::connect(&self.url).await?;
-                    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-                        .execute(&mut connection)
-                        .await?;
+                    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await?;
                     connection.close().await
                 }
             }
@@ -196,10 +169,7 @@ impl Store {
             }
         };
         let values = block_on(read)?.with_context(|| format!("in: {sql}"))?;
-        Ok(values
-            .into_iter()
-            .map(|value| spelled_alike(value.unwrap_or_default()))
-            .collect())
+        Ok(values.into_iter().map(|value| spelled_alike(value.unwrap_or_default())).collect())
     }
 
     /// The one value of a query; the empty text when it gives no row.
@@ -233,9 +203,7 @@ fn spelled_alike(value: String) -> String {
 }
 
 fn runtime() -> Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {

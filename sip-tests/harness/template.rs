@@ -56,14 +56,11 @@ impl Values {
     fn one(&self, inside: &str, depth: u8) -> Result<String> {
         let mut words = inside.split_whitespace();
         let name = words.next().context("an empty {{}}")?;
-        let value = self
-            .get(name)
-            .with_context(|| format!("nothing is known under the name {name}"))?;
+        let value =
+            self.get(name).with_context(|| format!("nothing is known under the name {name}"))?;
         let mut inner = None;
         for word in words {
-            let (key, value) = word
-                .split_once('=')
-                .context("after a name comes key=value")?;
+            let (key, value) = word.split_once('=').context("after a name comes key=value")?;
             inner.get_or_insert_with(|| self.clone()).set(key, value);
         }
         inner.as_ref().unwrap_or(self).fill_to(value, depth - 1)

@@ -83,18 +83,12 @@ impl Wire {
 
     pub(crate) fn address(&self, party: &str) -> Result<SocketAddrV4> {
         let address = self.parties.get(party);
-        address
-            .copied()
-            .with_context(|| format!("there is no party {party}"))
+        address.copied().with_context(|| format!("there is no party {party}"))
     }
 
     /// All datagrams that Holdfast sent; nothing without a capture.
     pub(crate) fn sent_by_holdfast(&self) -> Vec<Datagram> {
-        let mut datagrams = self
-            .capture
-            .as_ref()
-            .map(Capture::datagrams)
-            .unwrap_or_default();
+        let mut datagrams = self.capture.as_ref().map(Capture::datagrams).unwrap_or_default();
         datagrams.retain(|datagram| datagram.from == self.holdfast);
         datagrams
     }
@@ -102,11 +96,7 @@ impl Wire {
     /// Everything so far, in order of time.
     pub(crate) fn messages(&self) -> Vec<Message> {
         let mut messages = match &self.capture {
-            Some(capture) => capture
-                .datagrams()
-                .iter()
-                .flat_map(|one| self.seen(one))
-                .collect(),
+            Some(capture) => capture.datagrams().iter().flat_map(|one| self.seen(one)).collect(),
             None => self.traced(),
         };
         let mut before = HashSet::new();
@@ -138,12 +128,7 @@ impl Wire {
                 text: text.clone(),
                 is_repeat: false,
             };
-            let key = [
-                party.as_bytes(),
-                message.label().as_bytes(),
-                datagram.payload(),
-            ]
-            .concat();
+            let key = [party.as_bytes(), message.label().as_bytes(), datagram.payload()].concat();
             Some((message, key))
         });
         sides.collect()
@@ -155,10 +140,7 @@ impl Wire {
         for (party, path) in &self.traces {
             let text = std::fs::read(path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text).into_owned();
-            for entry in text
-                .split("----------------------------------------------- ")
-                .skip(1)
-            {
+            for entry in text.split("----------------------------------------------- ").skip(1) {
                 messages.extend(self.traced_message(party, entry));
             }
         }
@@ -170,11 +152,7 @@ impl Wire {
     fn traced_message(&self, party: &str, entry: &str) -> Option<(Message, Vec<u8>)> {
         let (time, rest) = entry.split_once('\n')?;
         let (what, bytes) = rest.split_once("\n\n")?;
-        let way = if what.contains("sent") {
-            Way::Sent
-        } else {
-            Way::Received
-        };
+        let way = if what.contains("sent") { Way::Sent } else { Way::Received };
         let message = Message {
             party: party.to_owned(),
             way,
@@ -217,17 +195,12 @@ impl Pick {
             Some((name, index)) => (name, index.trim().parse::<usize>()?),
             None => (text, 1),
         };
-        let (party, label) = name
-            .split_once(' ')
-            .with_context(|| format!("{text:?} names no message"))?;
+        let (party, label) =
+            name.split_once(' ').with_context(|| format!("{text:?} names no message"))?;
         if !label.starts_with("> ") && !label.starts_with("< ") {
             bail!("{text:?}: after the party comes `>` (it sent) or `<` (it received)");
         }
-        Ok(Self {
-            party: party.to_owned(),
-            label: label.trim().to_owned(),
-            index,
-        })
+        Ok(Self { party: party.to_owned(), label: label.trim().to_owned(), index })
     }
 
     pub(crate) fn matches(&self, message: &Message) -> bool {
@@ -252,11 +225,7 @@ pub(crate) fn ladder(messages: &[Message]) -> String {
     for message in messages.iter().take(MAX_LINES) {
         let since = message.at.duration_since(first.at).as_millis();
         let repeat = if message.is_repeat { "  (again)" } else { "" };
-        let line = format!(
-            "{since:>7} ms  {:<12} {}{repeat}",
-            message.party,
-            message.label()
-        );
+        let line = format!("{since:>7} ms  {:<12} {}{repeat}", message.party, message.label());
         writeln!(out, "{line}").expect("a String takes all");
     }
     if messages.len() > MAX_LINES {
@@ -266,9 +235,7 @@ pub(crate) fn ladder(messages: &[Message]) -> String {
 }
 
 pub(crate) fn loopback(host: &str, port: u16) -> Result<SocketAddrV4> {
-    let host: Ipv4Addr = host
-        .parse()
-        .with_context(|| format!("{host} is no IPv4 address"))?;
+    let host: Ipv4Addr = host.parse().with_context(|| format!("{host} is no IPv4 address"))?;
     anyhow::ensure!(host.is_loopback(), "{host} is no loopback address");
     Ok(SocketAddrV4::new(host, port))
 }

@@ -85,16 +85,10 @@ impl<'a> World<'a> {
         let admin = loopback("127.0.0.1", free_port()?)?;
         let stops_store = case.step.iter().any(|step| matches!(step, Step::Store(_)));
         let store = Store::create(kind, dir, &case.name, stops_store)?;
-        let settings = case
-            .settings
-            .iter()
-            .map(|(key, value)| (key.clone(), plain(value)));
-        let addresses = parties
-            .iter()
-            .map(|(name, party)| (name.clone(), party.address));
-        let traces = parties
-            .iter()
-            .filter_map(|(name, party)| Some((name.clone(), party.trace()?)));
+        let settings = case.settings.iter().map(|(key, value)| (key.clone(), plain(value)));
+        let addresses = parties.iter().map(|(name, party)| (name.clone(), party.address));
+        let traces =
+            parties.iter().filter_map(|(name, party)| Some((name.clone(), party.trace()?)));
         Ok(Self {
             router: Router::new(dir, sip, admin, &store.url, settings.collect()),
             wire: Wire::new(addresses.collect(), sip, traces.collect()),
@@ -133,11 +127,7 @@ impl<'a> World<'a> {
             Step::Holdfast(what) => Some(*what),
             _ => None,
         });
-        if !is_direct()
-            && !matches!(
-                first,
-                Some(HoldfastStep::Start | HoldfastStep::StartDegraded)
-            )
+        if !is_direct() && !matches!(first, Some(HoldfastStep::Start | HoldfastStep::StartDegraded))
         {
             self.router.start(true, self.until)?;
         }
@@ -145,8 +135,7 @@ impl<'a> World<'a> {
             self.call_in_turn()?;
         }
         for (index, step) in self.case.step.iter().enumerate() {
-            self.step(step)
-                .with_context(|| format!("step {}", index + 1))?;
+            self.step(step).with_context(|| format!("step {}", index + 1))?;
         }
         Ok(())
     }
@@ -263,20 +252,14 @@ impl<'a> World<'a> {
         for line in wrong {
             out.push_str(&format!("  - {line}\n"));
         }
-        out.push_str(&format!(
-            "\nwhat passed:\n{}",
-            ladder(&self.wire.messages())
-        ));
+        out.push_str(&format!("\nwhat passed:\n{}", ladder(&self.wire.messages())));
         for party in self.parties.values() {
             let complaints = party.complaints();
             if !complaints.is_empty() {
                 out.push_str(&format!("\n{} said:\n{complaints}\n", party.name));
             }
         }
-        out.push_str(&format!(
-            "\nholdfast said:\n{}\n",
-            tail(&self.router.log(), 30)
-        ));
+        out.push_str(&format!("\nholdfast said:\n{}\n", tail(&self.router.log(), 30)));
         if std::env::var_os("HOLDFAST_TEST_KEEP").is_some() {
             out.push_str(&format!("\nkept: {}\n", dir.path().display()));
         }
@@ -302,17 +285,9 @@ fn wait_until_bound(party: &mut Party) -> Result<()> {
         if let State::Running(process) = &mut party.state
             && let Some(code) = process.exit_code()?
         {
-            bail!(
-                "{} ended with {code}: {}",
-                party.name,
-                tail(&process.log(), 15)
-            );
+            bail!("{} ended with {code}: {}", party.name, tail(&process.log(), 15));
         }
-        ensure!(
-            Instant::now() < until,
-            "{} does not bind its port",
-            party.name
-        );
+        ensure!(Instant::now() < until, "{} does not bind its port", party.name);
         sleep(POLL);
     }
 }

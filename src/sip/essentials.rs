@@ -88,11 +88,7 @@ struct Reader<'a> {
 impl Essentials {
     /// Reads as far as it can; the second part names the first rule broken.
     pub(super) fn read(bytes: &[u8], index: &Index) -> (Self, Option<&'static str>) {
-        let mut reader = Reader {
-            bytes,
-            index,
-            broken: None,
-        };
+        let mut reader = Reader { bytes, index, broken: None };
         for (name, reason) in SINGLE {
             if index.is_repeated(name) {
                 reader.note(reason);
@@ -263,10 +259,7 @@ pub(super) fn request_defect(
     if cseq.is_some_and(|cseq| cseq.method_text.of_bytes(bytes) != method.1) {
         return Some(match method.0 {
             // RFC 4475 §3.1.2.18: that we do not know the method weighs more.
-            Method::Other => Defect {
-                status_code: 501,
-                reason: "Not Implemented",
-            },
+            Method::Other => Defect { status_code: 501, reason: "Not Implemented" },
             Method::Invite
             | Method::Ack
             | Method::Bye
@@ -288,7 +281,5 @@ pub(super) fn request_defect(
 
 /// Whether a request has a Via that an answer can follow, however broken.
 pub(super) fn has_some_via(bytes: &[u8], index: &Index) -> bool {
-    index
-        .first(HeaderName::Via)
-        .is_some_and(|entry| via::first_end(entry.value(bytes)) > 0)
+    index.first(HeaderName::Via).is_some_and(|entry| via::first_end(entry.value(bytes)) > 0)
 }

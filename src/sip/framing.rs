@@ -99,10 +99,9 @@ impl Framer {
     /// closed.
     pub fn refused_head(&self) -> Option<Bytes> {
         match self.state {
-            State::Failed {
-                error: FramingError::ContentLength,
-                head,
-            } => Some(Bytes::copy_from_slice(&self.buffer[..head])),
+            State::Failed { error: FramingError::ContentLength, head } => {
+                Some(Bytes::copy_from_slice(&self.buffer[..head]))
+            }
             State::Failed { .. } | State::Between | State::Head { .. } | State::Body { .. } => None,
         }
     }
@@ -121,11 +120,7 @@ impl Framer {
         }
         self.buffer.advance(2);
         self.has_half_ping = !self.has_half_ping;
-        Some(if self.has_half_ping {
-            Frame::Pong
-        } else {
-            Frame::Ping
-        })
+        Some(if self.has_half_ping { Frame::Pong } else { Frame::Ping })
     }
 
     /// The offset after the empty line that ends the head, if it has come.
@@ -145,10 +140,7 @@ impl Framer {
     fn body_after(&self, head: usize) -> State {
         // RFC 3261 §18.3: on a stream, Content-Length says where the message ends.
         match stream_content_length(&self.buffer[..head]) {
-            None => State::Failed {
-                error: FramingError::ContentLength,
-                head,
-            },
+            None => State::Failed { error: FramingError::ContentLength, head },
             Some(body) => match head.checked_add(body) {
                 Some(octets) if octets <= MAX_MESSAGE_OCTETS => State::Body { octets },
                 Some(_) | None => too_large(head),
@@ -158,10 +150,7 @@ impl Framer {
 }
 
 const fn too_large(head: usize) -> State {
-    State::Failed {
-        error: FramingError::TooLarge(MAX_MESSAGE_OCTETS),
-        head,
-    }
+    State::Failed { error: FramingError::TooLarge(MAX_MESSAGE_OCTETS), head }
 }
 
 /// The one value that all Content-Length fields of a head give.

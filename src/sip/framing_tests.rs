@@ -22,16 +22,7 @@ fn messages_pings_and_pongs_come_out_in_order() {
 
 #[test]
 fn frames_are_the_same_wherever_the_stream_is_cut() {
-    let stream = [
-        "\r\n",
-        FIRST,
-        "\r\n\r\n\r\n",
-        SECOND,
-        FOLDED,
-        "\r\n\r\n",
-        FIRST,
-    ]
-    .concat();
+    let stream = ["\r\n", FIRST, "\r\n\r\n\r\n", SECOND, FOLDED, "\r\n\r\n", FIRST].concat();
     let whole = frames(&[stream.as_bytes()]);
     assert_eq!(whole.as_ref().map(Vec::len), Ok(10));
     for at in 0..=stream.len() {
@@ -53,24 +44,15 @@ fn content_length_is_read_compact_folded_and_repeated() {
     ] {
         let text = format!("{head}abc");
         let stream = format!("{text}{FIRST}");
-        assert_eq!(
-            frames(&[stream.as_bytes()]),
-            Ok(vec![message(&text), message(FIRST)])
-        );
+        assert_eq!(frames(&[stream.as_bytes()]), Ok(vec![message(&text), message(FIRST)]));
     }
 }
 
 #[test]
 fn a_length_that_cannot_be_known_ends_the_stream() {
-    for length in [
-        "",
-        "l:\r\n",
-        "l: -1\r\n",
-        "l: 3x\r\n",
-        "l: 1, 1\r\n",
-        "l: 3\r\nl: 4\r\n",
-        "ll: 3\r\n",
-    ] {
+    for length in
+        ["", "l:\r\n", "l: -1\r\n", "l: 3x\r\n", "l: 1, 1\r\n", "l: 3\r\nl: 4\r\n", "ll: 3\r\n"]
+    {
         let head = format!("X sip:y SIP/2.0\r\n{length}\r\n");
         let mut framer = Framer::default();
         framer.push(FIRST.as_bytes());
@@ -79,11 +61,7 @@ fn a_length_that_cannot_be_known_ends_the_stream() {
         assert_eq!(framer.next_frame(), Ok(Some(message(FIRST))));
         assert_eq!(framer.refused_head(), None);
         for _ in 0..2 {
-            assert_eq!(
-                framer.next_frame(),
-                Err(FramingError::ContentLength),
-                "{length}"
-            );
+            assert_eq!(framer.next_frame(), Err(FramingError::ContentLength), "{length}");
             framer.push(FIRST.as_bytes());
         }
         assert_eq!(framer.refused_head(), Some(Bytes::from(head)));

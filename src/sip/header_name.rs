@@ -296,10 +296,7 @@ impl HeaderName {
     }
 }
 
-const SHAPES: (
-    [[HeaderName; LETTERS]; LONGEST + 1],
-    [HeaderName; HeaderName::KNOWN_COUNT],
-) = {
+const SHAPES: ([[HeaderName; LETTERS]; LONGEST + 1], [HeaderName; HeaderName::KNOWN_COUNT]) = {
     let mut first = [[HeaderName::Other; LETTERS]; LONGEST + 1];
     let mut next = [HeaderName::Other; HeaderName::KNOWN_COUNT];
     let mut at = 0;

@@ -166,10 +166,7 @@ impl Index {
         } else {
             self.entries.len().min(from + 1)
         };
-        self.entries[from..to]
-            .iter()
-            .copied()
-            .filter(move |entry| entry.name == name)
+        self.entries[from..to].iter().copied().filter(move |entry| entry.name == name)
     }
 
     pub(super) fn is_repeated(&self, name: HeaderName) -> bool {

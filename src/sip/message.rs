@@ -47,10 +47,7 @@ pub struct Defect {
 
 impl Defect {
     pub(super) const fn bad_request(reason: &'static str) -> Self {
-        Self {
-            status_code: 400,
-            reason,
-        }
+        Self { status_code: 400, reason }
     }
 }
 
@@ -105,11 +102,7 @@ impl Message {
                 }
                 None
             }
-            StartLine::Request {
-                method,
-                method_text,
-                ..
-            } => {
+            StartLine::Request { method, method_text, .. } => {
                 if !essentials::has_some_via(&bytes, &head.index) {
                     return Err(if head.body.is_none() {
                         NotSip::NoEndOfHeaders
@@ -123,14 +116,7 @@ impl Message {
                 })
             }
         };
-        Ok(Self {
-            bytes,
-            start_line,
-            essentials,
-            body,
-            defect,
-            index: head.index,
-        })
+        Ok(Self { bytes, start_line, essentials, body, defect, index: head.index })
     }
 
     pub fn defect(&self) -> Option<Defect> {
@@ -161,10 +147,9 @@ impl Message {
     pub fn method_text(&self) -> &[u8] {
         let span = match self.start_line {
             StartLine::Request { method_text, .. } => method_text,
-            StartLine::Response { .. } => self
-                .essentials
-                .cseq
-                .map_or(Span::default(), |cseq| cseq.method_text),
+            StartLine::Response { .. } => {
+                self.essentials.cseq.map_or(Span::default(), |cseq| cseq.method_text)
+            }
         };
         span.of_bytes(&self.bytes)
     }
@@ -195,10 +180,7 @@ impl Message {
 
     /// All header fields in order of the message.
     pub fn headers(&self) -> impl Iterator<Item = Header<'_>> {
-        self.index
-            .entries()
-            .iter()
-            .map(|entry| entry.header(&self.bytes))
+        self.index.entries().iter().map(|entry| entry.header(&self.bytes))
     }
 
     /// The value of the first field of that name (not for [`HeaderName::Other`]).
@@ -208,9 +190,7 @@ impl Message {
 
     /// The fields of that name in order.
     pub fn all(&self, name: HeaderName) -> impl Iterator<Item = Header<'_>> {
-        self.index
-            .all(name)
-            .map(|entry: Entry| entry.header(&self.bytes))
+        self.index.all(name).map(|entry: Entry| entry.header(&self.bytes))
     }
 
     /// The value of the first field with that name, in any case, known or not.
@@ -236,16 +216,12 @@ impl Message {
 
     /// Number and method of CSeq; (0, Other) only in a defective message.
     pub fn cseq(&self) -> (u32, Method) {
-        self.essentials
-            .cseq
-            .map_or((0, Method::Other), |cseq| (cseq.number, cseq.method))
+        self.essentials.cseq.map_or((0, Method::Other), |cseq| (cseq.number, cseq.method))
     }
 
     /// The tag of From; `None` for RFC 2543 peers.
     pub fn from_tag(&self) -> Option<&[u8]> {
-        self.essentials
-            .from_tag
-            .map(|tag| tag.of_bytes(&self.bytes))
+        self.essentials.from_tag.map(|tag| tag.of_bytes(&self.bytes))
     }
 
     pub fn to_tag(&self) -> Option<&[u8]> {
@@ -273,11 +249,7 @@ fn without_keep_alive(bytes: Bytes) -> Result<Bytes, NotSip> {
     if rest.len() > MAX_MESSAGE_OCTETS {
         return Err(NotSip::TooLarge);
     }
-    Ok(if start == 0 {
-        bytes
-    } else {
-        bytes.slice(start..)
-    })
+    Ok(if start == 0 { bytes } else { bytes.slice(start..) })
 }
 
 /// The first rule that the head as such breaks.
@@ -304,10 +276,7 @@ fn read_body(
     match content_length {
         None => (Span::new(start, bytes.len()), None),
         Some(length) if length <= bytes.len() - start => (Span::new(start, start + length), None),
-        Some(_) => (
-            Span::new(start, bytes.len()),
-            Some("Content-Length Beyond Message"),
-        ),
+        Some(_) => (Span::new(start, bytes.len()), Some("Content-Length Beyond Message")),
     }
 }
 

@@ -12,10 +12,7 @@ fn reads_an_invite() {
     assert!(invite.is_request());
     assert_eq!(invite.method(), Method::Invite);
     assert_eq!(invite.method_text(), b"INVITE");
-    assert_eq!(
-        invite.request_uri(),
-        b"sip:+15550100@gw.example.net;user=phone"
-    );
+    assert_eq!(invite.request_uri(), b"sip:+15550100@gw.example.net;user=phone");
     assert_eq!((invite.status_code(), invite.reason()), (0, &b""[..]));
     assert_eq!(invite.call_id(), b"a84b4c76e66710@pbx.example");
     assert_eq!(invite.cseq(), (314_159, Method::Invite));
@@ -24,16 +21,10 @@ fn reads_an_invite() {
     assert_eq!(invite.max_forwards(), Some(70));
     assert_eq!(invite.body(), b"v=0\r\n");
     let via = invite.top_via().unwrap();
-    assert_eq!(
-        (via.transport, via.host, via.port),
-        (&b"UDP"[..], &b"192.0.2.4"[..], Some(5066))
-    );
+    assert_eq!((via.transport, via.host, via.port), (&b"UDP"[..], &b"192.0.2.4"[..], Some(5066)));
     assert_eq!(via.branch, Some(&b"z9hG4bKnash7"[..]));
     assert!(via.has_rport);
-    assert_eq!(
-        invite.first(HeaderName::Contact),
-        Some(&b"<sip:a@192.0.2.4:5066>"[..])
-    );
+    assert_eq!(invite.first(HeaderName::Contact), Some(&b"<sip:a@192.0.2.4:5066>"[..]));
     assert_eq!(invite.by_text("x-TRUNK"), Some(&b"blue"[..]));
     assert_eq!(invite.by_text("m"), invite.first(HeaderName::Contact));
     assert_eq!(invite.by_text("X-None"), None);
@@ -46,10 +37,7 @@ fn reads_a_response() {
     assert!(!response.is_request());
     assert_eq!(response.status_code(), 183);
     assert_eq!(response.reason(), b"Session Progress");
-    assert_eq!(
-        (response.method(), response.method_text()),
-        (Method::Invite, &b"INVITE"[..])
-    );
+    assert_eq!((response.method(), response.method_text()), (Method::Invite, &b"INVITE"[..]));
     assert_eq!(response.to_tag(), Some(&b"314"[..]));
     assert_eq!(response.request_uri(), b"");
     assert_eq!(response.all(HeaderName::Via).count(), 2);
@@ -85,10 +73,7 @@ fn reads_folds_compact_names_odd_case_and_lists() {
         (&b"UDP"[..], &b"192.0.2.2"[..], Some(&b"oldstyle"[..]))
     );
     let second = options.all(HeaderName::Via).nth(1).unwrap();
-    assert_eq!(
-        (second.name, second.name_text),
-        (HeaderName::Via, &b"v"[..])
-    );
+    assert_eq!((second.name, second.name_text), (HeaderName::Via, &b"v"[..]));
     assert_eq!(Via::parse_list(second.value).flatten().count(), 2);
 }
 
@@ -122,18 +107,9 @@ fn unknown_methods_schemes_and_types_are_not_this_floors_business() {
     for (from, to) in [
         ("INVITE", "RE%47IST%45R"),
         ("INVITE", "!odd-Method_*+`.%x'~"),
-        (
-            "sip:+15550100@gw.example.net;user=phone",
-            "unheardOf:opaque",
-        ),
-        (
-            "sip:+15550100@gw.example.net;user=phone",
-            "sip:1_x~(be)&a=b$/?,;;*:p@gw.example.net",
-        ),
-        (
-            "sip:+15550100@gw.example.net;user=phone",
-            "sip:[2001:db8::7:5070]",
-        ),
+        ("sip:+15550100@gw.example.net;user=phone", "unheardOf:opaque"),
+        ("sip:+15550100@gw.example.net;user=phone", "sip:1_x~(be)&a=b$/?,;;*:p@gw.example.net"),
+        ("sip:+15550100@gw.example.net;user=phone", "sip:[2001:db8::7:5070]"),
         ("To: <sip:+15550100@gw.example.net>", "To: isbn:2983"),
         ("<sip:a@192.0.2.4:5066>", "<name:John_Smith>"),
         ("application/sdp", "application/unheard-of"),
@@ -142,10 +118,7 @@ fn unknown_methods_schemes_and_types_are_not_this_floors_business() {
         ("X-Trunk: blue", "Expires: 1000000000000000000000000000000"),
         ("Max-Forwards: 70", "Max-Forwards: 0"),
         ("Max-Forwards: 70", "Max-Forwards: 255"),
-        (
-            "192.0.2.4:5066;",
-            "[2001:db8::9]:5066;received=[2001:db8::1];",
-        ),
+        ("192.0.2.4:5066;", "[2001:db8::9]:5066;received=[2001:db8::1];"),
     ] {
         assert_eq!(defect(&INVITE.replace(from, to)), None, "{to}");
     }
@@ -224,10 +197,7 @@ fn a_request_that_breaks_a_rule_can_still_be_answered() {
         ("a84b4c76e66710@pbx.example", ""),
         ("a84b4c76e66710@pbx.example", "two words"),
         ("Content-Length: 5", "Content-Length: 6"),
-        (
-            "Content-Length: 5",
-            "Content-Length: 9999999999999999999999999",
-        ),
+        ("Content-Length: 5", "Content-Length: 9999999999999999999999999"),
         ("Content-Length: 5", "Content-Length: -5"),
         ("Content-Length: 5", "Content-Length: 5 5"),
         ("Content-Length: 5", "Content-Length:"),
@@ -246,50 +216,33 @@ fn a_version_we_do_not_speak_is_505_and_an_unknown_method_501_before_its_mismatc
     assert_eq!(defect(&other), Some(505));
     let unknown = INVITE.replace("INVITE sip", "NEWMETHOD sip");
     assert_eq!(defect(&unknown), Some(501));
-    assert_eq!(
-        defect(&unknown.replace("314159 INVITE", "314159 NEWMETHOD")),
-        None
-    );
+    assert_eq!(defect(&unknown.replace("314159 INVITE", "314159 NEWMETHOD")), None);
     let case = INVITE.replace("SIP/2.0\r\nVia", "sip/2.0\r\nVia");
     assert_eq!(defect(&case), None);
 }
 
 #[test]
 fn a_star_is_a_contact_of_register_only() {
-    let register = INVITE
-        .replace("INVITE", "REGISTER")
-        .replace("<sip:a@192.0.2.4:5066>", "*");
+    let register = INVITE.replace("INVITE", "REGISTER").replace("<sip:a@192.0.2.4:5066>", "*");
     assert_eq!(defect(&register), None);
 }
 
 #[test]
 fn a_defective_request_still_gives_what_an_answer_needs() {
-    let broken = INVITE
-        .replace("X-Trunk: blue", "No colon here")
-        .replace("\"Alice\"", "\"Alice");
+    let broken = INVITE.replace("X-Trunk: blue", "No colon here").replace("\"Alice\"", "\"Alice");
     let invite = parse(&broken);
-    assert_eq!(
-        invite.defect().map(|defect| defect.reason),
-        Some("Header Without Colon")
-    );
+    assert_eq!(invite.defect().map(|defect| defect.reason), Some("Header Without Colon"));
     assert_eq!(invite.cseq(), (314_159, Method::Invite));
     assert_eq!(invite.from_tag(), None);
     assert_eq!(invite.top_via().unwrap().branch, Some(&b"z9hG4bKnash7"[..]));
-    assert!(
-        invite
-            .headers()
-            .any(|header| header.value == b"No colon here")
-    );
+    assert!(invite.headers().any(|header| header.value == b"No colon here"));
 }
 
 #[test]
 fn a_request_cut_off_before_the_empty_line_is_answered() {
     let at = INVITE.find("Content-Length").unwrap();
     let cut = parse(&INVITE[..at]);
-    assert_eq!(
-        cut.defect().map(|defect| defect.reason),
-        Some("Headers Without End")
-    );
+    assert_eq!(cut.defect().map(|defect| defect.reason), Some("Headers Without End"));
     assert_eq!(cut.body(), b"");
     let at = INVITE.find("From").unwrap();
     assert_eq!(defect(&INVITE[..at + 3]), Some(400));
@@ -311,14 +264,8 @@ fn what_cannot_be_answered_is_not_sip() {
         assert_eq!(not_sip(text), NotSip::StartLine, "{text}");
     }
     assert_eq!(not_sip("INVITE sip:b SIP/2.0\r\n"), NotSip::NoEndOfHeaders);
-    assert_eq!(
-        not_sip("INVITE sip:b SIP/2.0\r\nTo: <sip:b>\r\n\r\n"),
-        NotSip::Unanswerable("Via")
-    );
-    assert_eq!(
-        not_sip("INVITE sip:b SIP/2.0\r\nVia: \r\n\r\n"),
-        NotSip::Unanswerable("Via")
-    );
+    assert_eq!(not_sip("INVITE sip:b SIP/2.0\r\nTo: <sip:b>\r\n\r\n"), NotSip::Unanswerable("Via"));
+    assert_eq!(not_sip("INVITE sip:b SIP/2.0\r\nVia: \r\n\r\n"), NotSip::Unanswerable("Via"));
 }
 
 #[test]
@@ -339,20 +286,13 @@ fn a_response_that_breaks_a_rule_is_dropped() {
         ("Content-Length: 0", "Content-Length: 9"),
         ("Via: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKa\r\n", ""),
         ("branch=z9hG4bKa", "branch=z9hG4bKa;;"),
-        (
-            "To: <sip:b@b.example>;tag=314",
-            "To: \"open <sip:b@b.example>",
-        ),
+        ("To: <sip:b@b.example>;tag=314", "To: \"open <sip:b@b.example>"),
         ("Session Progress\r\n", "Session Progress\n"),
     ] {
-        let text = RESPONSE
-            .replace(from, to)
-            .replace("v: SIP/2.0/UDP relay.example;branch=1\r\n", "");
+        let text =
+            RESPONSE.replace(from, to).replace("v: SIP/2.0/UDP relay.example;branch=1\r\n", "");
         let read = Message::parse(Bytes::from(text.clone()));
-        assert!(
-            matches!(read, Err(NotSip::BadResponse(_))),
-            "{text}\n{read:?}"
-        );
+        assert!(matches!(read, Err(NotSip::BadResponse(_))), "{text}\n{read:?}");
     }
 }
 
@@ -385,10 +325,7 @@ fn limits_hold() {
     };
     let of_invite = parse(INVITE).headers().count() - 1;
     assert!(with("a:\r\n".repeat(MAX_HEADERS - of_invite)).is_ok());
-    assert_eq!(
-        with("a:\r\n".repeat(MAX_HEADERS - of_invite + 1)).unwrap_err(),
-        NotSip::TooLarge
-    );
+    assert_eq!(with("a:\r\n".repeat(MAX_HEADERS - of_invite + 1)).unwrap_err(), NotSip::TooLarge);
     assert_eq!(with("a:\r\n".repeat(12_000)).unwrap_err(), NotSip::TooLarge);
     assert!(with(format!("a:{}\r\n", "x".repeat(MAX_FIELD_OCTETS - 4))).is_ok());
     assert_eq!(
@@ -401,19 +338,10 @@ fn limits_hold() {
         with(format!("{}: x\r\n", "a".repeat(MAX_NAME_OCTETS + 1))).unwrap_err(),
         NotSip::TooLarge
     );
-    let uri = INVITE.replace(
-        "+15550100@gw",
-        &format!("{}@gw", "1".repeat(MAX_START_LINE_OCTETS)),
-    );
-    assert_eq!(
-        Message::parse(Bytes::from(uri)).unwrap_err(),
-        NotSip::TooLarge
-    );
+    let uri = INVITE.replace("+15550100@gw", &format!("{}@gw", "1".repeat(MAX_START_LINE_OCTETS)));
+    assert_eq!(Message::parse(Bytes::from(uri)).unwrap_err(), NotSip::TooLarge);
     let body = format!("{INVITE}{}", "x".repeat(MAX_MESSAGE_OCTETS));
-    assert_eq!(
-        Message::parse(Bytes::from(body)).unwrap_err(),
-        NotSip::TooLarge
-    );
+    assert_eq!(Message::parse(Bytes::from(body)).unwrap_err(), NotSip::TooLarge);
 }
 
 proptest! {
@@ -474,9 +402,8 @@ fn check_any(octets: Vec<u8>) {
 
 /// Sound requests with headers that nobody knows among those that all know.
 fn messages() -> impl Strategy<Value = Vec<u8>> {
-    let name = "[A-Za-z0-9.!%*_+`'~-]{1,20}".prop_filter("unknown", |name| {
-        HeaderName::from_text(name.as_bytes()) == HeaderName::Other
-    });
+    let name = "[A-Za-z0-9.!%*_+`'~-]{1,20}"
+        .prop_filter("unknown", |name| HeaderName::from_text(name.as_bytes()) == HeaderName::Other);
     let word = proptest::collection::vec(
         any::<u8>().prop_filter("no line end", |octet| !matches!(octet, b'\r' | b'\n')),
         0..24,
@@ -536,10 +463,7 @@ fn defect(text: &str) -> Option<u16> {
 
 fn replace(text: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
     let bytes = text.as_bytes();
-    let at = bytes
-        .windows(from.len())
-        .position(|window| window == from)
-        .unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
 }
 

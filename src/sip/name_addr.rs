@@ -46,11 +46,7 @@ impl<'a> NameAddr<'a> {
         };
         let params = trim(params);
         let is_well_formed = Uri::parse(uri).is_some() && params::are_well_formed(params);
-        is_well_formed.then_some(Self {
-            display_name,
-            uri,
-            params,
-        })
+        is_well_formed.then_some(Self { display_name, uri, params })
     }
 
     /// A header parameter's value, name in any case; `Some(b"")` for one without a value.
@@ -62,10 +58,7 @@ impl<'a> NameAddr<'a> {
 /// A URI without angle brackets, and what follows it. RFC 3261 §20.10: one that holds a comma, a question
 /// mark or a semicolon must be enclosed.
 fn addr_spec(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = value
-        .iter()
-        .position(|&octet| octet == b';' || is_lws(octet))
-        .unwrap_or(value.len());
+    let end = value.iter().position(|&octet| octet == b';' || is_lws(octet)).unwrap_or(value.len());
     let (uri, params) = value.split_at(end);
     let is_bare = uri.iter().all(|octet| !matches!(octet, b'?' | b',' | b'<'));
     is_bare.then_some((uri, params))
@@ -98,10 +91,7 @@ pub(super) fn split_all(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn list_part_end(text: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(found) = text
-        .get(at..)
-        .and_then(|rest| memchr3(b',', b'"', b'<', rest))
-    {
+    while let Some(found) = text.get(at..).and_then(|rest| memchr3(b',', b'"', b'<', rest)) {
         at += found;
         at = match text[at] {
             b'"' => quoted_end(text, at).unwrap_or(text.len()),
@@ -141,10 +131,7 @@ mod tests {
             (&b"caller<sip:a@b>"[..], &b"caller"[..]),
             (b"A. Bell  <sip:a@b>", b"A. Bell"),
             (b"J\xc3\xb6rg (desk) <sip:a@b>", b"J\xc3\xb6rg (desk)"),
-            (
-                b"\"\xff\x00 \\\"\\\\\"   <sip:a@b>\r\n ;x",
-                b"\"\xff\x00 \\\"\\\\\"",
-            ),
+            (b"\"\xff\x00 \\\"\\\\\"   <sip:a@b>\r\n ;x", b"\"\xff\x00 \\\"\\\\\""),
             (b"tok~`\r\n two <sip:a@b>", b"tok~`\r\n two"),
             (b"<sip:a@b>", b""),
         ] {
@@ -183,11 +170,7 @@ mod tests {
             b"<sip:a@b>;x=\"open",
             b"<sip:2001:db8::7>",
         ] {
-            assert!(
-                NameAddr::parse(value).is_none(),
-                "{}",
-                String::from_utf8_lossy(value)
-            );
+            assert!(NameAddr::parse(value).is_none(), "{}", String::from_utf8_lossy(value));
         }
     }
 
@@ -195,14 +178,7 @@ mod tests {
     fn lists_split_at_commas_that_separate() {
         let value = br#""a,b\",c" <sip:x,y@z>;p="1,2" ,sip:q@r, , <sip:s@t>"#;
         let parts: Vec<_> = split_list(value).collect();
-        assert_eq!(
-            parts,
-            [
-                &br#""a,b\",c" <sip:x,y@z>;p="1,2""#[..],
-                b"sip:q@r",
-                b"<sip:s@t>"
-            ]
-        );
+        assert_eq!(parts, [&br#""a,b\",c" <sip:x,y@z>;p="1,2""#[..], b"sip:q@r", b"<sip:s@t>"]);
         assert_eq!(split_list(b"").count(), 0);
         assert_eq!(
             split_list(b" 100rel ,\r\n timer").collect::<Vec<_>>(),

@@ -29,38 +29,20 @@ pub(super) fn read(run: &[u8], at: usize) -> Option<Param<'_>> {
     let equals = skip_lws(run, name_end);
     if run.get(equals) != Some(&b'=') {
         let end = name_end;
-        return Some(Param {
-            name,
-            value: b"",
-            is_quoted: false,
-            start: at,
-            end,
-        });
+        return Some(Param { name, value: b"", is_quoted: false, start: at, end });
     }
     let value_start = skip_lws(run, equals + 1);
     if run.get(value_start) == Some(&b'"') {
         let end = quoted_end(run, value_start)?;
         let value = &run[value_start + 1..end - 1];
-        return Some(Param {
-            name,
-            value,
-            is_quoted: true,
-            start: at,
-            end,
-        });
+        return Some(Param { name, value, is_quoted: true, start: at, end });
     }
     // A value such as `a=b==` is no token, but peers write base64.
     let mut end = value_end(run, value_start);
     while run.get(end) == Some(&b'=') {
         end = value_end(run, end + 1);
     }
-    Some(Param {
-        name,
-        value: &run[value_start..end],
-        is_quoted: false,
-        start: at,
-        end,
-    })
+    Some(Param { name, value: &run[value_start..end], is_quoted: false, start: at, end })
 }
 
 /// Whether a run is a sequence of well-formed parameters and nothing else.

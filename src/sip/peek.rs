@@ -72,12 +72,7 @@ mod tests {
     #[test]
     fn buckets_are_the_same_on_every_node_for_ever() {
         for (call_id, key, expected) in VECTORS {
-            assert_eq!(
-                bucket(call_id, key),
-                expected,
-                "{}",
-                String::from_utf8_lossy(call_id)
-            );
+            assert_eq!(bucket(call_id, key), expected, "{}", String::from_utf8_lossy(call_id));
         }
     }
 
@@ -91,10 +86,7 @@ mod tests {
             counts[usize::try_from(at).unwrap()] += 1;
             moved += u32::from(at != bucket(call_id.as_bytes(), 8));
         }
-        assert!(
-            counts.iter().all(|&count| (850..1150).contains(&count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|&count| (850..1150).contains(&count)), "{counts:?}");
         assert!(moved > 62_000);
     }
 

@@ -91,9 +91,7 @@ impl Printer {
     /// `header` with formatting, e.g. `format_args!("{seq} BYE")`.
     pub fn header_fmt(&mut self, name: HeaderName, value: fmt::Arguments<'_>) -> &mut Self {
         self.name(name.as_str());
-        OneLine(&mut self.buffer)
-            .write_fmt(value)
-            .expect("a buffer takes all");
+        OneLine(&mut self.buffer).write_fmt(value).expect("a buffer takes all");
         self.buffer.put_slice(b"\r\n");
         self
     }
@@ -127,9 +125,7 @@ impl Printer {
     }
 
     fn empty() -> Self {
-        Self {
-            buffer: BytesMut::with_capacity(START_OCTETS),
-        }
+        Self { buffer: BytesMut::with_capacity(START_OCTETS) }
     }
 
     fn name(&mut self, name: &str) {
@@ -269,11 +265,7 @@ fn within_transaction(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Printe
     let uri = line.split(|&octet| octet == b' ').nth(1).unwrap_or(b"");
     let mut printer = Printer::request(method, uri);
     let value = |field: Field| &invite[field.value_start..field.value_end];
-    let first = |name| {
-        fields(invite, end.next)
-            .find(|&field| field.name == name)
-            .map(value)
-    };
+    let first = |name| fields(invite, end.next).find(|&field| field.name == name).map(value);
 
     if let Some(via) = first(HeaderName::Via) {
         printer.header(HeaderName::Via, &via[..via::first_end(via)]);
@@ -292,10 +284,7 @@ fn within_transaction(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Printe
         }
     }
     let cseq = first(HeaderName::CSeq).unwrap_or(b"");
-    let number = &cseq[..cseq
-        .iter()
-        .position(|&octet| is_lws(octet))
-        .unwrap_or(cseq.len())];
+    let number = &cseq[..cseq.iter().position(|&octet| is_lws(octet)).unwrap_or(cseq.len())];
     printer.name(HeaderName::CSeq.as_str());
     printer.raw(number).raw(b" ").raw(method).raw(b"\r\n");
     printer

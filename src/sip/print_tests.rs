@@ -21,16 +21,8 @@ fn prints_a_request() {
 
 #[test]
 fn a_response_takes_the_phrase_of_its_code() {
-    assert!(
-        Printer::response(486, b"")
-            .finish(b"")
-            .starts_with(b"SIP/2.0 486 Busy Here\r\n")
-    );
-    assert!(
-        Printer::response(486, b"No")
-            .finish(b"")
-            .starts_with(b"SIP/2.0 486 No\r\n")
-    );
+    assert!(Printer::response(486, b"").finish(b"").starts_with(b"SIP/2.0 486 Busy Here\r\n"));
+    assert!(Printer::response(486, b"No").finish(b"").starts_with(b"SIP/2.0 486 No\r\n"));
 }
 
 #[test]
@@ -68,21 +60,9 @@ fn an_answer_carries_what_its_request_asks_for() {
 fn the_top_via_gets_what_we_know_of_the_sender() {
     for (via, from, expected) in [
         // RFC 3261 §18.2.1: received when the host is not the source, or a name.
-        (
-            "192.0.2.4:5066;branch=1",
-            "192.0.2.4:9",
-            "192.0.2.4:5066;branch=1",
-        ),
-        (
-            "192.0.2.5;branch=1",
-            "192.0.2.4:9",
-            "192.0.2.5;branch=1;received=192.0.2.4",
-        ),
-        (
-            "a.example;branch=1",
-            "192.0.2.4:9",
-            "a.example;branch=1;received=192.0.2.4",
-        ),
+        ("192.0.2.4:5066;branch=1", "192.0.2.4:9", "192.0.2.4:5066;branch=1"),
+        ("192.0.2.5;branch=1", "192.0.2.4:9", "192.0.2.5;branch=1;received=192.0.2.4"),
+        ("a.example;branch=1", "192.0.2.4:9", "a.example;branch=1;received=192.0.2.4"),
         // RFC 3581 §4: with rport both.
         (
             "192.0.2.4;rport;branch=1",
@@ -101,51 +81,31 @@ fn the_top_via_gets_what_we_know_of_the_sender() {
             "a.example;rport=9;x;received=192.0.2.4",
         ),
         // IPv6, written in any way; RFC 5118 §4.5: received without brackets.
-        (
-            "[2001:DB8:0::9];branch=1",
-            "[2001:db8::9]:9",
-            "[2001:DB8:0::9];branch=1",
-        ),
+        ("[2001:DB8:0::9];branch=1", "[2001:db8::9]:9", "[2001:DB8:0::9];branch=1"),
         (
             "[2001:db8::8];branch=1",
             "[2001:db8::9]:9",
             "[2001:db8::8];branch=1;received=2001:db8::9",
         ),
-        (
-            "192.0.2.4;branch=1",
-            "[::ffff:192.0.2.4]:9",
-            "192.0.2.4;branch=1",
-        ),
+        ("192.0.2.4;branch=1", "[::ffff:192.0.2.4]:9", "192.0.2.4;branch=1"),
         // RFC 2543
         ("a.example", "192.0.2.4:9", "a.example;received=192.0.2.4"),
-        (
-            "a.example (by hand)",
-            "192.0.2.4:9",
-            "a.example;received=192.0.2.4 (by hand)",
-        ),
+        ("a.example (by hand)", "192.0.2.4:9", "a.example;received=192.0.2.4 (by hand)"),
         (
             "a.example;rport\r\n ;branch=1",
             "192.0.2.4:9",
             "a.example;rport=9;branch=1;received=192.0.2.4",
         ),
-        (
-            "a.example;x=\"a;rport\"",
-            "192.0.2.4:9",
-            "a.example;x=\"a;rport\";received=192.0.2.4",
-        ),
+        ("a.example;x=\"a;rport\"", "192.0.2.4:9", "a.example;x=\"a;rport\";received=192.0.2.4"),
     ] {
-        let request = parse(&INVITE.replace(
-            "192.0.2.4;branch=z9hG4bKtop , SIP/2.0/TCP b.example ;ttl=1",
-            via,
-        ));
+        let request = parse(
+            &INVITE.replace("192.0.2.4;branch=z9hG4bKtop , SIP/2.0/TCP b.example ;ttl=1", via),
+        );
         assert_eq!(request.defect(), None);
         let answer = Printer::response_to(&request, 200, b"", None, source(from)).finish(b"");
         let answer = Message::parse(answer).unwrap();
         let top = answer.first(HeaderName::Via).unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(top),
-            format!("SIP/2.0/UDP {expected}")
-        );
+        assert_eq!(String::from_utf8_lossy(top), format!("SIP/2.0/UDP {expected}"));
     }
 }
 
@@ -153,14 +113,8 @@ fn the_top_via_gets_what_we_know_of_the_sender() {
 fn a_to_tag_is_added_only_where_there_is_none() {
     for (to, expected) in [
         ("To: <sip:b@b.example>", "To: <sip:b@b.example>;tag=new"),
-        (
-            "t : sip:b@b.example;user=phone",
-            "To: sip:b@b.example;user=phone;tag=new",
-        ),
-        (
-            "To: <sip:b@b.example;tag=no>\r\n ;x",
-            "To: <sip:b@b.example;tag=no>\r\n ;x;tag=new",
-        ),
+        ("t : sip:b@b.example;user=phone", "To: sip:b@b.example;user=phone;tag=new"),
+        ("To: <sip:b@b.example;tag=no>\r\n ;x", "To: <sip:b@b.example;tag=no>\r\n ;x;tag=new"),
         (
             "T: \"tag=no\" <sip:b@b.example> ; Tag = old",
             "T: \"tag=no\" <sip:b@b.example> ; Tag = old",
@@ -183,10 +137,7 @@ fn a_defective_request_is_answered_in_clean_lines() {
             "192.0.2.4;rport;;,;,,",
         )
         .replace("v  : SIP/2.0/UDP\r\n", "v  : SIP/2.0/UDP\n")
-        .replace(
-            "To: <sip:b@b.example>",
-            "To: \"open <sip:b@b.example>\rEvil: 1",
-        )
+        .replace("To: <sip:b@b.example>", "To: \"open <sip:b@b.example>\rEvil: 1")
         .replace("Call-ID: c1\r\n", "");
     let request = parse(&text);
     assert_eq!(request.defect().map(|defect| defect.status_code), Some(400));
@@ -230,10 +181,8 @@ fn a_rejection_is_acked_within_its_transaction() {
 
 #[test]
 fn an_invite_is_cancelled_within_its_transaction() {
-    let cancel = cancel_for(
-        &Bytes::from(OURS),
-        Some(b"SIP;cause=200;text=\"Call completed elsewhere\""),
-    );
+    let cancel =
+        cancel_for(&Bytes::from(OURS), Some(b"SIP;cause=200;text=\"Call completed elsewhere\""));
     assert_eq!(
         cancel,
         "CANCEL sip:b@b.example;x=1 SIP/2.0\r\n\
@@ -257,10 +206,7 @@ fn an_invite_is_cancelled_within_its_transaction() {
 fn an_invite_with_more_headers_than_we_read_is_still_cancelled() {
     let many = OURS.replace("\r\n\r\n", &format!("\r\n{}\r\n", "a: b\r\n".repeat(300)));
     assert!(Message::parse(Bytes::from(many.clone())).is_err());
-    assert_eq!(
-        cancel_for(&Bytes::from(many), None),
-        cancel_for(&Bytes::from(OURS), None)
-    );
+    assert_eq!(cancel_for(&Bytes::from(many), None), cancel_for(&Bytes::from(OURS), None));
 }
 
 fn parse(text: &str) -> Message {

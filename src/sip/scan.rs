@@ -21,16 +21,10 @@ impl Span {
         Self::new(start, start + part.len())
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a message has at most 65 535 octets"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a message has at most 65 535 octets")]
     pub(super) const fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= u16::MAX as usize);
-        Self {
-            start: start as u16,
-            end: end as u16,
-        }
+        Self { start: start as u16, end: end as u16 }
     }
 
     pub(super) fn of_bytes(self, bytes: &[u8]) -> &[u8] {
@@ -52,10 +46,7 @@ const fn classes() -> [u8; 256] {
         let c = octet as u8;
         // RFC 3261 §25.1: token
         if c.is_ascii_alphanumeric()
-            || matches!(
-                c,
-                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-            )
+            || matches!(c, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
         {
             table[octet] |= TOKEN;
         }
@@ -158,11 +149,7 @@ pub(super) struct LineEnd {
 pub(super) fn line_end(bytes: &[u8], from: usize) -> Option<LineEnd> {
     let lf = from + memchr(b'\n', &bytes[from..])?;
     let is_bare = lf == from || bytes[lf - 1] != b'\r';
-    Some(LineEnd {
-        text_end: if is_bare { lf } else { lf - 1 },
-        next: lf + 1,
-        is_bare,
-    })
+    Some(LineEnd { text_end: if is_bare { lf } else { lf - 1 }, next: lf + 1, is_bare })
 }
 
 /// One header field as cut from a head, its continuation lines included.
@@ -199,16 +186,10 @@ pub(super) fn cut(bytes: &[u8], start: usize) -> Cut {
     match bytes.get(start) {
         None => return Cut::Unfinished,
         Some(b'\n') => {
-            return Cut::End {
-                body: start + 1,
-                is_bare: true,
-            };
+            return Cut::End { body: start + 1, is_bare: true };
         }
         Some(b'\r') if bytes.get(start + 1) == Some(&b'\n') => {
-            return Cut::End {
-                body: start + 2,
-                is_bare: false,
-            };
+            return Cut::End { body: start + 2, is_bare: false };
         }
         Some(_) => {}
     }
@@ -286,25 +267,12 @@ mod tests {
     #[test]
     fn a_fold_belongs_to_its_field_and_white_space_around_the_value_does_not() {
         let bytes = b"Via  :\r\n SIP/2.0/UDP\r\n\thost \r\nTo: x\r\n\r\nbody";
-        let Cut::Field(via) = cut(bytes, 0) else {
-            panic!("a field")
-        };
+        let Cut::Field(via) = cut(bytes, 0) else { panic!("a field") };
         assert_eq!(&bytes[via.start..via.name_end], b"Via");
-        assert_eq!(
-            &bytes[via.value_start..via.value_end],
-            b"SIP/2.0/UDP\r\n\thost"
-        );
-        let Cut::Field(to) = cut(bytes, via.next) else {
-            panic!("a field")
-        };
+        assert_eq!(&bytes[via.value_start..via.value_end], b"SIP/2.0/UDP\r\n\thost");
+        let Cut::Field(to) = cut(bytes, via.next) else { panic!("a field") };
         assert_eq!(&bytes[to.value_start..to.value_end], b"x");
-        assert_eq!(
-            cut(bytes, to.next),
-            Cut::End {
-                body: bytes.len() - 4,
-                is_bare: false
-            }
-        );
+        assert_eq!(cut(bytes, to.next), Cut::End { body: bytes.len() - 4, is_bare: false });
     }
 
     #[test]
@@ -315,24 +283,15 @@ mod tests {
             (b"a:\n", 1, 1),
             (b"a: b\n c\r\n\td\n", 3, 2),
         ] {
-            let Cut::Field(field) = cut(bytes, 0) else {
-                panic!("a field")
-            };
+            let Cut::Field(field) = cut(bytes, 0) else { panic!("a field") };
             assert_eq!((field.lines, field.bare_lines), (lines, bare_lines));
         }
     }
 
     #[test]
     fn a_line_without_a_name_or_a_colon_is_no_field() {
-        for line in [
-            &b"no colon\r\n"[..],
-            b": value\r\n",
-            b" folded: x\r\n",
-            b"na(me: x\r\n",
-        ] {
-            let Cut::Field(field) = cut(line, 0) else {
-                panic!("a field")
-            };
+        for line in [&b"no colon\r\n"[..], b": value\r\n", b" folded: x\r\n", b"na(me: x\r\n"] {
+            let Cut::Field(field) = cut(line, 0) else { panic!("a field") };
             assert_eq!(field.start, field.name_end);
         }
     }
@@ -340,9 +299,7 @@ mod tests {
     #[test]
     fn an_empty_value_lies_inside_its_line() {
         let bytes = b"s :   \r\n\r\n";
-        let Cut::Field(field) = cut(bytes, 0) else {
-            panic!("a field")
-        };
+        let Cut::Field(field) = cut(bytes, 0) else { panic!("a field") };
         assert_eq!(field.value_start, field.value_end);
         assert!(field.value_end <= field.next);
     }

@@ -34,9 +34,7 @@ fn is_or_holds(content_type: Option<&[u8]>, body: &[u8], depth: usize) -> bool {
     let boundary = params::param(&value[kind.len()..], "boundary");
     match boundary {
         Some(boundary) if is_multipart && depth > 0 && !boundary.is_empty() => {
-            parts(body, boundary)
-                .take(MAX_PARTS)
-                .any(|part| part_holds(part, depth - 1))
+            parts(body, boundary).take(MAX_PARTS).any(|part| part_holds(part, depth - 1))
         }
         Some(_) | None => false,
     }
@@ -82,9 +80,7 @@ fn after_delimiter<'a>(body: &'a [u8], boundary: &[u8]) -> Option<&'a [u8]> {
         };
         if is_line_start {
             let line_end = memchr::memchr(b'\n', rest)?;
-            return trim(&rest[..line_end])
-                .is_empty()
-                .then(|| &rest[line_end + 1..]);
+            return trim(&rest[..line_end]).is_empty().then(|| &rest[line_end + 1..]);
         }
     }
     None
@@ -98,11 +94,7 @@ mod tests {
 
     #[test]
     fn the_type_reads_in_any_case_and_with_parameters() {
-        for value in [
-            "application/sdp",
-            "Application/SDP",
-            "application/sdp ;charset=utf-8",
-        ] {
+        for value in ["application/sdp", "Application/SDP", "application/sdp ;charset=utf-8"] {
             assert!(is_sdp(value.as_bytes()));
         }
         for value in ["application/sdpx", "text/plain", "application/isup", ""] {
@@ -112,10 +104,7 @@ mod tests {
 
     #[test]
     fn a_plain_body_counts_only_when_there_is_one() {
-        assert!(is_session_description(&message(
-            "application/SDP",
-            "v=0\r\n"
-        )));
+        assert!(is_session_description(&message("application/SDP", "v=0\r\n")));
         assert!(!is_session_description(&message("application/sdp", "")));
         assert!(!is_session_description(&message("text/plain", "v=0\r\n")));
     }

@@ -8,15 +8,8 @@ use super::{Defect, Method, NotSip, Uri};
 /// A start line, read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StartLine {
-    Request {
-        method: Method,
-        method_text: Span,
-        uri: Span,
-    },
-    Response {
-        status_code: u16,
-        reason: Span,
-    },
+    Request { method: Method, method_text: Span, uri: Span },
+    Response { status_code: u16, reason: Span },
 }
 
 /// A start line, the offset of the next line, and the first rule that it breaks.
@@ -58,10 +51,9 @@ fn read_status_line(line: &[u8]) -> Result<StartLine, NotSip> {
     // RFC 3261 §7.2: three digits
     let status_code = (code.len() == 3).then(|| number(code, 699)).flatten();
     match status_code.and_then(|code| u16::try_from(code).ok()) {
-        Some(status_code) if status_code >= 100 => Ok(StartLine::Response {
-            status_code,
-            reason: Span::of(line, reason),
-        }),
+        Some(status_code) if status_code >= 100 => {
+            Ok(StartLine::Response { status_code, reason: Span::of(line, reason) })
+        }
         Some(_) | None => Err(bad("no status code")),
     }
 }
@@ -98,10 +90,7 @@ fn version_defect(version: &[u8]) -> Option<Defect> {
     let is_version = numbers.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
         && version.contains(&b'.');
     Some(if is_version {
-        Defect {
-            status_code: 505,
-            reason: "Version Not Supported",
-        }
+        Defect { status_code: 505, reason: "Version Not Supported" }
     } else {
         Defect::bad_request("Bad SIP-Version")
     })

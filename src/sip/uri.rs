@@ -38,31 +38,18 @@ impl<'a> Uri<'a> {
     pub fn parse(uri: &'a [u8]) -> Option<Self> {
         let colon = uri.iter().position(|&octet| octet == b':')?;
         let (scheme, rest) = (&uri[..colon], &uri[colon + 1..]);
-        let may_stand = every(rest, |c| {
-            c > b' ' && !matches!(c, 0x7f | b'"' | b'<' | b'>')
-        });
+        let may_stand = every(rest, |c| c > b' ' && !matches!(c, 0x7f | b'"' | b'<' | b'>'));
         if rest.is_empty() || !may_stand || !is_scheme(scheme) {
             return None;
         }
-        let bare = Self {
-            scheme,
-            user: None,
-            host: b"",
-            port: None,
-            params: b"",
-            headers: b"",
-        };
+        let bare = Self { scheme, user: None, host: b"", port: None, params: b"", headers: b"" };
         if bare.is_sip() {
             return Self::parse_sip(bare, rest);
         }
         if scheme.eq_ignore_ascii_case(b"tel") {
             let end = memchr(b';', rest).unwrap_or(rest.len());
             let (user, params) = rest.split_at(end);
-            return (!user.is_empty()).then_some(Self {
-                user: Some(user),
-                params,
-                ..bare
-            });
+            return (!user.is_empty()).then_some(Self { user: Some(user), params, ..bare });
         }
         Some(bare)
     }
@@ -86,14 +73,7 @@ impl<'a> Uri<'a> {
             }
             Some(question) => (&rest[..question], &rest[question + 1..]),
         };
-        Some(Self {
-            user,
-            host,
-            port,
-            params,
-            headers,
-            ..bare
-        })
+        Some(Self { user, host, port, params, headers, ..bare })
     }
 
     /// sip or sips, in any case.
@@ -119,9 +99,7 @@ impl<'a> Uri<'a> {
         let mut text = Vec::with_capacity(user.len());
         let mut at = 0;
         while at < user.len() {
-            let escaped = (user[at] == b'%')
-                .then(|| hex_pair(user.get(at + 1..at + 3)?))
-                .flatten();
+            let escaped = (user[at] == b'%').then(|| hex_pair(user.get(at + 1..at + 3)?)).flatten();
             text.push(escaped.unwrap_or(user[at]));
             at += if escaped.is_some() { 3 } else { 1 };
         }
@@ -179,9 +157,7 @@ pub(super) fn host_end(text: &[u8]) -> Option<usize> {
     if text.first() == Some(&b'[') {
         let close = memchr(b']', text)?;
         let is_address = close > 2
-            && text[1..close]
-                .iter()
-                .all(|c| c.is_ascii_hexdigit() || matches!(c, b':' | b'.'));
+            && text[1..close].iter().all(|c| c.is_ascii_hexdigit() || matches!(c, b':' | b'.'));
         return is_address.then_some(close + 1);
     }
     // `_` is no part of a host name, but DNS and peers have it.
@@ -200,9 +176,7 @@ pub(super) fn port_number(digits: &[u8]) -> Option<u16> {
 /// RFC 3986 §3.1
 fn is_scheme(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_alphabetic)
-        && text
-            .iter()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'))
+        && text.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.'))
 }
 
 fn hex_pair(digits: &[u8]) -> Option<u8> {
@@ -245,29 +219,17 @@ mod tests {
     #[test]
     fn an_ipv6_port_is_what_follows_the_bracket() {
         let inside = Uri::parse(b"sip:[2001:db8::7:5070]").unwrap();
-        assert_eq!(
-            (inside.host, inside.port),
-            (&b"[2001:db8::7:5070]"[..], None)
-        );
+        assert_eq!((inside.host, inside.port), (&b"[2001:db8::7:5070]"[..], None));
         let outside = Uri::parse(b"sip:[2001:db8::7]:5070").unwrap();
-        assert_eq!(
-            (outside.host, outside.port),
-            (&b"[2001:db8::7]"[..], Some(5070))
-        );
+        assert_eq!((outside.host, outside.port), (&b"[2001:db8::7]"[..], Some(5070)));
         let mapped = Uri::parse(b"sip:a@[::ffff:192.0.2.9]").unwrap().host_kind();
-        assert_eq!(
-            mapped.address(),
-            Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)))
-        );
+        assert_eq!(mapped.address(), Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9))));
     }
 
     #[test]
     fn three_colons_read_as_two() {
         let host = |uri| Uri::parse(uri).unwrap().host_kind();
-        assert_eq!(
-            host(b"sip:a@[2001:db8:::192.0.2.9]"),
-            host(b"sip:a@[2001:db8::192.0.2.9]")
-        );
+        assert_eq!(host(b"sip:a@[2001:db8:::192.0.2.9]"), host(b"sip:a@[2001:db8::192.0.2.9]"));
         assert!(host(b"sip:a@[2001:db8::192.0.2.9]").address().is_some());
     }
 
@@ -300,21 +262,13 @@ mod tests {
             b"tel:",
             b"tel:;phone-context=x",
         ] {
-            assert!(
-                Uri::parse(uri).is_none(),
-                "{}",
-                String::from_utf8_lossy(uri)
-            );
+            assert!(Uri::parse(uri).is_none(), "{}", String::from_utf8_lossy(uri));
         }
     }
 
     #[test]
     fn other_schemes_give_their_scheme_only() {
-        for uri in [
-            &b"unheardOf:opaque"[..],
-            b"soap.beep://192.0.2.3:3002",
-            b"urn:service:sos",
-        ] {
+        for uri in [&b"unheardOf:opaque"[..], b"soap.beep://192.0.2.3:3002", b"urn:service:sos"] {
             let uri = Uri::parse(uri).unwrap();
             assert!(!uri.is_sip() && uri.host.is_empty() && uri.user.is_none());
         }
@@ -331,10 +285,7 @@ mod tests {
     #[test]
     fn escapes_resolve_once() {
         let text = |uri: &'static [u8]| Uri::parse(uri).unwrap().user_text().unwrap();
-        assert_eq!(
-            text(b"sip:sips%3Aa%40b.example@c.example"),
-            "sips:a@b.example"
-        );
+        assert_eq!(text(b"sip:sips%3Aa%40b.example@c.example"), "sips:a@b.example");
         assert_eq!(text(b"sip:%2541@c.example"), "%41");
         assert_eq!(text(b"sip:a%00b@c.example"), "a\0b");
         assert_eq!(text(b"sip:50%@c.example"), "50%");

@@ -113,12 +113,7 @@ fn first_outside_quotes(text: &[u8], octet: u8) -> usize {
 
 /// Reads the value at the start of `text`; also the offset of the comma or end that follows it.
 fn read(text: &[u8]) -> Option<(Via<'_>, usize)> {
-    let SentBy {
-        transport,
-        host,
-        port,
-        end,
-    } = read_sent_by(text)?;
+    let SentBy { transport, host, port, end } = read_sent_by(text)?;
     let (mut branch, mut has_rport) = (None, false);
     let mut value_end = end;
     let mut at = skip_lws(text, end);
@@ -144,14 +139,7 @@ fn read(text: &[u8]) -> Option<(Via<'_>, usize)> {
         at = skip_lws(text, value_end);
     }
     let value = &text[..value_end];
-    let via = Via {
-        transport,
-        host,
-        port,
-        branch,
-        has_rport,
-        value,
-    };
+    let via = Via { transport, host, port, branch, has_rport, value };
     Some((via, at))
 }
 
@@ -171,22 +159,12 @@ fn read_sent_by(text: &[u8]) -> Option<SentBy<'_>> {
     let host = &text[host_start..host_end];
     let colon = skip_lws(text, host_end);
     if text.get(colon) != Some(&b':') {
-        return Some(SentBy {
-            transport,
-            host,
-            port: None,
-            end: host_end,
-        });
+        return Some(SentBy { transport, host, port: None, end: host_end });
     }
     let port_start = skip_lws(text, colon + 1);
     let end = token_end(text, port_start);
     let port = Some(port_number(&text[port_start..end])?);
-    Some(SentBy {
-        transport,
-        host,
-        port,
-        end,
-    })
+    Some(SentBy { transport, host, port, end })
 }
 
 /// The token after the next `/`, and the offset of its end.
@@ -251,9 +229,7 @@ mod tests {
     #[test]
     fn reads_lists_with_comments_and_quotes() {
         let value = br#"SIP/2.0/UDP a;branch=1 (one;no, (two) \) three) , SIP/2.0/TCP b;x="y,;z" ,SIP/2.0/X [::1]:9"#;
-        let hosts: Vec<_> = Via::parse_list(value)
-            .map(|via| via.unwrap().host)
-            .collect();
+        let hosts: Vec<_> = Via::parse_list(value).map(|via| via.unwrap().host).collect();
         assert_eq!(hosts, [&b"a"[..], b"b", b"[::1]"]);
         let first = Via::parse_list(value).next().unwrap().unwrap();
         assert_eq!(first.param("no"), None);
@@ -295,15 +271,9 @@ mod tests {
             b"SIP/2.0/UDP host ((((((((((deep))))))))))",
             b"SIP/2.0/UDP host;x=\"open",
         ] {
-            assert!(
-                Via::parse(value).is_none(),
-                "{}",
-                String::from_utf8_lossy(value)
-            );
+            assert!(Via::parse(value).is_none(), "{}", String::from_utf8_lossy(value));
         }
-        let list: Vec<_> = Via::parse_list(b"SIP/2.0/UDP a,,")
-            .map(|via| via.is_some())
-            .collect();
+        let list: Vec<_> = Via::parse_list(b"SIP/2.0/UDP a,,").map(|via| via.is_some()).collect();
         assert_eq!(list, [true, false]);
     }
 

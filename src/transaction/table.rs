@@ -365,8 +365,7 @@ mod tests {
         let (key, branch) = world.open(Method::Bye);
         let guessed = branch.replace("z9hG4bK0", "z9hG4bK1");
         assert_ne!(guessed, branch);
-        for other in [guessed.as_str(), "z9hG4bKshort", "another", &format!("{branch}0")]
-        {
+        for other in [guessed.as_str(), "z9hG4bKshort", "another", &format!("{branch}0")] {
             assert_eq!(world.table.client_of(&response(other, "BYE")), None, "{other}");
         }
         world.table.remove_client(key);
