@@ -26,6 +26,24 @@ pub mod engine;
 
 // ══ purity line: below it, the clock, the system and the tasks ══
 
-// 6 edges, each speaking to one outside thing
+// 6 edges, each speaking to one outside thing; an edge may use those above it
+#[allow(clippy::disallowed_methods, reason = "an edge")]
+pub mod telemetry;
+#[allow(clippy::disallowed_methods, reason = "an edge")]
+pub mod net;
 #[allow(clippy::disallowed_methods, reason = "an edge")]
 pub mod store;
+
+// 7 the loop, and the operators' door
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock for a shard")]
+pub mod shard;
+#[allow(clippy::disallowed_methods, reason = "it speaks to the outside")]
+pub mod admin;
+
+// 8 the program
+#[allow(clippy::disallowed_methods, reason = "it wires what speaks to the outside")]
+pub mod server;
+
+// 9 the command line
+#[allow(clippy::disallowed_methods, reason = "it reads the environment and the terminal")]
+pub mod cli;

@@ -417,7 +417,7 @@ impl Draft {
         let started_at = cx.wall_at(cx.now);
         let since_epoch = started_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let record = CallRecord {
-            call_id: uuid_v7(since_epoch.as_millis(), cx.random.next_u64(), cx.random.next_u64()),
+            call_id: uuid_v7(since_epoch.as_millis(), cx.ids.next_u64(), cx.ids.next_u64()),
             customer: None,
             route_id: None,
             region: None,

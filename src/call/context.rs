@@ -14,7 +14,7 @@ use super::{CallRecord, Side};
 use crate::carrier::{CarrierId, Tables};
 use crate::dialog::Tag;
 use crate::health::{Evidence, Outcome, Target, View};
-use crate::random::Random;
+use crate::random::{Ids, Random};
 use crate::sip::{HeaderName, Message, Method, Printer, peek};
 use crate::timers::Timers;
 use crate::transaction::{
@@ -143,6 +143,7 @@ pub struct Context {
     /// The wall clock at an instant.
     pub wall: (Instant, SystemTime),
     pub random: Random,
+    pub ids: Ids,
     pub tables: Arc<Tables>,
     pub view: Arc<View>,
     pub is_draining: bool,
@@ -164,6 +165,7 @@ impl Context {
             now,
             wall: (now, wall),
             random: Random::new(seed),
+            ids: Ids::new(seed),
             tables: Arc::default(),
             view: Arc::default(),
             is_draining: false,
@@ -201,12 +203,12 @@ impl Context {
     }
 
     pub fn new_tag(&mut self) -> Tag {
-        Tag(self.random.next_u64())
+        Tag(self.ids.next_u64())
     }
 
     /// A branch for an ACK of a 2xx.
     pub fn new_branch(&mut self) -> Branch {
-        Branch::without_transaction(self.random.next_u64())
+        Branch::without_transaction(self.ids.next_u64())
     }
 
     /// A fresh Call-ID in the bucket of `sibling`, so that both legs of a call, and every message
@@ -215,8 +217,7 @@ impl Context {
         let key = self.settings.bucket_key;
         let bucket = peek::bucket(sibling, key);
         loop {
-            let call_id =
-                format!("{:016x}{:08x}", self.random.next_u64(), self.random.below(1 << 32));
+            let call_id = format!("{:016x}", self.ids.next_u64());
             if peek::bucket(call_id.as_bytes(), key) == bucket {
                 return call_id;
             }
@@ -231,7 +232,7 @@ impl Context {
         owner: Owner,
         print: impl FnOnce(Branch, &Settings) -> Bytes,
     ) -> ClientKey {
-        let nonce = self.random.next_u64();
+        let nonce = self.ids.next_u64();
         let is_reliable = self.settings.listener(flow.listener).is_reliable();
         let mut actions = std::mem::take(&mut self.actions);
         let settings = &self.settings;

@@ -1,9 +1,10 @@
 //! The tables' rows as a store reads them: unchecked.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// Everything that `Tables::check` needs, read in one transaction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
     pub carriers: Vec<CarrierRow>,
     pub gateways: Vec<GatewayRow>,
@@ -15,7 +16,7 @@ pub struct Rows {
     pub number_rules: Vec<NumberRuleRow>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CarrierRow {
     pub carrier_id: i64,
     pub name: String,
@@ -26,7 +27,7 @@ pub struct CarrierRow {
     pub no_ringing_ms: i32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GatewayRow {
     pub gateway_id: i64,
     pub carrier_id: i64,
@@ -40,7 +41,7 @@ pub struct GatewayRow {
     pub weight: i32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CustomerRow {
     pub customer_id: i64,
     pub name: String,
@@ -48,13 +49,13 @@ pub struct CustomerRow {
     pub region: Option<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CustomerAddressRow {
     pub address_range: IpNet,
     pub customer_id: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteRow {
     pub route_id: i64,
     pub enabled: bool,
@@ -70,7 +71,7 @@ pub struct RouteRow {
     pub max_ringing_ms: i32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteCarrierRow {
     pub route_id: i64,
     pub carrier_id: i64,
@@ -80,7 +81,7 @@ pub struct RouteCarrierRow {
     pub cost_micros: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailureRuleRow {
     pub failure_rule_id: i64,
     pub enabled: bool,
@@ -99,7 +100,7 @@ pub struct FailureRuleRow {
     pub weight: f32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NumberRuleRow {
     pub carrier_id: i64,
     pub called_format: String,

@@ -155,3 +155,36 @@ fn storable(text: &str) -> String {
 
 /// What a peer can make us store in one column.
 const MAX_TEXT_CHARACTERS: usize = 1_000;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A call like many, told apart by its number.
+    pub(crate) fn call(number: u64) -> StoredCall {
+        let at = OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_secs(number);
+        StoredCall {
+            call_id: Uuid::from_u64_pair(1, number),
+            node: "a".to_owned(),
+            customer_id: Some(1),
+            customer: Some("acme".to_owned()),
+            route_id: Some(1),
+            region: None,
+            calling: "100".to_owned(),
+            called: "200".to_owned(),
+            source_address: "192.0.2.1/32".parse().expect("an address"),
+            source_port: 5060,
+            inbound_call_id: format!("call-{number}"),
+            started_at: at,
+            ringing_at: None,
+            answered_at: Some(at),
+            ended_at: at,
+            status_code: 200,
+            end_cause: "completed".to_owned(),
+            ended_by: "caller".to_owned(),
+            detail: String::new(),
+            decision: Some(serde_json::json!({ "seed": u64::MAX })),
+            attempts: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The operators' door: HTTP with health, readiness and metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::shard::{ShardHandle, Shared};
+use crate::telemetry::metrics::{self, Metrics};
+
+/// What is shown.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    pub shared: Arc<Shared>,
+    pub shards: Vec<ShardHandle>,
+    pub metrics: Metrics,
+    /// There are tables in force.
+    pub is_ready: watch::Receiver<bool>,
+    pub is_draining: watch::Receiver<bool>,
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: TcpListener, state: AdminState) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(render_metrics))
+        .with_state(state);
+    axum::serve(listener, router).await
+}
+
+/// Binds the port; the error says which one.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message = format!("cannot serve admin_listen {address}: {error}");
+        std::io::Error::new(error.kind(), message)
+    })
+}
+
+async fn index() -> &'static str {
+    "holdfast\n\n/healthz  alive\n/readyz   takes new calls\n/metrics  Prometheus\n"
+}
+
+/// Alive: every shard turns.
+async fn healthz(State(state): State<AdminState>) -> Response {
+    match state.shards.iter().position(|shard| !shard.is_turning()) {
+        None => "ok\n".into_response(),
+        Some(index) => {
+            let text = format!("shard {index} does not turn\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+/// Takes new calls.
+async fn readyz(State(state): State<AdminState>) -> Response {
+    if *state.is_draining.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else if !*state.is_ready.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "no tables yet\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+async fn render_metrics(State(state): State<AdminState>) -> Response {
+    for (index, shard) in state.shards.iter().enumerate() {
+        metrics::shard(index, &shard.counters(), &shard.edge_counters());
+    }
+    let (tables, view) = (state.shared.tables.load_full(), state.shared.view.load_full());
+    for target in view.targets() {
+        if let Some(gateway) = tables.gateway(target.target.gateway_id)
+            && let Some(carrier) = tables.carrier(gateway.carrier_id)
+        {
+            metrics::target(&carrier.name, &gateway.name, target);
+        }
+    }
+    let rendered = tokio::task::block_in_place(|| state.metrics.render());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], rendered).into_response()
+}

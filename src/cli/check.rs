@@ -1,0 +1,51 @@
+//! `holdfast check`
+
+use std::process::ExitCode;
+
+use super::flags::SettingsFlags;
+use crate::carrier::{Rows, Tables};
+use crate::store::Store;
+
+pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
+    let raw = flags.raw();
+    let settings = raw.check()?;
+    for (name, value, source) in raw.effective() {
+        println!("{name} = {value}  ({source})");
+    }
+    super::runtime()?.block_on(async {
+        let store = Store::open(&settings.database_url)?;
+        let pending = store.pending_migrations().await?;
+        if !pending.is_empty() {
+            println!("\nthe store lacks migrations {pending:?}; run `holdfast migrate`");
+            return Ok(ExitCode::FAILURE);
+        }
+        let rows = store.read_rows().await?;
+        store.close().await;
+        println!("\n{}", counts(&rows));
+        let refusals = match Tables::check(rows, 1) {
+            Ok(_) => Vec::new(),
+            Err(refusals) => refusals,
+        };
+        for refusal in &refusals {
+            println!("refused: {refusal}");
+        }
+        if refusals.is_empty() {
+            println!("the tables make sense");
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Ok(ExitCode::FAILURE)
+        }
+    })
+}
+
+fn counts(rows: &Rows) -> String {
+    format!(
+        "{} carriers, {} gateways, {} customers, {} routes, {} failure rules, {} number rules",
+        rows.carriers.len(),
+        rows.gateways.len(),
+        rows.customers.len(),
+        rows.routes.len(),
+        rows.failure_rules.len(),
+        rows.number_rules.len()
+    )
+}

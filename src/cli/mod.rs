@@ -1,0 +1,53 @@
+//! The command line: one file a command.
+
+mod check;
+mod demo;
+mod flags;
+mod migrate;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use flags::SettingsFlags;
+
+/// A SIP back-to-back user agent that routes each call to the healthiest carrier and never lets go of it.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Settings come from flags, then HOLDFAST_… variables, then the file of --config, then \
+                        defaults; `holdfast check` prints what holds and where it came from.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Route calls until SIGTERM, which lets calls in progress end first
+    Serve(SettingsFlags),
+    /// Check settings and tables, print the settings in force, and exit with 1 when something is wrong
+    Check(SettingsFlags),
+    /// Bring the store's tables up to date
+    Migrate(SettingsFlags),
+    /// Show the router at work: three simulated carriers, one of which is killed before your eyes
+    Demo(demo::DemoFlags),
+}
+
+/// Exit codes: 0 all is well, 1 something is wrong, 2 the command line makes no sense.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Check(flags) => check::run(&flags),
+        Command::Migrate(flags) => migrate::run(&flags),
+        Command::Demo(flags) => demo::run(&flags),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("holdfast: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The runtime of everything but the shards, which have threads of their own.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}

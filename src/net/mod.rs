@@ -1,0 +1,5 @@
+//! Sockets and name resolution.
+
+pub mod dns;
+pub mod udp;
+pub mod wake;

@@ -1,0 +1,228 @@
+//! The one writer of health: outcomes and names in, views, probes and saved state out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::carrier::{GatewayId, Tables};
+use crate::engine::Command;
+use crate::health::{Board, Evidence, Outcome, Target};
+use crate::net::dns::{Answer, Names, Resolver};
+use crate::shard::{ShardHandle, Shared};
+use crate::store::Store;
+use crate::store::record::{self, StoredProbe};
+use crate::store::recorder::RecordSender;
+use crate::telemetry::metrics;
+
+/// How often the board's state is saved, when it has changed.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// How long the last save may take.
+const LAST_SAVE_LIMIT: Duration = Duration::from_secs(3);
+/// Views follow each other no closer than this, however many outcomes come.
+const VIEW_EVERY: Duration = Duration::from_millis(5);
+/// The board looks at the time at least this often.
+const IDLE: Duration = Duration::from_secs(1);
+/// Answers of name servers that wait.
+const ANSWERS_LEN: usize = 256;
+
+/// What the board's task is made of.
+#[derive(Debug)]
+pub(super) struct BoardTask {
+    pub(super) board: Board,
+    pub(super) resolver: Option<Resolver>,
+    pub(super) shared: Arc<Shared>,
+    /// All shards; the one at `prober` sends the probes.
+    pub(super) shards: Vec<ShardHandle>,
+    pub(super) prober: usize,
+    pub(super) outcomes: mpsc::Receiver<Vec<Outcome>>,
+    /// Tables that make sense, to be put in force.
+    pub(super) tables: watch::Receiver<Option<Arc<Tables>>>,
+    /// Said once there are tables, and a view of their targets.
+    pub(super) is_ready: watch::Sender<bool>,
+    pub(super) store: Store,
+    pub(super) node: String,
+    pub(super) records: RecordSender,
+}
+
+/// What the task keeps while it runs.
+struct Turn {
+    names: Names,
+    save_at: Instant,
+    view_at: Instant,
+    is_changed: bool,
+    saving: Option<JoinHandle<()>>,
+}
+
+impl BoardTask {
+    /// Runs until `stop` says true, then saves a last time.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        self.restore().await;
+        let (answer, mut answers) = mpsc::channel(ANSWERS_LEN);
+        let now = Instant::now();
+        let mut turn = Turn {
+            names: Names::default(),
+            save_at: now + SAVE_EVERY,
+            view_at: now,
+            is_changed: true,
+            saving: None,
+        };
+        self.take_tables(&mut turn, now);
+        loop {
+            let wake_at = self.next_look(&turn).into();
+            tokio::select! {
+                biased;
+                _ = stop.changed() => break,
+                changed = self.tables.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.take_tables(&mut turn, Instant::now());
+                }
+                Some(outcomes) = self.outcomes.recv() => {
+                    let now = Instant::now();
+                    self.take_outcomes(&outcomes, now);
+                    while let Ok(outcomes) = self.outcomes.try_recv() {
+                        self.take_outcomes(&outcomes, now);
+                    }
+                    turn.is_changed = true;
+                }
+                Some(taken) = answers.recv() => {
+                    let now = Instant::now();
+                    if turn.names.take(taken, now) {
+                        self.set_targets(&mut turn, now);
+                    }
+                }
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+            self.act(&mut turn, &answer, Instant::now());
+        }
+        let last = self.board.save(Instant::now());
+        let saved = self.store.save_health(&self.node, &last);
+        match tokio::time::timeout(LAST_SAVE_LIMIT, saved).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last state of health is not saved"),
+            Err(_) => tracing::warn!("the last state of health is not saved: the store does not answer"),
+        }
+    }
+
+    async fn restore(&mut self) {
+        match self.store.load_health(&self.node).await {
+            Ok(saved) => {
+                tracing::info!(targets = saved.len(), "health of an earlier run is taken over");
+                self.board.restore(saved, Instant::now());
+            }
+            Err(error) => tracing::warn!(%error, "health of an earlier run cannot be read"),
+        }
+    }
+
+    /// When something is due: time in the board, a name, a view that was held back, a save.
+    fn next_look(&self, turn: &Turn) -> Instant {
+        let idle = Instant::now() + IDLE;
+        let view = turn.is_changed.then_some(turn.view_at);
+        [self.board.poll_timeout(), turn.names.next_due(), view, Some(turn.save_at)]
+            .into_iter()
+            .flatten()
+            .fold(idle, Instant::min)
+    }
+
+    fn take_tables(&mut self, turn: &mut Turn, now: Instant) {
+        let Some(tables) = self.tables.borrow_and_update().clone() else { return };
+        let is_name = |host: &Arc<str>| host.parse::<std::net::IpAddr>().is_err();
+        let hosts = tables.gateways().map(|gateway| gateway.host.clone()).filter(is_name);
+        turn.names.set_hosts(hosts, now);
+        self.set_targets(turn, now);
+        // The view first: a call that meets the new tables finds their targets in it.
+        self.publish(turn, now);
+        metrics::tables(tables.version);
+        tracing::info!(
+            version = tables.version,
+            carriers = tables.carriers().count(),
+            gateways = tables.gateways().count(),
+            "tables are in force"
+        );
+        self.shared.tables.store(tables);
+        self.shards.iter().for_each(ShardHandle::wake);
+        self.is_ready.send_replace(true);
+    }
+
+    fn publish(&mut self, turn: &mut Turn, now: Instant) {
+        turn.is_changed = false;
+        if let Some(view) = self.board.poll_view(now) {
+            turn.view_at = now + VIEW_EVERY;
+            self.shared.view.store(view);
+            self.shards.iter().for_each(ShardHandle::wake);
+        }
+    }
+
+    fn set_targets(&mut self, turn: &mut Turn, now: Instant) {
+        let Some(tables) = self.tables.borrow().clone() else { return };
+        let targets: Vec<Target> = tables
+            .gateways()
+            .flat_map(|gateway| {
+                let target = |ip| target(gateway.id, ip, gateway.port);
+                turn.names.addresses(&gateway.host).into_iter().map(target)
+            })
+            .collect();
+        self.board.set_targets(&tables, &targets, now);
+        turn.is_changed = true;
+    }
+
+    fn take_outcomes(&mut self, outcomes: &[Outcome], now: Instant) {
+        for outcome in outcomes {
+            self.board.handle_outcome(outcome, now);
+            if let Evidence::Probe { status_code, delay } = outcome.evidence {
+                self.records.send_probe(StoredProbe {
+                    node: self.node.clone(),
+                    gateway_id: outcome.target.gateway_id.0,
+                    address: record::address(outcome.target.address),
+                    port: outcome.target.address.port(),
+                    ended_at: record::wall(SystemTime::now()),
+                    status_code,
+                    delay_ms: delay.as_secs_f64() * 1_000.0,
+                });
+            }
+        }
+    }
+
+    fn act(&mut self, turn: &mut Turn, answer: &mpsc::Sender<Answer>, now: Instant) {
+        self.board.handle_timeout(now);
+        while let Some(due) = self.board.poll_probe(now) {
+            let command = Command::Probe { target: due.target, timeout: due.timeout };
+            self.shards[self.prober].command(command);
+        }
+        if let Some(resolver) = &self.resolver {
+            for host in turn.names.due(now) {
+                let (resolver, answer) = (resolver.clone(), answer.clone());
+                tokio::spawn(async move {
+                    let _ = answer.send(resolver.ask(host).await).await;
+                });
+            }
+        }
+        if now >= turn.view_at {
+            self.publish(turn, now);
+        }
+        if now >= turn.save_at {
+            turn.save_at = now + SAVE_EVERY;
+            self.save(turn, now);
+        }
+    }
+
+    /// Beside the loop, and no second one while the first is on its way.
+    fn save(&mut self, turn: &mut Turn, now: Instant) {
+        if turn.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return;
+        }
+        let (store, node, targets) = (self.store.clone(), self.node.clone(), self.board.save(now));
+        turn.saving = Some(tokio::spawn(async move {
+            if let Err(error) = store.save_health(&node, &targets).await {
+                tracing::debug!(%error, "health is not saved");
+            }
+        }));
+    }
+}
+
+fn target(gateway_id: GatewayId, ip: std::net::IpAddr, port: u16) -> Target {
+    Target { gateway_id, address: (ip, port).into() }
+}

@@ -1,0 +1,11 @@
+//! The program: settings, wiring, drain.
+
+mod board;
+mod listeners;
+pub mod run;
+pub mod settings;
+mod snapshot;
+mod tables;
+
+pub use run::{Ended, Running, StartError, start};
+pub use settings::{Settings, Source};

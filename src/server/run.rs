@@ -1,0 +1,332 @@
+//! Everything started in its order, drained, and stopped in the reverse one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle as Thread;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::board::BoardTask;
+use super::listeners::{self, Bound};
+use super::settings::Settings;
+use super::snapshot::Snapshot;
+use super::tables::TablesTask;
+use crate::admin::{self, AdminState};
+use crate::carrier::Tables;
+use crate::engine::{Command, EngineSettings};
+use crate::health::{Board, BoardSettings, View};
+use crate::net::dns::Resolver;
+use crate::shard::{self, ShardHandle, ShardParts, Shared};
+use crate::sip::peek;
+use crate::store::spool::Spool;
+use crate::store::{Store, StoreError, StoreKind, recorder};
+use crate::telemetry::metrics;
+
+/// Batches of outcomes that wait for the board.
+const OUTCOMES_LEN: usize = 8_192;
+/// How often a drain looks whether calls are left: no oftener than shards show it.
+const LOOK_EVERY: Duration = Duration::from_millis(120);
+/// How long calls that a drain has ended may take to say so to both sides.
+const END_LIMIT: Duration = Duration::from_secs(3);
+/// How often old rows are deleted.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// How often histogram samples are folded.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Why the program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A socket or a folder; the text says which.
+    #[error("{0}")]
+    Io(String),
+}
+
+/// What a stop has to report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Calls that the drain's limit, or a second signal, cut short.
+    pub calls_cut: u64,
+    /// Records that neither store nor spool could take.
+    pub records_lost: u64,
+}
+
+/// A running router.
+#[derive(Debug)]
+pub struct Running {
+    sip_addresses: Vec<SocketAddr>,
+    admin_address: SocketAddr,
+    shared: Arc<Shared>,
+    shards: Vec<ShardHandle>,
+    threads: Vec<Thread<()>>,
+    is_ready: watch::Receiver<bool>,
+    is_draining: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    board: JoinHandle<()>,
+    recorder: JoinHandle<usize>,
+    others: Vec<JoinHandle<()>>,
+    store: Store,
+}
+
+/// Starts the router. Nothing is bound when the settings' store or folder cannot be used at all; a
+/// store that is only away is waited for in the background.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let store = Store::open(&settings.database_url)?;
+    prepare(&store).await?;
+    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets)
+        .map_err(|error| StartError::Io(in_folder(&settings, &error)))?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let shard_count = settings.shard_count(processors);
+    let bound = listeners::bind(&settings.listeners, shard_count)
+        .map_err(|error| StartError::Io(error.to_string()))?;
+    let door = admin::bind(settings.admin_listen)
+        .await
+        .map_err(|error| StartError::Io(error.to_string()))?;
+    let admin_address = door.local_addr().map_err(|error| StartError::Io(error.to_string()))?;
+    let sip_addresses = bound.listeners.iter().map(|listener| listener.address).collect();
+    let metrics = metrics::start();
+    let shared = Arc::new(Shared {
+        tables: ArcSwap::from_pointee(Tables::default()),
+        view: ArcSwap::from_pointee(View::default()),
+    });
+    let (records, recorder) = recorder::start(
+        store.clone(),
+        spool,
+        settings.node_name.clone(),
+        settings.record_queue,
+    );
+    let (outcomes, outcome_queue) = mpsc::channel(OUTCOMES_LEN);
+    let engine_settings = engine_settings(&settings, &bound, shard_count);
+    let bucket_key = engine_settings.bucket_key;
+    let mut parts = Vec::new();
+    for (index, sockets) in bound.sockets.into_iter().enumerate() {
+        let (records, outcomes) = (records.clone(), outcomes.clone());
+        parts.push(ShardParts {
+            index,
+            settings: engine_settings.clone(),
+            sockets,
+            shared: shared.clone(),
+            records: Box::new(move |record| records.send(record)),
+            outcomes: Box::new(move |batch| outcomes.try_send(batch).is_ok()),
+            seed: random_u64(),
+        });
+    }
+    let started = shard::start(parts).map_err(|error| StartError::Io(error.to_string()))?;
+    let (shards, threads): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+    let (good, tables) = watch::channel(None);
+    let (ready, is_ready) = watch::channel(false);
+    let (is_draining, draining) = watch::channel(false);
+    let (stop, stopping) = watch::channel(false);
+    let board = BoardTask {
+        board: Board::new(
+            BoardSettings { probe_timeout: settings.probe_timeout },
+            random_u64(),
+        ),
+        resolver: resolver(),
+        shared: shared.clone(),
+        shards: shards.clone(),
+        // The shard that the Call-IDs of probes belong to.
+        prober: (peek::bucket(b"", bucket_key) % shard_count as u64) as usize,
+        outcomes: outcome_queue,
+        tables,
+        is_ready: ready,
+        store: store.clone(),
+        node: settings.node_name.clone(),
+        records,
+    };
+    let tables_task = TablesTask::new(
+        store.clone(),
+        settings.node_name.clone(),
+        Snapshot::in_dir(&settings.spool_dir),
+        good,
+    );
+    let admin_state = AdminState {
+        shared: shared.clone(),
+        shards: shards.clone(),
+        metrics: metrics.clone(),
+        is_ready: is_ready.clone(),
+        is_draining: draining,
+    };
+    let others = vec![
+        tokio::spawn(tables_task.run()),
+        tokio::spawn(async move {
+            if let Err(error) = admin::serve(door, admin_state).await {
+                tracing::error!(%error, "the admin port is served no more");
+            }
+        }),
+        tokio::spawn(prune(store.clone(), settings.clone())),
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP_EVERY).await;
+                metrics.upkeep();
+            }
+        }),
+    ];
+    let board = tokio::spawn(board.run(stopping));
+    Ok(Running {
+        sip_addresses,
+        admin_address,
+        shared,
+        shards,
+        threads,
+        is_ready,
+        is_draining,
+        stop,
+        board,
+        recorder,
+        others,
+        store,
+    })
+}
+
+/// SQLite is ours alone and brought up to date at once. Postgres belongs to an admin: there a missing
+/// migration is said, and is waited for.
+async fn prepare(store: &Store) -> Result<(), StartError> {
+    match store.kind() {
+        StoreKind::Sqlite => {
+            for version in store.migrate().await? {
+                tracing::info!(version, "migration applied");
+            }
+        }
+        StoreKind::Postgres => match store.pending_migrations().await {
+            Ok(pending) if pending.is_empty() => {}
+            Ok(pending) => {
+                tracing::error!(?pending, "the database lacks migrations; run `holdfast migrate`");
+            }
+            Err(error) => tracing::warn!(%error, "the store is away; starting without it"),
+        },
+    }
+    Ok(())
+}
+
+fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> EngineSettings {
+    EngineSettings {
+        listeners: bound.listeners.clone(),
+        user_agent: settings.user_agent.as_str().into(),
+        bucket_key: match &settings.cluster_key {
+            Some(key) => peek::bucket_key(key.as_bytes()),
+            None => random_u64(),
+        },
+        max_calls: settings.max_calls.div_ceil(shard_count),
+        max_call_duration: settings.max_call_duration,
+        retry_after_s: settings.retry_after_s,
+    }
+}
+
+fn resolver() -> Option<Resolver> {
+    match Resolver::from_system() {
+        Ok(resolver) => Some(resolver),
+        Err(error) => {
+            tracing::error!(error, "no name server can be asked: gateways need addresses, not names");
+            None
+        }
+    }
+}
+
+fn in_folder(settings: &Settings, error: &std::io::Error) -> String {
+    format!("cannot use the folder spool_dir {}: {error}", settings.spool_dir.display())
+}
+
+fn random_u64() -> u64 {
+    getrandom::u64().expect("the system gives random numbers")
+}
+
+/// Deletes old rows now and then.
+async fn prune(store: Store, settings: Settings) {
+    loop {
+        let before = |age: Duration| OffsetDateTime::from(SystemTime::now()) - age;
+        let calls_before = settings.keep_calls.map(before);
+        match store.prune(before(settings.keep_probe_results), calls_before).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old rows deleted"),
+            Err(error) => tracing::debug!(%error, "old rows cannot be deleted"),
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
+}
+
+impl Running {
+    /// Bound addresses, in the order of the settings' listeners.
+    pub fn sip_addresses(&self) -> &[SocketAddr] {
+        &self.sip_addresses
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn calls_now(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.counters().calls_now).sum()
+    }
+
+    /// Waits until tables are in force.
+    pub async fn ready(&mut self) {
+        let _ = self.is_ready.wait_for(|is_ready| *is_ready).await;
+    }
+
+    /// Refuses new calls and waits for those in progress, until `limit` is over or `hurry` is done;
+    /// then ends what is left. Gives how many calls that cut short.
+    pub async fn drain(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
+        self.is_draining.send_replace(true);
+        self.command_all(&Command::Drain);
+        tokio::select! {
+            () = self.idle() => return 0,
+            () = tokio::time::sleep(limit) => {}
+            () = hurry => {}
+        }
+        let cut = self.calls_now();
+        tracing::warn!(calls = cut, "calls are ended by the drain");
+        self.command_all(&Command::EndAllCalls);
+        let _ = tokio::time::timeout(END_LIMIT, self.idle()).await;
+        cut
+    }
+
+    /// Stops everything; records and health are written or spooled before it returns.
+    pub async fn stop(self) -> Ended {
+        self.others.iter().for_each(JoinHandle::abort);
+        self.shards.iter().for_each(ShardHandle::stop);
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().filter_map(|thread| thread.join().err()).count()
+        });
+        if joined.await.is_ok_and(|panicked| panicked > 0) {
+            tracing::error!("a shard has panicked");
+        }
+        self.stop.send_replace(true);
+        let _ = self.board.await;
+        let held = self.recorder.await.unwrap_or_default() as u64;
+        let lost: u64 = self.shards.iter().map(|shard| shard.edge_counters().records_lost).sum();
+        self.store.close().await;
+        Ended { calls_cut: 0, records_lost: held + lost }
+    }
+
+    /// Until no call is left, twice in a row: what was on its way to a shard has come in between.
+    async fn idle(&self) {
+        let mut seen = 0;
+        while seen < 2 {
+            tokio::time::sleep(LOOK_EVERY).await;
+            seen = if self.calls_now() == 0 { seen + 1 } else { 0 };
+        }
+    }
+
+    fn command_all(&self, command: &Command) {
+        for (index, shard) in self.shards.iter().enumerate() {
+            if !shard.command(command.clone()) {
+                tracing::error!(shard = index, ?command, "the shard has no room for a command");
+            }
+        }
+    }
+}

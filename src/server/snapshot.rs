@@ -1,0 +1,62 @@
+//! The last good tables on disk, for a start without the store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::carrier::Rows;
+
+const FILE: &str = "tables.json";
+
+/// Where the last good rows are kept.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    path: PathBuf,
+}
+
+impl Snapshot {
+    pub(super) fn in_dir(dir: &Path) -> Self {
+        Self { path: dir.join(FILE) }
+    }
+
+    /// Written beside and moved: a crash leaves the old ones.
+    pub(super) fn save(&self, rows: &Rows) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        std::fs::write(&new, serde_json::to_vec(rows)?)?;
+        std::fs::rename(new, &self.path)
+    }
+
+    /// `None` when there are none.
+    pub(super) fn load(&self) -> io::Result<Option<Rows>> {
+        match std::fs::read(&self.path) {
+            Ok(octets) => Ok(Some(serde_json::from_slice(&octets)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier::rows::CustomerRow;
+
+    #[test]
+    fn gives_back_the_rows_that_were_saved_last() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let snapshot = Snapshot::in_dir(dir.path());
+        assert_eq!(snapshot.load().expect("nothing is no error"), None);
+        let customer =
+            CustomerRow { customer_id: 7, name: "acme".to_owned(), enabled: true, region: None };
+        let rows = Rows { customers: vec![customer], ..Rows::default() };
+        snapshot.save(&Rows::default()).expect("saved");
+        snapshot.save(&rows).expect("saved");
+        assert_eq!(snapshot.load().expect("readable"), Some(rows));
+    }
+
+    #[test]
+    fn says_so_when_the_file_is_spoilt() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join(FILE), "{").expect("written");
+        assert!(Snapshot::in_dir(dir.path()).load().is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! Reads the tables when they change, checks them, and hands those that make sense to the board.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+
+use super::snapshot::Snapshot;
+use crate::carrier::{Refusal, Rows, Tables};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{metrics, redact};
+
+/// How soon a store that is away is asked again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Changes that come closer together than this are read once.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// The one that reads the tables.
+#[derive(Debug)]
+pub(super) struct TablesTask {
+    store: Store,
+    node: String,
+    snapshot: Snapshot,
+    /// To the board, which puts them in force.
+    good: watch::Sender<Option<Arc<Tables>>>,
+    version: u64,
+    good_rows: Option<Rows>,
+    /// This node's rows in `config_errors` are to be replaced by these.
+    unreported: Option<Vec<Refusal>>,
+    is_away: bool,
+}
+
+impl TablesTask {
+    pub(super) fn new(
+        store: Store,
+        node: String,
+        snapshot: Snapshot,
+        good: watch::Sender<Option<Arc<Tables>>>,
+    ) -> Self {
+        Self {
+            store,
+            node,
+            snapshot,
+            good,
+            version: 0,
+            good_rows: None,
+            unreported: None,
+            is_away: false,
+        }
+    }
+
+    /// Never returns; dropped at the end of the program.
+    pub(super) async fn run(mut self) {
+        self.read().await;
+        if self.good_rows.is_none() {
+            self.use_snapshot();
+        }
+        loop {
+            match self.store.watch().await {
+                Ok(mut changes) => loop {
+                    // What changed before the watch began is read now.
+                    self.read().await;
+                    if let Err(error) = changes.changed().await {
+                        self.note_away(Some(&error));
+                        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                    } else {
+                        tokio::time::sleep(SETTLE).await;
+                    }
+                },
+                Err(error) => self.note_away(Some(&error)),
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        }
+    }
+
+    async fn read(&mut self) {
+        match self.store.read_rows().await {
+            Ok(rows) => {
+                self.note_away(None);
+                self.take(rows);
+                self.report().await;
+            }
+            Err(error) => self.note_away(Some(&error)),
+        }
+    }
+
+    /// Puts rows in force, or says why not.
+    fn take(&mut self, rows: Rows) {
+        if self.good_rows.as_ref() == Some(&rows) {
+            return self.refuse(Vec::new());
+        }
+        match block_in_place(|| Tables::check(rows.clone(), self.version + 1)) {
+            Ok(tables) => {
+                self.hand_on(tables);
+                self.refuse(Vec::new());
+                if let Err(error) = block_in_place(|| self.snapshot.save(&rows)) {
+                    tracing::warn!(%error, "the tables cannot be kept on disk for a start without the store");
+                }
+                self.good_rows = Some(rows);
+            }
+            Err(refusals) => {
+                for refusal in &refusals {
+                    tracing::error!(
+                        table = refusal.table,
+                        row = refusal.row,
+                        column = refusal.column,
+                        reason = redact::text(&refusal.reason),
+                        in_force = self.version,
+                        "a row is refused; the last good tables stay in force"
+                    );
+                }
+                self.refuse(refusals);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, tables: Tables) {
+        self.version = tables.version;
+        self.good.send_replace(Some(Arc::new(tables)));
+    }
+
+    /// Notes what is wrong now, for `config_errors`.
+    fn refuse(&mut self, refusals: Vec<Refusal>) {
+        metrics::refusals(refusals.len());
+        self.unreported = Some(refusals);
+    }
+
+    async fn report(&mut self) {
+        let Some(refusals) = self.unreported.take() else { return };
+        if let Err(error) = self.store.report_refusals(&self.node, &refusals).await {
+            tracing::warn!(%error, "config_errors cannot be written");
+            self.unreported = Some(refusals);
+        }
+    }
+
+    fn use_snapshot(&mut self) {
+        match block_in_place(|| self.snapshot.load()) {
+            Ok(Some(rows)) => match Tables::check(rows, 1) {
+                Ok(tables) => {
+                    tracing::warn!("the store is away: the last good tables on disk are used");
+                    self.hand_on(tables);
+                }
+                Err(refusals) => {
+                    tracing::error!(count = refusals.len(), "the tables on disk make no sense any more");
+                }
+            },
+            Ok(None) => tracing::error!("there are no tables: every call is refused until the store gives some"),
+            Err(error) => tracing::error!(%error, "the tables on disk cannot be read"),
+        }
+    }
+
+    fn note_away(&mut self, error: Option<&StoreError>) {
+        let was_away = std::mem::replace(&mut self.is_away, error.is_some());
+        match error {
+            Some(error) if !was_away => {
+                tracing::warn!(%error, "the tables cannot be read; the last good ones stay in force");
+            }
+            None if was_away => tracing::info!("the tables can be read again"),
+            Some(_) | None => {}
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! One thread a shard: waits, reads the clock once a turn, drives its engine, sends what it asks.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::{ArcSwap, Cache};
+use bytes::Bytes;
+
+use crate::call::CallRecord;
+use crate::carrier::Tables;
+use crate::engine::{
+    Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
+};
+use crate::health::{Outcome, View};
+use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
+use crate::net::wake::{Waker, wait};
+use crate::sip::peek;
+use crate::telemetry::metrics::EdgeCounters;
+use crate::telemetry::redact;
+
+/// Commands, and datagrams of other shards, that wait for a shard.
+const MAIL_LEN: usize = 4_096;
+/// Batches taken from one socket before others, and the timers, get their turn.
+const BATCHES_A_TURN: usize = 4;
+/// Datagrams that wait for a socket whose buffer is full.
+const MAX_UNSENT: usize = 10_000;
+/// Records that wait for the recorder.
+const MAX_BACKLOG: usize = 100_000;
+/// How often a shard shows its counters, and looks whether the recorder has room again.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// How long a shard that ends waits for the recorder to take its last records.
+const LAST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
+/// A shard that has shown nothing for so long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// How often the engine is told the wall clock.
+const WALL_CLOCK_EVERY: Duration = Duration::from_secs(30);
+
+/// Where a shard's records go: gives one back that there is no room for.
+pub type RecordSink = Box<dyn Fn(Box<CallRecord>) -> Result<(), Box<CallRecord>> + Send>;
+/// Where a shard's outcomes go; `false` when there is no room.
+pub type OutcomeSink = Box<dyn Fn(Vec<Outcome>) -> bool + Send>;
+
+/// What all shards look at.
+#[derive(Debug)]
+pub struct Shared {
+    pub tables: ArcSwap<Tables>,
+    pub view: ArcSwap<View>,
+}
+
+/// What a shard is made of.
+pub struct ShardParts {
+    pub index: usize,
+    pub settings: EngineSettings,
+    /// One for each of the settings' listeners, in their order.
+    pub sockets: Vec<UdpSocket>,
+    pub shared: Arc<Shared>,
+    pub records: RecordSink,
+    pub outcomes: OutcomeSink,
+    pub seed: u64,
+}
+
+impl std::fmt::Debug for ShardParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShardParts").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// What comes to a shard from other threads.
+#[derive(Debug)]
+enum Mail {
+    Command(Command),
+    /// A datagram whose call belongs to this shard.
+    Received(Received),
+    Stop,
+}
+
+/// The way to a running shard.
+#[derive(Clone, Debug)]
+pub struct ShardHandle {
+    mail: SyncSender<Mail>,
+    waker: Arc<Waker>,
+    published: Arc<Published>,
+}
+
+/// What a shard shows of itself.
+#[derive(Debug, Default)]
+struct Published {
+    counters: Mutex<Counters>,
+    at: Mutex<Option<Instant>>,
+    /// Datagrams that only keep a way open: CRLF, four zero octets, STUN.
+    keep_alives: AtomicU64,
+    /// Datagrams that the kernel had no room for.
+    unsent: AtomicU64,
+    /// Datagrams of other shards that found the mailbox full.
+    undelivered: AtomicU64,
+    /// Outcomes that the board had no room for.
+    outcomes_dropped: AtomicU64,
+    /// Records that found both the recorder and the backlog full.
+    records_lost: AtomicU64,
+    /// Records that wait for room in the recorder's queue.
+    records_waiting: AtomicU64,
+    /// Datagrams that the kernel dropped because a socket's buffer was full.
+    overflowed: AtomicU64,
+}
+
+impl ShardHandle {
+    /// `false` when the shard has too much to do.
+    pub fn command(&self, command: Command) -> bool {
+        let is_sent = self.mail.try_send(Mail::Command(command)).is_ok();
+        self.waker.wake();
+        is_sent
+    }
+
+    /// Has the shard look at new tables or a new view.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Ends the shard's thread after what is in its mailbox.
+    pub fn stop(&self) {
+        let _ = self.mail.send(Mail::Stop);
+        self.waker.wake();
+    }
+
+    pub fn counters(&self) -> Counters {
+        *self.published.counters.lock().expect("nobody panics while holding it")
+    }
+
+    /// Whether the shard's loop came round lately.
+    pub fn is_turning(&self) -> bool {
+        let published_at = self.published.at.lock().expect("nobody panics while holding it");
+        published_at.is_none_or(|at| at.elapsed() < STUCK_AFTER)
+    }
+
+    /// What the engine itself cannot count.
+    pub fn edge_counters(&self) -> EdgeCounters {
+        let published = &self.published;
+        EdgeCounters {
+            keep_alives: published.keep_alives.load(Ordering::Relaxed),
+            unsent: published.unsent.load(Ordering::Relaxed),
+            undelivered: published.undelivered.load(Ordering::Relaxed),
+            outcomes_dropped: published.outcomes_dropped.load(Ordering::Relaxed),
+            records_lost: published.records_lost.load(Ordering::Relaxed),
+            records_waiting: published.records_waiting.load(Ordering::Relaxed),
+            overflowed: published.overflowed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn pass_on(&self, received: Received) {
+        match self.mail.try_send(Mail::Received(received)) {
+            Ok(()) => self.waker.wake(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.published.undelivered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Starts one thread a shard.
+pub fn start(parts: Vec<ShardParts>) -> std::io::Result<Vec<(ShardHandle, JoinHandle<()>)>> {
+    let mut handles = Vec::new();
+    let mut mailboxes = Vec::new();
+    for _ in &parts {
+        let (mail, mailbox) = std::sync::mpsc::sync_channel(MAIL_LEN);
+        let (waker, published) = (Arc::new(Waker::new()?), Arc::new(Published::default()));
+        handles.push(ShardHandle { mail, waker, published });
+        mailboxes.push(mailbox);
+    }
+    let mut started = Vec::new();
+    for (parts, mailbox) in parts.into_iter().zip(mailboxes) {
+        let peers = handles.clone();
+        let own = handles[parts.index].clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{}", parts.index))
+            .spawn(move || Shard::new(parts, mailbox, peers).run())?;
+        started.push((own, thread));
+    }
+    Ok(started)
+}
+
+struct Shard {
+    index: usize,
+    engine: Engine,
+    bucket_key: u64,
+    sockets: Vec<UdpSocket>,
+    buffers: ReceiveBuffers,
+    mailbox: Receiver<Mail>,
+    /// All shards, this one included, by index.
+    peers: Vec<ShardHandle>,
+    shared: Arc<Shared>,
+    records: RecordSink,
+    outcomes: OutcomeSink,
+    outcome_batch: Vec<Outcome>,
+    backlog: VecDeque<Box<CallRecord>>,
+    /// What is to be sent by each socket.
+    unsent: Vec<Vec<(SocketAddr, Bytes)>>,
+    received: Vec<Received>,
+    published_at: Instant,
+    wall_clock_at: Instant,
+    is_stopping: bool,
+}
+
+impl Shard {
+    fn new(parts: ShardParts, mailbox: Receiver<Mail>, peers: Vec<ShardHandle>) -> Self {
+        let now = Instant::now();
+        let bucket_key = parts.settings.bucket_key;
+        let unsent = parts.sockets.iter().map(|_| Vec::new()).collect();
+        Self {
+            index: parts.index,
+            engine: Engine::new(parts.settings, parts.seed, now, SystemTime::now()),
+            bucket_key,
+            sockets: parts.sockets,
+            buffers: ReceiveBuffers::default(),
+            mailbox,
+            peers,
+            shared: parts.shared,
+            records: parts.records,
+            outcomes: parts.outcomes,
+            outcome_batch: Vec::new(),
+            backlog: VecDeque::new(),
+            unsent,
+            received: Vec::new(),
+            published_at: now,
+            wall_clock_at: now,
+            is_stopping: false,
+        }
+    }
+
+    fn run(mut self) {
+        let shared = self.shared.clone();
+        let mut tables = Cache::new(&shared.tables);
+        let mut view = Cache::new(&shared.view);
+        let (mut tables_seen, mut view_seen) = (Arc::default(), Arc::default());
+        let own = self.peers[self.index].waker.clone();
+        let descriptors: Vec<RawFd> =
+            self.sockets.iter().map(AsRawFd::as_raw_fd).chain([own.as_raw_fd()]).collect();
+        while !self.is_stopping {
+            if let Err(error) = wait(&descriptors, self.time_to_wait()) {
+                tracing::error!(shard = self.index, %error, "cannot wait for datagrams");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let now = Instant::now();
+            own.clear();
+            if !Arc::ptr_eq(tables.load(), &tables_seen) {
+                tables_seen = tables.load().clone();
+                self.engine.handle_command(Command::Tables(tables_seen.clone()), now);
+            }
+            if !Arc::ptr_eq(view.load(), &view_seen) {
+                view_seen = view.load().clone();
+                self.engine.handle_command(Command::View(view_seen.clone()), now);
+            }
+            self.turn(now);
+        }
+        self.publish(Instant::now());
+        let limit = Instant::now() + LAST_RECORDS_LIMIT;
+        while !self.backlog.is_empty() && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(5));
+            self.publish(Instant::now());
+        }
+        let left = self.backlog.len() as u64;
+        self.peers[self.index].published.records_lost.fetch_add(left, Ordering::Relaxed);
+    }
+
+    fn time_to_wait(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let publish = self.published_at + PUBLISH_EVERY;
+        let has_unsent = self.unsent.iter().any(|unsent| !unsent.is_empty());
+        let retry = has_unsent.then(|| now + Duration::from_millis(1));
+        [self.engine.poll_timeout(), Some(publish), retry]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(now))
+    }
+
+    fn turn(&mut self, now: Instant) {
+        if now >= self.wall_clock_at + WALL_CLOCK_EVERY {
+            self.wall_clock_at = now;
+            let wall = SystemTime::now();
+            self.engine.handle_command(Command::WallClock { at: now, wall }, now);
+        }
+        self.read_mail(now);
+        for index in 0..self.sockets.len() {
+            self.read_socket(index, now);
+        }
+        self.engine.handle_timeout(now);
+        self.carry_out();
+        self.flush();
+        if now >= self.published_at + PUBLISH_EVERY {
+            self.publish(now);
+        }
+    }
+
+    fn read_mail(&mut self, now: Instant) {
+        for _ in 0..MAIL_LEN {
+            match self.mailbox.try_recv() {
+                Ok(Mail::Command(command)) => self.engine.handle_command(command, now),
+                Ok(Mail::Received(received)) => self.engine.handle_received(received, now),
+                Ok(Mail::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+            self.carry_out();
+        }
+    }
+
+    fn read_socket(&mut self, index: usize, now: Instant) {
+        let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
+        for _ in 0..BATCHES_A_TURN {
+            let mut received = std::mem::take(&mut self.received);
+            let published = &self.peers[self.index].published;
+            let take = |remote, octets: &[u8]| {
+                if is_keep_alive(octets) {
+                    published.keep_alives.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    let flow = Flow { listener, remote };
+                    received.push(Received { bytes: Bytes::copy_from_slice(octets), flow });
+                }
+            };
+            let count = self.sockets[index].receive(&mut self.buffers, take).unwrap_or_else(|error| {
+                tracing::error!(shard = self.index, %error, "cannot receive");
+                0
+            });
+            for received in received.drain(..) {
+                self.dispatch(received, now);
+            }
+            self.received = received;
+            if count < BATCH {
+                break;
+            }
+        }
+        while let Some(remote) = self.sockets[index].take_unreachable() {
+            let flow = Flow { listener, remote };
+            self.engine.handle_command(Command::Unreachable { flow }, now);
+            self.carry_out();
+        }
+    }
+
+    /// To the shard that the Call-ID belongs to.
+    fn dispatch(&mut self, received: Received, now: Instant) {
+        let shards = self.peers.len() as u64;
+        if shards > 1
+            && let Some(call_id) = peek::call_id(&received.bytes)
+        {
+            let owner = (peek::bucket(call_id, self.bucket_key) % shards) as usize;
+            if owner != self.index {
+                return self.peers[owner].pass_on(received);
+            }
+        }
+        self.engine.handle_received(received, now);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send { flow, bytes } => {
+                    let unsent = &mut self.unsent[usize::from(flow.listener.0)];
+                    if unsent.len() < MAX_UNSENT {
+                        unsent.push((flow.remote, bytes));
+                    } else {
+                        let published = &self.peers[self.index].published;
+                        published.unsent.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Output::Outcome(outcome) => self.outcome_batch.push(outcome),
+                Output::Record(record) => self.record(record),
+                Output::Event(event) => log(&event),
+            }
+        }
+    }
+
+    fn record(&mut self, record: Box<CallRecord>) {
+        if self.backlog.is_empty() {
+            if let Err(record) = (self.records)(record) {
+                self.backlog.push_back(record);
+            }
+        } else if self.backlog.len() < MAX_BACKLOG {
+            self.backlog.push_back(record);
+        } else {
+            let published = &self.peers[self.index].published;
+            published.records_lost.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(call.id = %record.call_id, "a record is lost: store, spool and backlog are full");
+        }
+    }
+
+    fn flush(&mut self) {
+        for (socket, unsent) in self.sockets.iter().zip(&mut self.unsent) {
+            let mut sent = 0;
+            while sent < unsent.len() {
+                match socket.send(&unsent[sent..]) {
+                    Ok(0) => break,
+                    Ok(count) => sent += count,
+                    Err(error) => {
+                        // This one can't be sent at all: too long, or no route to its address.
+                        tracing::debug!(to = %unsent[sent].0, %error, "cannot send");
+                        sent += 1;
+                    }
+                }
+            }
+            unsent.drain(..sent);
+        }
+        if !self.outcome_batch.is_empty() {
+            let batch = std::mem::take(&mut self.outcome_batch);
+            let count = batch.len() as u64;
+            if !(self.outcomes)(batch) {
+                let published = &self.peers[self.index].published;
+                published.outcomes_dropped.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        self.published_at = now;
+        while let Some(record) = self.backlog.pop_front() {
+            if let Err(record) = (self.records)(record) {
+                self.backlog.push_front(record);
+                break;
+            }
+        }
+        let published = &self.peers[self.index].published;
+        published.records_waiting.store(self.backlog.len() as u64, Ordering::Relaxed);
+        let overflowed = self.sockets.iter().map(UdpSocket::overflowed).sum();
+        published.overflowed.store(overflowed, Ordering::Relaxed);
+        *published.at.lock().expect("nobody panics while holding it") = Some(now);
+        *published.counters.lock().expect("nobody panics while holding it") = self.engine.counters();
+    }
+}
+
+/// What keeps a NAT binding open is no message (RFC 5626 §3.5.1, RFC 5389 §6).
+fn is_keep_alive(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0))
+        || (octets.len() >= 20 && octets[0] < 4 && octets[4..8] == [0x21, 0x12, 0xa4, 0x42])
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::ConfigRefusal { gateway, status_code, reason } => tracing::warn!(
+            gateway = %gateway,
+            status_code,
+            reason = redact::text(reason),
+            "a carrier refuses what we send; look at its account and number_rules"
+        ),
+        Event::Refused { source, status_code, detail } => {
+            tracing::info!(%source, status_code, detail = %redact::text(detail), "call refused");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

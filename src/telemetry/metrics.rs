@@ -1,0 +1,237 @@
+//! What Prometheus scrapes: names, meanings, and the handle that renders them.
+
+use std::time::{Duration, SystemTime};
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::call::{CallRecord, Counters};
+use crate::health::{Reachability, TargetView};
+
+/// Seconds; dense where post-dial delays of good carriers are.
+const DELAY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+/// Seconds; calls from a wrong number to a long meeting.
+const TALK_BUCKETS: [f64; 10] =
+    [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
+
+const POST_DIAL_DELAY: &str = "holdfast_post_dial_delay_seconds";
+const TALK: &str = "holdfast_talk_seconds";
+
+/// Makes the recorder of this process. Later calls in one process (tests) share the first one.
+pub fn start() -> Metrics {
+    use std::sync::OnceLock;
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let handle = HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(POST_DIAL_DELAY.into()), &DELAY_BUCKETS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(TALK.into()), &TALK_BUCKETS)
+            })
+            .expect("the buckets are not empty")
+            .build_recorder();
+        let handle = recorder.handle();
+        // Somebody who embeds the library may have a recorder already: then ours stays empty.
+        let _ = metrics::set_global_recorder(recorder);
+        describe();
+        handle
+    });
+    Metrics { handle: handle.clone() }
+}
+
+/// The metrics of this process.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// The text format of Prometheus.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds histogram samples; call about every five seconds.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+/// What only a shard's edge knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EdgeCounters {
+    pub keep_alives: u64,
+    pub unsent: u64,
+    pub undelivered: u64,
+    pub outcomes_dropped: u64,
+    pub records_lost: u64,
+    pub records_waiting: u64,
+    /// Datagrams that came while the socket's buffer was full.
+    pub overflowed: u64,
+}
+
+/// Takes over what a shard counts.
+pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
+    let shard = index.to_string();
+    for (name, value) in [
+        ("holdfast_messages_received_total", counters.messages_received),
+        ("holdfast_messages_sent_total", counters.messages_sent),
+        ("holdfast_messages_not_sip_total", counters.dropped_not_sip),
+        ("holdfast_requests_malformed_total", counters.rejected_malformed),
+        ("holdfast_responses_stray_total", counters.stray_responses),
+        ("holdfast_calls_offered_total", counters.calls),
+        ("holdfast_calls_answered_total", counters.calls_answered),
+        ("holdfast_calls_over_limit_total", counters.calls_over_limit),
+        ("holdfast_attempts_started_total", counters.attempts),
+        ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
+        ("holdfast_retransmissions_received_total", counters.retransmissions_received),
+        ("holdfast_late_answers_total", counters.late_answers),
+        ("holdfast_probes_sent_total", counters.probes_sent),
+        ("holdfast_keep_alives_total", edge.keep_alives),
+        ("holdfast_datagrams_unsent_total", edge.unsent),
+        ("holdfast_datagrams_undelivered_total", edge.undelivered),
+        ("holdfast_datagrams_overflowed_total", edge.overflowed),
+        ("holdfast_outcomes_dropped_total", edge.outcomes_dropped),
+        ("holdfast_records_lost_total", edge.records_lost),
+    ] {
+        counter!(name, "shard" => shard.clone()).absolute(value);
+    }
+    for (name, value) in [
+        ("holdfast_calls", counters.calls_now),
+        ("holdfast_calls_talking", counters.answered_now),
+        ("holdfast_client_transactions", counters.client_transactions_now),
+        ("holdfast_server_transactions", counters.server_transactions_now),
+        ("holdfast_strays", counters.strays_now),
+        ("holdfast_dialogs", counters.dialogs_now),
+        ("holdfast_timers", counters.timers_now),
+        ("holdfast_records_waiting", edge.records_waiting),
+    ] {
+        gauge!(name, "shard" => shard.clone()).set(value as f64);
+    }
+}
+
+/// A call has its record.
+pub fn call(call: &CallRecord) {
+    counter!("holdfast_calls_ended_total",
+        "end_cause" => call.end_cause.as_str(),
+        "status" => format!("{}xx", call.status_code / 100))
+    .increment(1);
+    if let Some(at) = call.ringing_at.or(call.answered_at) {
+        histogram!(POST_DIAL_DELAY).record(seconds(call.started_at, at));
+    }
+    if let Some(answered_at) = call.answered_at {
+        histogram!(TALK).record(seconds(answered_at, call.ended_at));
+    }
+    for attempt in &call.attempts {
+        counter!("holdfast_attempts_total",
+            "carrier" => attempt.carrier.to_string(),
+            "gateway" => attempt.gateway.to_string(),
+            "class" => attempt.class.as_str())
+        .increment(1);
+    }
+}
+
+/// 0 where the wall clock was set back meanwhile.
+fn seconds(from: SystemTime, to: SystemTime) -> f64 {
+    to.duration_since(from).unwrap_or_default().as_secs_f64()
+}
+
+/// The health of one target.
+pub fn target(carrier: &str, gateway: &str, view: &TargetView) {
+    let labels = [
+        ("carrier", carrier.to_owned()),
+        ("gateway", gateway.to_owned()),
+        ("address", view.target.address.to_string()),
+    ];
+    let is_up = match view.reachability {
+        Reachability::Unknown | Reachability::Up => 1.0,
+        Reachability::HalfOpen | Reachability::Suspect => 0.5,
+        Reachability::Down => 0.0,
+    };
+    gauge!("holdfast_gateway_up", &labels).set(is_up);
+    gauge!("holdfast_gateway_failure_rate", &labels).set(view.failure_rate);
+    gauge!("holdfast_gateway_latency_seconds", &labels)
+        .set(view.latency_ms.unwrap_or_default() / 1_000.0);
+}
+
+/// The tables in force.
+pub fn tables(version: u64) {
+    gauge!("holdfast_tables_version").set(version as f64);
+    counter!("holdfast_tables_loaded_total").increment(1);
+}
+
+/// Rows that are refused now.
+pub fn refusals(count: usize) {
+    gauge!("holdfast_config_errors").set(count as f64);
+}
+
+/// Whether the store answers.
+pub fn store_up(is_up: bool) {
+    gauge!("holdfast_store_up").set(if is_up { 1.0 } else { 0.0 });
+}
+
+/// How writing a batch of records went.
+pub fn records_written(count: usize, took: Duration) {
+    counter!("holdfast_records_written_total").increment(count as u64);
+    histogram!("holdfast_record_batch_seconds").record(took.as_secs_f64());
+}
+
+/// Records that wait on disk for the store.
+pub fn spooled(octets: u64) {
+    gauge!("holdfast_spool_octets").set(octets as f64);
+}
+
+/// Records that the store will never take, kept aside.
+pub fn records_refused(count: u64) {
+    counter!("holdfast_records_refused_total").increment(count);
+}
+
+fn describe() {
+    describe_counter!("holdfast_messages_received_total", "Datagrams given to the engine");
+    describe_counter!("holdfast_messages_sent_total", "Messages sent, retransmissions included");
+    describe_counter!("holdfast_messages_not_sip_total", "Datagrams that were not SIP, or that nothing could be answered to");
+    describe_counter!("holdfast_requests_malformed_total", "Requests refused for what they are (400, 505 …)");
+    describe_counter!("holdfast_responses_stray_total", "Responses without a transaction of ours");
+    describe_counter!("holdfast_calls_offered_total", "INVITEs that became calls, refused ones included");
+    describe_counter!("holdfast_calls_answered_total", "Calls answered with 2xx");
+    describe_counter!("holdfast_calls_ended_total", "Calls on record, by end_cause and class of the final response");
+    describe_counter!("holdfast_calls_over_limit_total", "INVITEs answered 503 because max_calls were in progress");
+    describe_counter!("holdfast_attempts_started_total", "INVITEs sent to carriers");
+    describe_counter!("holdfast_attempts_total", "Attempts on record, by carrier, gateway and failure class");
+    describe_counter!("holdfast_retransmissions_sent_total", "Messages sent again");
+    describe_counter!("holdfast_retransmissions_received_total", "Messages that came again");
+    describe_counter!("holdfast_late_answers_total", "Answers of carriers that had been left, each acknowledged and hung up");
+    describe_counter!("holdfast_probes_sent_total", "OPTIONS probes sent");
+    describe_counter!("holdfast_keep_alives_total", "Keep-alive datagrams");
+    describe_counter!("holdfast_datagrams_unsent_total", "Datagrams that the kernel had no room for");
+    describe_counter!("holdfast_datagrams_undelivered_total", "Datagrams for another shard whose mailbox was full");
+    describe_counter!("holdfast_datagrams_overflowed_total", "Datagrams dropped by the kernel because the receive buffer was full");
+    describe_counter!("holdfast_outcomes_dropped_total", "Outcomes that the health board had no room for");
+    describe_counter!("holdfast_records_lost_total", "Records lost because store, spool and backlog were full");
+    describe_counter!("holdfast_records_written_total", "Records written to the store");
+    describe_counter!("holdfast_records_refused_total", "Records that the store refused for what is in them, kept in the spool folder");
+    describe_counter!("holdfast_tables_loaded_total", "Times that new tables came into force");
+    describe_gauge!("holdfast_calls", "Calls in progress");
+    describe_gauge!("holdfast_calls_talking", "Answered calls in progress");
+    describe_gauge!("holdfast_client_transactions", "Client transactions now");
+    describe_gauge!("holdfast_server_transactions", "Server transactions now");
+    describe_gauge!("holdfast_strays", "Attempts left behind that may still answer");
+    describe_gauge!("holdfast_dialogs", "Dialogs now, early ones included");
+    describe_gauge!("holdfast_timers", "Deadlines in the queue");
+    describe_gauge!("holdfast_records_waiting", "Records that wait in a shard for room in the recorder's queue");
+    describe_gauge!("holdfast_gateway_up", "1 up or unknown, 0.5 suspect or half open, 0 down");
+    describe_gauge!("holdfast_gateway_failure_rate", "Estimated share of attempts that fail by the carrier's fault");
+    describe_gauge!("holdfast_gateway_latency_seconds", "INVITE or OPTIONS to first response, smoothed towards the worst; 0 = never measured");
+    describe_gauge!("holdfast_tables_version", "Version of the tables in force");
+    describe_gauge!("holdfast_config_errors", "Rows refused now; the tables before them stay in force");
+    describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
+    describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");
+    describe_histogram!(POST_DIAL_DELAY, "INVITE to the first ringing or answer that the caller got");
+    describe_histogram!(TALK, "Answer to end");
+    describe_histogram!("holdfast_record_batch_seconds", "Time to write one batch of records");
+}
