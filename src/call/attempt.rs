@@ -20,6 +20,9 @@ use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
 /// An INVITE to a carrier.
 #[derive(Debug)]
 pub struct Attempt {
+    call: CallKey,
+    /// Its place in the record, from 1.
+    number: u8,
     pub candidate: Candidate,
     pub client: ClientKey,
     pub flow: Flow,
@@ -66,6 +69,7 @@ impl Attempt {
     pub fn start(
         cx: &mut Context,
         call: CallKey,
+        number: u8,
         candidate: Candidate,
         offer: &Offer,
     ) -> Option<Self> {
@@ -92,6 +96,8 @@ impl Attempt {
             cx.emit_outcome(candidate.target, candidate.carrier.id, Evidence::AttemptStarted);
         }
         Some(Self {
+            call,
+            number,
             candidate,
             client,
             flow,
@@ -141,8 +147,9 @@ impl Attempt {
 
     /// Leaves the attempt: it becomes a stray, cancelled as soon as that is allowed.
     pub fn leave(&self, cx: &mut Context, reason: &str) {
+        let origin = stray::Origin { call: self.call, attempt: self.number };
         let invite = self.invite.clone();
-        stray::leave(cx, self.client, self.flow, self.local_tag, invite, reason);
+        stray::leave(cx, origin, self.client, self.flow, self.local_tag, invite, reason);
     }
 
     /// The record of an attempt that failed, and its outcome for the board.

@@ -93,6 +93,15 @@ impl Call {
         draft.end(cx, Some(status_code), EndCause::Refused, EndedBy::Holdfast, &denial.detail);
     }
 
+    /// An attempt that was left behind was answered after all; on record where the call is not over yet.
+    pub fn note_late_answer(&mut self, attempt: u8) {
+        self.draft.note(|record| {
+            if let Some(attempt) = record.attempts.get_mut(usize::from(attempt).wrapping_sub(1)) {
+                attempt.late_answer = true;
+            }
+        });
+    }
+
     /// Nothing is left to do: the shard drops the call.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)

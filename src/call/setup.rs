@@ -80,7 +80,8 @@ impl Setup {
     pub fn hunt(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
         let view = cx.view.clone();
         while let Some(candidate) = self.hunt.take_next(&view) {
-            if let Some(attempt) = Attempt::start(cx, self.call, candidate, &self.offer) {
+            let number = self.hunt.attempts();
+            if let Some(attempt) = Attempt::start(cx, self.call, number, candidate, &self.offer) {
                 self.deadlines.arm(Wait::Response, attempt.no_response_at());
                 self.attempt = Some(attempt);
                 return Next::Wait;

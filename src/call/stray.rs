@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slotmap::new_key_type;
 
-use super::context::{Context, Owner};
+use super::context::{CallKey, Context, Owner};
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Method, print};
 use crate::transaction::{ClientKey, ClientMachine, Flow};
@@ -18,6 +18,7 @@ new_key_type! {
 /// An INVITE whose answer nobody waits for any more; ends with its client transaction.
 #[derive(Debug)]
 pub struct Stray {
+    origin: Origin,
     client: ClientKey,
     flow: Flow,
     local_tag: Tag,
@@ -30,6 +31,14 @@ pub struct Stray {
     ended: Vec<(Box<[u8]>, Bytes)>,
 }
 
+/// Which attempt of which call it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub call: CallKey,
+    /// Its place in the record, from 1.
+    pub attempt: u8,
+}
+
 /// Late answers of one forked INVITE that we keep an ACK for.
 const MAX_ENDED: usize = 8;
 
@@ -37,6 +46,7 @@ const MAX_ENDED: usize = 8;
 /// it (RFC 3261 §9.1).
 pub fn leave(
     cx: &mut Context,
+    origin: Origin,
     client: ClientKey,
     flow: Flow,
     local_tag: Tag,
@@ -44,6 +54,7 @@ pub fn leave(
     reason: &str,
 ) {
     let stray = Stray {
+        origin,
         client,
         flow,
         local_tag,
@@ -69,13 +80,16 @@ pub fn leave(
     }
 }
 
-/// A response came for a stray. Returns whether it was a new late answer.
-pub fn on_response(cx: &mut Context, key: StrayKey, response: &Message) {
+/// A response came for a stray. A new late answer is ended, and told by the attempt that it was.
+pub fn on_response(cx: &mut Context, key: StrayKey, response: &Message) -> Option<Origin> {
     match response.status_code() {
-        100..200 => cancel(cx, key),
+        100..200 => {
+            cancel(cx, key);
+            None
+        }
         200..300 => end_late_answer(cx, key, response),
         // Its machine has acknowledged it, and will end.
-        _ => {}
+        _ => None,
     }
 }
 
@@ -108,16 +122,17 @@ pub(super) fn send_cancel(
 }
 
 /// RFC 3261 §13.2.2.4: whoever answers is acknowledged; then hung up, for the call is elsewhere.
-fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) {
-    let Some(stray) = cx.strays.get(key) else { return };
+fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) -> Option<Origin> {
+    let stray = cx.strays.get(key)?;
+    let origin = stray.origin;
     let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
     let tag = response.to_tag().unwrap_or_default();
     if let Some((_, ack)) = stray.ended.iter().find(|(ended, _)| **ended == *tag) {
         let ack = ack.clone();
         cx.send(flow, ack);
-        return;
+        return None;
     }
-    let Ok(invite) = Message::parse(invite) else { return };
+    let invite = Message::parse(invite).ok()?;
     let (flow, ack) = end_dialog(cx, flow, Dialog::uac(&invite, local_tag, response));
     cx.counters.late_answers += 1;
     if let Some(stray) = cx.strays.get_mut(key)
@@ -126,6 +141,7 @@ fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) {
         stray.flow = flow;
         stray.ended.push((tag.into(), ack));
     }
+    Some(origin)
 }
 
 /// Acknowledges the 2xx that made a dialog and hangs it up at once; gives the ACK, for repeated 2xx.

@@ -55,7 +55,11 @@ impl Engine {
             Owner::Bye(call, _) if is_final => {
                 self.with_call(call, |call, cx| call.on_bye_done(cx))
             }
-            Owner::Stray(stray) => stray::on_response(&mut self.cx, stray, response),
+            Owner::Stray(stray) => {
+                if let Some(origin) = stray::on_response(&mut self.cx, stray, response) {
+                    self.with_call(origin.call, |call, _| call.note_late_answer(origin.attempt));
+                }
+            }
             Owner::Probe(probe) if is_final => {
                 self.on_probe_done(probe, Some(response.status_code()));
             }

@@ -95,6 +95,9 @@ fn acknowledges_and_hangs_up_a_late_answer() {
     world.answer(FIRST, &first, 200, "late", SDP);
     assert_eq!(lines(&world.sent()), [to_first("ACK")]);
     assert_eq!(world.engine.counters().late_answers, 1);
+    world.caller_sends(&cancel("1"));
+    let late: Vec<_> = world.record().attempts.iter().map(|attempt| attempt.late_answer).collect();
+    assert_eq!(late, [true, false]);
 }
 
 #[test]
