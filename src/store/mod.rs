@@ -5,12 +5,14 @@
 //! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
 //! | `record.rs` | calls and probes as the tables keep them |
 //! | `rows.rs` | from columns to the rows of `carrier::rows` and to saved health; one reading for both stores |
+//! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
 //! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, health and the watch |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
 mod error;
+mod migrations;
 mod postgres;
 pub mod record;
 mod rows;

@@ -4,7 +4,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection};
 
 use super::super::rows::INSERT_FAILURE_RULE;
-use super::super::{SEEDED_VERSION, StoreError};
+use super::super::{SEEDED_VERSION, StoreError, migrations};
 use crate::carrier::seed::seed_rules;
 
 /// Whoever migrates holds this advisory lock: "holdfast" in ASCII.
@@ -18,14 +18,7 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<Vec<i64>, S
         .bind(MIGRATION_LOCK)
         .execute(&mut *transaction)
         .await?;
-    let missing = pending(&mut transaction).await?;
-    if missing.is_empty() {
-        // Its checksums are looked at all the same.
-        migrator().run(&mut *transaction).await?;
-        transaction.rollback().await?;
-        return Ok(missing);
-    }
-    migrator().run(&mut *transaction).await?;
+    let missing = migrations::apply(&mut *transaction, &known()).await?;
     if missing.contains(&SEEDED_VERSION) {
         seed(&mut transaction).await?;
     }
@@ -45,18 +38,11 @@ pub(super) async fn pending(connection: &mut PgConnection) -> Result<Vec<i64>, S
         }
         false => Vec::new(),
     };
-    let known = migrator();
-    let missing = known.iter().map(|migration| migration.version);
-    Ok(missing.filter(|version| !applied.contains(version)).collect())
+    Ok(migrations::missing(&known(), &applied))
 }
 
-fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("migrations/postgres");
-    // A newer program may have gone ahead: its migrations are such that we can live with them.
-    migrator.set_ignore_missing(true);
-    // Our own lock ends with the transaction.
-    migrator.set_locking(false);
-    migrator
+fn known() -> Migrator {
+    sqlx::migrate!("migrations/postgres")
 }
 
 async fn seed(connection: &mut PgConnection) -> Result<(), StoreError> {

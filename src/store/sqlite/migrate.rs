@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
 use super::super::rows::INSERT_FAILURE_RULE;
-use super::super::{SEEDED_VERSION, StoreError};
+use super::super::{SEEDED_VERSION, StoreError, migrations};
 use super::BEGIN_WRITING;
 use crate::carrier::seed::seed_rules;
 
@@ -18,8 +18,7 @@ pub(super) async fn migrate(options: SqliteConnectOptions) -> Result<Vec<i64>, S
     let options = options.create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
-    let missing = pending(&mut transaction).await?;
-    migrator().run(&mut *transaction).await?;
+    let missing = migrations::apply(&mut *transaction, &known()).await?;
     if missing.contains(&SEEDED_VERSION) {
         seed(&mut transaction).await?;
     }
@@ -42,19 +41,16 @@ pub(super) async fn pending(connection: &mut SqliteConnection) -> Result<Vec<i64
         }
         false => Vec::new(),
     };
-    Ok(all().into_iter().filter(|version| !applied.contains(version)).collect())
+    Ok(migrations::missing(&known(), &applied))
 }
 
-/// The versions that this program knows.
+/// What a file that is not there lacks.
 pub(super) fn all() -> Vec<i64> {
-    migrator().iter().map(|migration| migration.version).collect()
+    migrations::missing(&known(), &[])
 }
 
-fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!("migrations/sqlite");
-    // A newer program may have gone ahead: its migrations are such that we can live with them.
-    migrator.set_ignore_missing(true);
-    migrator
+fn known() -> Migrator {
+    sqlx::migrate!("migrations/sqlite")
 }
 
 async fn seed(connection: &mut SqliteConnection) -> Result<(), StoreError> {
