@@ -1,5 +1,257 @@
 //! Postgres and SQLite under the same names: tables in; records, probe results, health and refusals out.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
+//! | `record.rs` | calls and probes as the tables keep them |
+//! | `recorder.rs` | from the shards to the store, in batches; a store that is away costs no record |
+//! | `spool.rs` | records on disk meanwhile |
+//! | `rows.rs` | from columns to the rows of `carrier::rows` and to saved health; one reading for both stores |
+//! | `migrations.rs` | which migrations are missing, and applying them |
+//! | `error.rs` | [`StoreError`]: away for now, or refused |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, health and the watch |
+//!
+//! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
+mod error;
+mod migrations;
+mod postgres;
 pub mod record;
 pub mod recorder;
+mod rows;
 pub mod spool;
+mod sqlite;
+
+pub use error::StoreError;
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::carrier::{Refusal, Rows};
+use crate::health::SavedTarget;
+use postgres::{PostgresStore, PostgresWatch};
+use record::{StoredCall, StoredProbe};
+use recorder::{RecordStore, WriteError};
+use sqlite::{SqliteStore, SqliteWatch};
+
+/// How long a connection may be waited for; an absent store is known to be absent after it.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+/// How long one operation may take: a hung server must not hang us.
+const OPERATION_LIMIT: Duration = Duration::from_secs(10);
+/// How long all migrations together may take; they may rewrite large tables.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(3600);
+/// How long open connections may take to say goodbye.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// Rows that one statement of [`Store::prune`] deletes at most, so that no statement takes long.
+const PRUNE_ROWS: u32 = 5_000;
+/// The migration that makes `failure_rules`, which is filled when it has just been applied.
+const SEEDED_VERSION: i64 = 1;
+
+/// Which program keeps the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    Postgres,
+    Sqlite,
+}
+
+/// A handle on the database; clones share its connections.
+///
+/// Every operation ends within ten seconds (migrations and prunes aside), with an error when the store is away;
+/// [`StoreError::is_unavailable`] tells that from data that the store refuses.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Inner,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Postgres(PostgresStore),
+    Sqlite(SqliteStore),
+}
+
+/// Tells when an admin has changed a table; see [`Store::watch`].
+#[derive(Debug)]
+pub struct Watch {
+    inner: InnerWatch,
+}
+
+#[derive(Debug)]
+enum InnerWatch {
+    Postgres(PostgresWatch),
+    Sqlite(SqliteWatch),
+}
+
+impl Store {
+    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`.
+    ///
+    /// Connects when it is first used: an absent server is no error here. Must be called inside a tokio runtime.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        let inner = match url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => Inner::Postgres(PostgresStore::open(url)?),
+            Some(("sqlite", _)) => Inner::Sqlite(SqliteStore::open(url)?),
+            Some(_) | None => {
+                let reason = "it must begin with postgres:// or sqlite:".to_owned();
+                return Err(StoreError::Url { reason });
+            }
+        };
+        Ok(Self { inner })
+    }
+
+    pub fn kind(&self) -> StoreKind {
+        match &self.inner {
+            Inner::Postgres(_) => StoreKind::Postgres,
+            Inner::Sqlite(_) => StoreKind::Sqlite,
+        }
+    }
+
+    /// Applies the migrations that are missing, all or none, and gives their versions. Creates the SQLite file and
+    /// its folder. Fills `failure_rules` once, when the table is made.
+    pub async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.migrate().await,
+            Inner::Sqlite(store) => store.migrate().await,
+        }
+    }
+
+    /// Versions that this program knows and the store has not.
+    pub async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.pending_migrations().await,
+            Inner::Sqlite(store) => store.pending_migrations().await,
+        }
+    }
+
+    /// The eight admin tables as they were at one moment.
+    pub async fn read_rows(&self) -> Result<Rows, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.read_rows().await,
+            Inner::Sqlite(store) => store.read_rows().await,
+        }
+    }
+
+    /// Writes all of them or none. A call that is there already is left alone with its attempts, so that a batch may
+    /// be repeated when it is not known whether it went through.
+    pub async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.write_calls(calls).await,
+            Inner::Sqlite(store) => store.write_calls(calls).await,
+        }
+    }
+
+    /// Writes all of them or none.
+    pub async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.write_probes(probes).await,
+            Inner::Sqlite(store) => store.write_probes(probes).await,
+        }
+    }
+
+    /// Deletes probe results and, where a time is given for them, calls with their attempts that ended before these
+    /// times. Gives how many probe results and calls.
+    pub async fn prune(
+        &self,
+        probes_before: OffsetDateTime,
+        calls_before: Option<OffsetDateTime>,
+    ) -> Result<u64, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.prune(probes_before, calls_before).await,
+            Inner::Sqlite(store) => store.prune(probes_before, calls_before).await,
+        }
+    }
+
+    /// Replaces what this node has saved; a target that is not in the list is forgotten.
+    pub async fn save_health(&self, node: &str, targets: &[SavedTarget]) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.save_health(node, targets).await,
+            Inner::Sqlite(store) => store.save_health(node, targets).await,
+        }
+    }
+
+    /// What this node has saved, with its age; of a target that it knows nothing about, what another node saved last.
+    pub async fn load_health(
+        &self,
+        node: &str,
+    ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.load_health(node).await,
+            Inner::Sqlite(store) => store.load_health(node).await,
+        }
+    }
+
+    /// Replaces what this node complains about in `config_errors`.
+    pub async fn report_refusals(
+        &self,
+        node: &str,
+        refusals: &[Refusal],
+    ) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.report_refusals(node, refusals).await,
+            Inner::Sqlite(store) => store.report_refusals(node, refusals).await,
+        }
+    }
+
+    /// Watches the admin tables from now on.
+    pub async fn watch(&self) -> Result<Watch, StoreError> {
+        let inner = match &self.inner {
+            Inner::Postgres(store) => InnerWatch::Postgres(store.watch().await?),
+            Inner::Sqlite(store) => InnerWatch::Sqlite(store.watch().await?),
+        };
+        Ok(Watch { inner })
+    }
+
+    /// A round trip to the server.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.ping().await,
+            Inner::Sqlite(store) => store.ping().await,
+        }
+    }
+
+    /// Closes the connections, of all clones.
+    pub async fn close(&self) {
+        match &self.inner {
+            Inner::Postgres(store) => store.close().await,
+            Inner::Sqlite(store) => store.close().await,
+        }
+    }
+}
+
+impl Watch {
+    /// Returns when the admin tables have changed, or may have while the connection was lost. Changes that come close
+    /// together may be told once. May be dropped while it waits.
+    ///
+    /// An error means that the store is away: call again later; it connects again by itself and then tells a
+    /// possible change.
+    pub async fn changed(&mut self) -> Result<(), StoreError> {
+        match &mut self.inner {
+            InnerWatch::Postgres(watch) => watch.changed().await,
+            InnerWatch::Sqlite(watch) => watch.changed().await,
+        }
+    }
+}
+
+/// Gives up after `limit`.
+async fn within<T>(
+    limit: Duration,
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, operation).await.unwrap_or(Err(StoreError::TimedOut(limit)))
+}
+
+impl RecordStore for Store {
+    async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), WriteError> {
+        Store::write_calls(self, calls).await.map_err(write_error)
+    }
+
+    async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), WriteError> {
+        Store::write_probes(self, probes).await.map_err(write_error)
+    }
+}
+
+fn write_error(error: StoreError) -> WriteError {
+    match error.is_unavailable() {
+        true => WriteError::Away(error.to_string()),
+        false => WriteError::Refused(error.to_string()),
+    }
+}

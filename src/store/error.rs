@@ -1,0 +1,126 @@
+//! What can go wrong with a store, and whether it is worth trying again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use thiserror::Error;
+
+/// An operation of the store that did not happen.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The URL is not repeated, since it may hold a password.
+    #[error("the store's URL is not valid: {reason}")]
+    Url { reason: String },
+    #[error("cannot create the folder {path}: {source}")]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("the store did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// A value that an admin's client wrote past our constraints.
+    #[error("table {table}, column {column}: {reason}")]
+    Unreadable { table: &'static str, column: &'static str, reason: String },
+    #[error("cannot bring the tables up to date: {0}")]
+    Migration(#[from] MigrateError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the store is away, full, busy or not yet set up, so that the same operation may succeed later. Otherwise
+    /// it refuses this very data.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Folder { .. } => true,
+            Self::Url { .. } | Self::Unreadable { .. } => false,
+            Self::Migration(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => is_unavailable(error),
+            Self::Migration(_) => false,
+            Self::Database(error) => is_unavailable(error),
+        }
+    }
+}
+
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            match error.try_downcast_ref::<sqlx::sqlite::SqliteError>() {
+                Some(_) => is_sqlite_unavailable(&code, error.message()),
+                None => is_postgres_unavailable(&code),
+            }
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        // A server that is cut off in the middle of a message.
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        // A type of another crate that may grow: what else it knows is about the data or about us.
+        _ => false,
+    }
+}
+
+/// By SQLSTATE (Postgres manual, appendix A).
+fn is_postgres_unavailable(code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    match class {
+        // Connection; login; unknown database; resources, disk full and too many connections among them; shutting
+        // down, cancelled for its time; input and output of the system.
+        "08" | "28" | "3D" | "53" | "57" | "58" => true,
+        // Deadlock, serialization.
+        "40" => true,
+        _ => matches!(
+            code,
+            // A standby that is read only; a lock that was waited for too long.
+            "25006" | "55P03"
+            // Closed for having been idle in a transaction.
+            | "25P03"
+            // Tables that are not there yet, or that we may not touch yet.
+            | "42P01" | "42501"
+        ),
+    }
+}
+
+/// By primary result code (sqlite.org/rescode.html).
+fn is_sqlite_unavailable(code: &str, message: &str) -> bool {
+    let primary = code.parse::<u32>().unwrap_or_default() & 0xff;
+    match primary {
+        // PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
+        3 | 5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 => true,
+        // ERROR: tables that are not there yet.
+        1 => message.starts_with("no such table"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_an_absent_server_from_refused_data() {
+        let unavailable = ["08006", "28P01", "3D000", "53100", "53300", "57P01", "57P03", "57014"];
+        for code in unavailable.into_iter().chain(["25006", "40P01", "55P03", "42P01"]) {
+            assert!(is_postgres_unavailable(code), "{code}");
+        }
+        for code in ["23505", "23514", "22001", "22P02", "42703", ""] {
+            assert!(!is_postgres_unavailable(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn tells_a_busy_file_from_refused_data() {
+        // BUSY_SNAPSHOT, CANTOPEN, FULL.
+        for code in ["5", "517", "14", "13"] {
+            assert!(is_sqlite_unavailable(code, ""), "{code}");
+        }
+        assert!(is_sqlite_unavailable("1", "no such table: calls"));
+        // CONSTRAINT_CHECK, MISMATCH.
+        for code in ["1", "275", "20", ""] {
+            assert!(!is_sqlite_unavailable(code, "no such column: x"), "{code}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The store on Postgres, 15 or later.
+
+mod health;
+mod migrate;
+mod records;
+mod tables;
+mod watch;
+
+pub(super) use watch::PostgresWatch;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Postgres};
+use time::OffsetDateTime;
+
+use super::record::{StoredCall, StoredProbe};
+use super::{
+    ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
+};
+use crate::carrier::{Refusal, Rows};
+use crate::health::SavedTarget;
+
+/// Connections for everything but the watch, which has its own.
+const MAX_CONNECTIONS: u32 = 5;
+/// After this time the server gives a statement up by itself; a little before we do.
+const STATEMENT_TIMEOUT_MS: &str = "9000";
+
+#[derive(Clone, Debug)]
+pub(super) struct PostgresStore {
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    pub(super) fn open(url: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| StoreError::Url { reason: error.to_string() })?;
+        let options = match options.get_application_name() {
+            Some(_) => options,
+            None => options.application_name("holdfast"),
+        };
+        let options = options.options([
+            ("statement_timeout", STATEMENT_TIMEOUT_MS),
+            ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT_MS),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    pub(super) async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut connection)).await;
+        give_back(connection, migrated)
+    }
+
+    pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let pending = within(OPERATION_LIMIT, migrate::pending(&mut connection)).await;
+        give_back(connection, pending)
+    }
+
+    pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let rows = within(OPERATION_LIMIT, tables::read(&mut connection)).await;
+        give_back(connection, rows)
+    }
+
+    pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let written = within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await;
+        give_back(connection, written)
+    }
+
+    pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let written = within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await;
+        give_back(connection, written)
+    }
+
+    pub(super) async fn prune(
+        &self,
+        probes_before: OffsetDateTime,
+        calls_before: Option<OffsetDateTime>,
+    ) -> Result<u64, StoreError> {
+        let probes = Some((records::DELETE_PROBES, probes_before));
+        let calls = calls_before.map(|before| (records::DELETE_CALLS, before));
+        let mut deleted = 0;
+        for (statement, before) in probes.into_iter().chain(calls) {
+            loop {
+                let mut connection = self.pool.acquire().await?;
+                let batch = records::delete(&mut connection, statement, before);
+                let batch = within(OPERATION_LIMIT, batch).await;
+                let batch = give_back(connection, batch)?;
+                deleted += batch;
+                if batch < PRUNE_ROWS.into() {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    pub(super) async fn save_health(
+        &self,
+        node: &str,
+        targets: &[SavedTarget],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let saved = within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await;
+        give_back(connection, saved)
+    }
+
+    pub(super) async fn load_health(
+        &self,
+        node: &str,
+    ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let loaded = within(OPERATION_LIMIT, health::load(&mut connection, node)).await;
+        give_back(connection, loaded)
+    }
+
+    pub(super) async fn report_refusals(
+        &self,
+        node: &str,
+        refusals: &[Refusal],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let reported =
+            within(OPERATION_LIMIT, tables::report(&mut connection, node, refusals)).await;
+        give_back(connection, reported)
+    }
+
+    pub(super) async fn watch(&self) -> Result<PostgresWatch, StoreError> {
+        PostgresWatch::start((*self.pool.connect_options()).clone()).await
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let pinged = within(OPERATION_LIMIT, async {
+            sqlx::query("select 1").execute(&mut *connection).await?;
+            Ok(())
+        })
+        .await;
+        give_back(connection, pinged)
+    }
+
+    pub(super) async fn close(&self) {
+        // What does not end by itself is cut off when the process ends.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
+    }
+}
+
+/// A connection that did not answer in time is cut off: put back, it would hold its place in the pool until the kernel
+/// gives it up, which takes a quarter of an hour.
+fn give_back<T>(
+    connection: PoolConnection<Postgres>,
+    result: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if matches!(result, Err(StoreError::TimedOut(_))) {
+        drop(connection.detach());
+    }
+    result
+}

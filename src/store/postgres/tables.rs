@@ -1,0 +1,62 @@
+//! The admin tables in, and what is refused of them out.
+
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, PgConnection};
+
+use super::super::{StoreError, rows};
+use crate::carrier::{Refusal, Rows};
+
+/// Reads all eight tables as of one moment.
+pub(super) async fn read(connection: &mut PgConnection) -> Result<Rows, StoreError> {
+    let begin = "begin isolation level repeatable read read only";
+    let mut transaction = connection.begin_with(begin).await?;
+    let at = &mut *transaction;
+    let rows = Rows {
+        carriers: read_all(at, rows::CARRIERS, rows::carrier).await?,
+        gateways: read_all(at, rows::GATEWAYS, rows::gateway).await?,
+        customers: read_all(at, rows::CUSTOMERS, rows::customer).await?,
+        customer_addresses: read_all(at, rows::CUSTOMER_ADDRESSES, rows::customer_address).await?,
+        routes: read_all(at, rows::ROUTES, rows::route).await?,
+        route_carriers: read_all(at, rows::ROUTE_CARRIERS, rows::route_carrier).await?,
+        failure_rules: read_all(at, rows::FAILURE_RULES, rows::failure_rule).await?,
+        number_rules: read_all(at, rows::NUMBER_RULES, rows::number_rule).await?,
+    };
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+async fn read_all<T>(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    read: fn(&PgRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let rows = sqlx::query(statement).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Replaces what the node complains about.
+pub(super) async fn report(
+    connection: &mut PgConnection,
+    node: &str,
+    refusals: &[Refusal],
+) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("delete from config_errors where node = $1")
+        .bind(node)
+        .execute(&mut *transaction)
+        .await?;
+    let each = |of: fn(&Refusal) -> &str| refusals.iter().map(of).collect::<Vec<_>>();
+    sqlx::query(
+        "insert into config_errors (node, table_name, row_key, column_name, reason) \
+         select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::text[])",
+    )
+    .bind(node)
+    .bind(each(|refusal| refusal.table))
+    .bind(each(|refusal| &refusal.row))
+    .bind(each(|refusal| refusal.column))
+    .bind(each(|refusal| &refusal.reason))
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(())
+}

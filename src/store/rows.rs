@@ -1,0 +1,257 @@
+//! From columns to rows, once for both stores: every value is read by its column's name and complains by it.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Postgres, Row, Sqlite, Type};
+
+use super::StoreError;
+use crate::carrier::GatewayId;
+use crate::carrier::rows::{
+    CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow,
+    RouteCarrierRow, RouteRow,
+};
+use crate::health::reachability::SavedReachability;
+use crate::health::{Reachability, SavedTarget, Target};
+
+/// A type that both stores know.
+pub(super) trait Cell:
+    Type<Postgres> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + for<'r> Decode<'r, Sqlite>
+{
+}
+
+impl<T> Cell for T where
+    T: Type<Postgres> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + for<'r> Decode<'r, Sqlite>
+{
+}
+
+/// A row of either store.
+pub(super) trait Columns {
+    fn read<T: Cell>(&self, column: &str) -> Result<T, sqlx::Error>;
+}
+
+impl Columns for PgRow {
+    fn read<T: Cell>(&self, column: &str) -> Result<T, sqlx::Error> {
+        self.try_get(column)
+    }
+}
+
+impl Columns for SqliteRow {
+    fn read<T: Cell>(&self, column: &str) -> Result<T, sqlx::Error> {
+        self.try_get(column)
+    }
+}
+
+/// A row of a known table.
+struct Line<'r, R> {
+    table: &'static str,
+    row: &'r R,
+}
+
+impl<R: Columns> Line<'_, R> {
+    fn get<T: Cell>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.row.read(column).map_err(|error| match error {
+            sqlx::Error::ColumnDecode { source, .. } => self.unreadable(column, source),
+            other => self.unreadable(column, other),
+        })
+    }
+
+    fn unreadable(&self, column: &'static str, reason: impl Display) -> StoreError {
+        StoreError::Unreadable { table: self.table, column, reason: reason.to_string() }
+    }
+}
+
+pub(super) const CARRIERS: &str = "select carrier_id, name, enabled, region, probe_interval_ms, \
+     no_response_ms, no_ringing_ms from carriers order by carrier_id";
+
+pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
+    let line = Line { table: "carriers", row };
+    Ok(CarrierRow {
+        carrier_id: line.get("carrier_id")?,
+        name: line.get("name")?,
+        enabled: line.get("enabled")?,
+        region: line.get("region")?,
+        probe_interval_ms: line.get("probe_interval_ms")?,
+        no_response_ms: line.get("no_response_ms")?,
+        no_ringing_ms: line.get("no_ringing_ms")?,
+    })
+}
+
+pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, \
+     admin_state, region, priority, weight from gateways order by gateway_id";
+
+pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
+    let line = Line { table: "gateways", row };
+    Ok(GatewayRow {
+        gateway_id: line.get("gateway_id")?,
+        carrier_id: line.get("carrier_id")?,
+        name: line.get("name")?,
+        host: line.get("host")?,
+        port: line.get("port")?,
+        transport: line.get("transport")?,
+        admin_state: line.get("admin_state")?,
+        region: line.get("region")?,
+        priority: line.get("priority")?,
+        weight: line.get("weight")?,
+    })
+}
+
+pub(super) const CUSTOMERS: &str =
+    "select customer_id, name, enabled, region from customers order by customer_id";
+
+pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
+    let line = Line { table: "customers", row };
+    Ok(CustomerRow {
+        customer_id: line.get("customer_id")?,
+        name: line.get("name")?,
+        enabled: line.get("enabled")?,
+        region: line.get("region")?,
+    })
+}
+
+pub(super) const CUSTOMER_ADDRESSES: &str = "select cast(address_range as text) as address_range, \
+     customer_id from customer_addresses order by customer_addresses.address_range";
+
+pub(super) fn customer_address(row: &impl Columns) -> Result<CustomerAddressRow, StoreError> {
+    let line = Line { table: "customer_addresses", row };
+    let text: String = line.get("address_range")?;
+    // A single address may stand without its prefix length.
+    let address_range: Option<IpNet> =
+        text.parse().ok().or_else(|| Some(text.parse::<IpAddr>().ok()?.into()));
+    let reason = || {
+        let reason = format!("'{text}' is neither an address nor a range such as 192.0.2.0/24");
+        line.unreadable("address_range", reason)
+    };
+    Ok(CustomerAddressRow {
+        address_range: address_range.ok_or_else(reason)?,
+        customer_id: line.get("customer_id")?,
+    })
+}
+
+pub(super) const ROUTES: &str = "select route_id, enabled, customer_id, called_prefix, region, \
+     strategy, reroute_after_ringing, verify_unallocated, setup_budget_ms, max_carriers, \
+     max_attempts, max_ringing_ms from routes order by route_id";
+
+pub(super) fn route(row: &impl Columns) -> Result<RouteRow, StoreError> {
+    let line = Line { table: "routes", row };
+    Ok(RouteRow {
+        route_id: line.get("route_id")?,
+        enabled: line.get("enabled")?,
+        customer_id: line.get("customer_id")?,
+        called_prefix: line.get("called_prefix")?,
+        region: line.get("region")?,
+        strategy: line.get("strategy")?,
+        reroute_after_ringing: line.get("reroute_after_ringing")?,
+        verify_unallocated: line.get("verify_unallocated")?,
+        setup_budget_ms: line.get("setup_budget_ms")?,
+        max_carriers: line.get("max_carriers")?,
+        max_attempts: line.get("max_attempts")?,
+        max_ringing_ms: line.get("max_ringing_ms")?,
+    })
+}
+
+pub(super) const ROUTE_CARRIERS: &str = "select route_id, carrier_id, priority, weight, \
+     cast(round(cost * 1000000) as bigint) as cost \
+     from route_carriers order by route_id, carrier_id";
+
+pub(super) fn route_carrier(row: &impl Columns) -> Result<RouteCarrierRow, StoreError> {
+    let line = Line { table: "route_carriers", row };
+    Ok(RouteCarrierRow {
+        route_id: line.get("route_id")?,
+        carrier_id: line.get("carrier_id")?,
+        priority: line.get("priority")?,
+        weight: line.get("weight")?,
+        cost_micros: line.get("cost")?,
+    })
+}
+
+pub(super) const FAILURE_RULES: &str = "select failure_rule_id, enabled, carrier_id, status, \
+     reason_regex, header_name, header_regex, q850_cause, origin, stage, class, action, weight \
+     from failure_rules order by failure_rule_id";
+
+pub(super) fn failure_rule(row: &impl Columns) -> Result<FailureRuleRow, StoreError> {
+    let line = Line { table: "failure_rules", row };
+    Ok(FailureRuleRow {
+        failure_rule_id: line.get("failure_rule_id")?,
+        enabled: line.get("enabled")?,
+        carrier_id: line.get("carrier_id")?,
+        status: line.get("status")?,
+        reason_regex: line.get("reason_regex")?,
+        header_name: line.get("header_name")?,
+        header_regex: line.get("header_regex")?,
+        q850_cause: line.get("q850_cause")?,
+        origin: line.get("origin")?,
+        stage: line.get("stage")?,
+        class: line.get("class")?,
+        action: line.get("action")?,
+        weight: line.get("weight")?,
+    })
+}
+
+/// Ids are left to the store, so that an admin's own rules are counted on from there.
+pub(super) const INSERT_FAILURE_RULE: &str = "insert into failure_rules (enabled, carrier_id, \
+     status, reason_regex, header_name, header_regex, q850_cause, origin, stage, class, action, \
+     weight) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+pub(super) const NUMBER_RULES: &str = "select carrier_id, called_format, called_prefix, \
+     calling_format, country_code, request_uri_host, from_host, identity \
+     from number_rules order by carrier_id";
+
+pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreError> {
+    let line = Line { table: "number_rules", row };
+    Ok(NumberRuleRow {
+        carrier_id: line.get("carrier_id")?,
+        called_format: line.get("called_format")?,
+        called_prefix: line.get("called_prefix")?,
+        calling_format: line.get("calling_format")?,
+        country_code: line.get("country_code")?,
+        request_uri_host: line.get("request_uri_host")?,
+        from_host: line.get("from_host")?,
+        identity: line.get("identity")?,
+    })
+}
+
+/// A row of `gateway_health`, address and buckets as text, and how many milliseconds old it is.
+pub(super) fn saved_target(row: &impl Columns) -> Result<(SavedTarget, Duration), StoreError> {
+    let line = Line { table: "gateway_health", row };
+    let address: String = line.get("address")?;
+    let address: IpAddr = address.parse().map_err(|error| line.unreadable("address", error))?;
+    let port: i32 = line.get("port")?;
+    let port = u16::try_from(port).map_err(|error| line.unreadable("port", error))?;
+    let state: String = line.get("state")?;
+    let state = Reachability::from_text(&state)
+        .ok_or_else(|| line.unreadable("state", format!("'{state}' is no state")))?;
+    let downs: i64 = line.get("downs")?;
+    let buckets: String = line.get("buckets")?;
+    let milliseconds =
+        |column| Ok::<u64, StoreError>(line.get::<i64>(column)?.max(0).unsigned_abs());
+    let saved = SavedTarget {
+        target: Target {
+            gateway_id: GatewayId(line.get("gateway_id")?),
+            address: SocketAddr::new(address, port),
+        },
+        reachability: SavedReachability {
+            state,
+            downs: u32::try_from(downs).map_err(|error| line.unreadable("downs", error))?,
+            pause_left_ms: milliseconds("pause_left_ms")?,
+        },
+        failure_rate: line.get("failure_rate")?,
+        latency_ms: line.get("latency_ms")?,
+        unusable_for_ms: milliseconds("unusable_for_ms")?,
+        buckets: serde_json::from_str(&buckets)
+            .map_err(|error| line.unreadable("buckets", error))?,
+    };
+    Ok((saved, Duration::from_millis(milliseconds("age_ms")?)))
+}
+
+/// A duration of health as a column takes it: no pause comes near this bound, and a time can be reckoned from it.
+pub(super) fn bounded_ms(milliseconds: u64) -> i64 {
+    i64::try_from(milliseconds).map_or(MAX_MS, |milliseconds| milliseconds.min(MAX_MS))
+}
+
+/// Some 24 days.
+const MAX_MS: i64 = i32::MAX as i64;

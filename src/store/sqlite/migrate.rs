@@ -1,0 +1,75 @@
+//! Makes the file, and brings its tables up to date, all or nothing.
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+
+use super::super::rows::INSERT_FAILURE_RULE;
+use super::super::{SEEDED_VERSION, StoreError, migrations};
+use super::BEGIN_WRITING;
+use crate::carrier::seed::seed_rules;
+
+pub(super) async fn migrate(options: SqliteConnectOptions) -> Result<Vec<i64>, StoreError> {
+    if let Some(folder) = options.get_filename().parent() {
+        tokio::fs::create_dir_all(folder)
+            .await
+            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+    }
+    let options = options.create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
+    let missing = migrations::apply(&mut *transaction, &known()).await?;
+    if missing.contains(&SEEDED_VERSION) {
+        seed(&mut transaction).await?;
+    }
+    transaction.commit().await?;
+    connection.close().await?;
+    Ok(missing)
+}
+
+pub(super) async fn pending(connection: &mut SqliteConnection) -> Result<Vec<i64>, StoreError> {
+    let is_begun: bool = sqlx::query_scalar(
+        "select exists (select 1 from sqlite_master where name = '_sqlx_migrations')",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let applied: Vec<i64> = match is_begun {
+        true => {
+            sqlx::query_scalar("select version from _sqlx_migrations where success")
+                .fetch_all(&mut *connection)
+                .await?
+        }
+        false => Vec::new(),
+    };
+    Ok(migrations::missing(&known(), &applied))
+}
+
+/// What a file that is not there lacks.
+pub(super) fn all() -> Vec<i64> {
+    migrations::missing(&known(), &[])
+}
+
+fn known() -> Migrator {
+    sqlx::migrate!("migrations/sqlite")
+}
+
+async fn seed(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    for rule in seed_rules() {
+        sqlx::query(INSERT_FAILURE_RULE)
+            .bind(rule.enabled)
+            .bind(rule.carrier_id)
+            .bind(rule.status)
+            .bind(rule.reason_regex)
+            .bind(rule.header_name)
+            .bind(rule.header_regex)
+            .bind(rule.q850_cause)
+            .bind(rule.origin)
+            .bind(rule.stage)
+            .bind(rule.class)
+            .bind(rule.action)
+            .bind(rule.weight)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! The store in a SQLite file.
+
+mod health;
+mod migrate;
+mod records;
+mod tables;
+mod watch;
+
+pub(super) use watch::SqliteWatch;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use super::record::{StoredCall, StoredProbe};
+use super::{
+    ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
+};
+use crate::carrier::{Refusal, Rows};
+use crate::health::SavedTarget;
+
+/// One writes at a time anyway; the others read.
+const MAX_CONNECTIONS: u32 = 3;
+/// How long a writer waits for another process's transaction.
+const BUSY_LIMIT: Duration = Duration::from_secs(2);
+/// Takes the write lock at once: a transaction that reads first could not get it later.
+const BEGIN_WRITING: &str = "begin immediate";
+
+#[derive(Clone, Debug)]
+pub(super) struct SqliteStore {
+    pool: SqlitePool,
+}
+
+impl SqliteStore {
+    pub(super) fn open(url: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(|error| StoreError::Url { reason: error.to_string() })?;
+        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        if path.is_empty() || path.starts_with(":memory:") || path.contains("mode=memory") {
+            let reason =
+                "each connection to a database in memory has its own; name a file".to_owned();
+            return Err(StoreError::Url { reason });
+        }
+        let options = options
+            // Only a migration makes the file: a mistyped path must not look like an empty store.
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            // With a WAL: safe against a crash of ours, and of the machine but for the last commits.
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_LIMIT)
+            .foreign_keys(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    pub(super) async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
+        let options = (*self.pool.connect_options()).clone();
+        within(MIGRATION_LIMIT, migrate::migrate(options)).await
+    }
+
+    pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
+        let options = self.pool.connect_options();
+        if !tokio::fs::try_exists(options.get_filename()).await.unwrap_or(true) {
+            return Ok(migrate::all());
+        }
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, migrate::pending(&mut connection)).await
+    }
+
+    pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, tables::read(&mut connection)).await
+    }
+
+    pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await
+    }
+
+    pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await
+    }
+
+    pub(super) async fn prune(
+        &self,
+        probes_before: OffsetDateTime,
+        calls_before: Option<OffsetDateTime>,
+    ) -> Result<u64, StoreError> {
+        let probes = Some((records::DELETE_PROBES, probes_before));
+        let calls = calls_before.map(|before| (records::DELETE_CALLS, before));
+        let mut deleted = 0;
+        for (statement, before) in probes.into_iter().chain(calls) {
+            loop {
+                let mut connection = self.pool.acquire().await?;
+                let batch = records::delete(&mut connection, statement, before);
+                let batch = within(OPERATION_LIMIT, batch).await?;
+                deleted += batch;
+                if batch < PRUNE_ROWS.into() {
+                    break;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    pub(super) async fn save_health(
+        &self,
+        node: &str,
+        targets: &[SavedTarget],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await
+    }
+
+    pub(super) async fn load_health(
+        &self,
+        node: &str,
+    ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, health::load(&mut connection, node)).await
+    }
+
+    pub(super) async fn report_refusals(
+        &self,
+        node: &str,
+        refusals: &[Refusal],
+    ) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, tables::report(&mut connection, node, refusals)).await
+    }
+
+    pub(super) async fn watch(&self) -> Result<SqliteWatch, StoreError> {
+        SqliteWatch::start((*self.pool.connect_options()).clone()).await
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, async {
+            sqlx::query("pragma schema_version").execute(&mut *connection).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn close(&self) {
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
+    }
+}
+
+/// UTC with six digits of a second, always: so times sort as text.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+fn time_text(at: OffsetDateTime) -> String {
+    at.to_utc().format(TIME).expect("a date and time have all parts of the format")
+}
+
+/// As Postgres' `host()` writes it: an address alone stands without a prefix length.
+fn address_text(address: IpNet) -> String {
+    match address.prefix_len() == address.max_prefix_len() {
+        true => address.addr().to_string(),
+        false => address.to_string(),
+    }
+}

@@ -1,0 +1,24 @@
+//! The store's promises, each kept on SQLite and on a private Postgres server.
+//!
+//! `database.rs` gives every test a database of its own.
+
+// The tests live below the purity line.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "../../sip-tests/harness/ports.rs"]
+mod ports;
+#[path = "../../sip-tests/harness/postgres.rs"]
+mod postgres;
+
+#[macro_use]
+mod database;
+mod constraints;
+mod health;
+mod migrations;
+mod outage;
+mod records;
+mod sample;
+mod schema;
+mod tables;
+mod views;
+mod watch;
