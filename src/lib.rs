@@ -28,17 +28,17 @@ pub mod engine;
 
 // 6 edges, each speaking to one outside thing; an edge may use those above it
 #[allow(clippy::disallowed_methods, reason = "an edge")]
-pub mod telemetry;
-#[allow(clippy::disallowed_methods, reason = "an edge")]
 pub mod net;
 #[allow(clippy::disallowed_methods, reason = "an edge")]
 pub mod store;
+#[allow(clippy::disallowed_methods, reason = "an edge")]
+pub mod telemetry;
 
 // 7 the loop, and the operators' door
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock for a shard")]
-pub mod shard;
 #[allow(clippy::disallowed_methods, reason = "it speaks to the outside")]
 pub mod admin;
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock for a shard")]
+pub mod shard;
 
 // 8 the program
 #[allow(clippy::disallowed_methods, reason = "it wires what speaks to the outside")]

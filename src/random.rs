@@ -42,7 +42,7 @@ impl Random {
 
     /// Even over `0..bound`; 0 where `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Even over `0.0..1.0`.

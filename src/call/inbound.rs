@@ -21,8 +21,15 @@ pub struct Inbound {
     /// Where the caller's messages come from.
     pub flow: Flow,
     /// One tag of ours for each early dialog of the carriers' side, so that the SDP of one is never
-    /// mixed with another's (RFC 3960 §3.1): (attempt, the carrier's tag, ours).
-    early: SmallVec<[(u8, Box<[u8]>, Tag); 2]>,
+    /// mixed with another's (RFC 3960 §3.1).
+    early: SmallVec<[EarlyDialog; 2]>,
+}
+
+#[derive(Debug)]
+struct EarlyDialog {
+    attempt: u8,
+    remote_tag: Box<[u8]>,
+    local_tag: Tag,
 }
 
 impl Inbound {
@@ -60,8 +67,8 @@ impl Inbound {
         response: &Message,
     ) -> Leg {
         let tag = self.tag_for(cx, call, attempt, response.to_tag().unwrap_or_default());
-        for (.., other) in self.early.drain(..).filter(|(.., other)| *other != tag) {
-            cx.dialogs.remove(&other);
+        for early in self.early.drain(..).filter(|early| early.local_tag != tag) {
+            cx.dialogs.remove(&early.local_tag);
         }
         let dialog = Dialog::uas(invite, tag);
         let seq = invite.cseq().0;
@@ -79,7 +86,7 @@ impl Inbound {
         reason: &[u8],
         write: impl FnOnce(&mut Printer),
     ) {
-        let tag = self.early.last().map(|(.., tag)| *tag);
+        let tag = self.early.last().map(|early| early.local_tag);
         let tag = tag.unwrap_or_else(|| cx.new_tag());
         cx.respond(self.server, status_code, reason, Some(tag), |printer, _| write(printer), b"");
         self.forget(cx);
@@ -87,25 +94,25 @@ impl Inbound {
 
     /// Takes the early dialogs out of the shard's map.
     pub fn forget(&mut self, cx: &mut Context) {
-        for (.., tag) in self.early.drain(..) {
-            cx.dialogs.remove(&tag);
+        for early in self.early.drain(..) {
+            cx.dialogs.remove(&early.local_tag);
         }
     }
 
     fn tag_for(&mut self, cx: &mut Context, call: CallKey, attempt: u8, remote_tag: &[u8]) -> Tag {
         let known =
-            |(by, remote, _): &&(u8, Box<[u8]>, Tag)| *by == attempt && **remote == *remote_tag;
-        if let Some((.., tag)) = self.early.iter().find(known) {
-            return *tag;
+            |early: &&EarlyDialog| early.attempt == attempt && *early.remote_tag == *remote_tag;
+        if let Some(early) = self.early.iter().find(known) {
+            return early.local_tag;
         }
         if self.early.len() == MAX_EARLY_DIALOGS
-            && let Some((.., tag)) = self.early.last()
+            && let Some(early) = self.early.last()
         {
-            return *tag;
+            return early.local_tag;
         }
         let tag = cx.new_tag();
         cx.dialogs.insert(tag, (call, Side::Inbound));
-        self.early.push((attempt, remote_tag.into(), tag));
+        self.early.push(EarlyDialog { attempt, remote_tag: remote_tag.into(), local_tag: tag });
         tag
     }
 }

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn help_names_every_setting_with_its_default() {
-        let help = SettingsFlags::augment_args(Command::new("serve")).render_long_help().to_string();
+        let help =
+            SettingsFlags::augment_args(Command::new("serve")).render_long_help().to_string();
         for known in KNOWN {
             assert!(help.contains(&known.name.replace('_', "-")), "{}", known.name);
             assert!(help.contains(known.default), "{}", known.name);

@@ -14,8 +14,10 @@ use flags::SettingsFlags;
 /// A SIP back-to-back user agent that routes each call to the healthiest carrier and never lets go of it.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Settings come from flags, then HOLDFAST_… variables, then the file of --config, then \
-                        defaults; `holdfast check` prints what holds and where it came from.")]
+#[command(
+    after_help = "Settings come from flags, then HOLDFAST_… variables, then the file of --config, then \
+                        defaults; `holdfast check` prints what holds and where it came from."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

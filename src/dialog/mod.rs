@@ -1,5 +1,6 @@
 //! Dialogs (RFC 3261 §12): ids, route sets, sequence numbers, and the requests sent within them.
 
+#[expect(clippy::module_inception, reason = "the dialog of the module `dialog`")]
 pub mod dialog;
 pub mod tag;
 

@@ -54,9 +54,7 @@ impl Names {
     pub fn addresses(&self, host: &str) -> Vec<IpAddr> {
         match host.parse() {
             Ok(address) => vec![address],
-            Err(_) => {
-                self.known.get(host).map(|known| known.addresses.clone()).unwrap_or_default()
-            }
+            Err(_) => self.known.get(host).map(|known| known.addresses.clone()).unwrap_or_default(),
         }
     }
 

@@ -78,7 +78,8 @@ impl UdpSocket {
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
         let chunks = buffers.octets.chunks_exact_mut(MAX_DATAGRAM_OCTETS);
         for (index, chunk) in chunks.enumerate() {
-            slices[index] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
+            slices[index] =
+                libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
             let header = &mut headers[index].msg_hdr;
             header.msg_name = addresses[index].as_mut_ptr().cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -101,7 +102,8 @@ impl UdpSocket {
             Err(_) => return nothing_or(io::Error::last_os_error()),
         };
         let chunks = buffers.octets.chunks_exact(MAX_DATAGRAM_OCTETS);
-        for ((header, address), chunk) in headers.iter().zip(&addresses).zip(chunks).take(received) {
+        for ((header, address), chunk) in headers.iter().zip(&addresses).zip(chunks).take(received)
+        {
             // SAFETY: zeroed at first and written by the kernel since: initialised either way.
             let address = unsafe { address.assume_init_ref() };
             if let Some(address) = to_socket_address(address) {
@@ -272,8 +274,10 @@ mod tests {
                 sent += here.send(&datagrams[sent..]).expect("loopback takes it");
             }
             let received = receive(&there, count);
-            let expected: Vec<_> =
-                datagrams.iter().map(|(_, octets)| (here.local_address(), octets.to_vec())).collect();
+            let expected: Vec<_> = datagrams
+                .iter()
+                .map(|(_, octets)| (here.local_address(), octets.to_vec()))
+                .collect();
             assert_eq!(received, expected);
         }
     }
@@ -307,7 +311,8 @@ mod tests {
     #[test]
     fn says_that_nothing_is_there_without_waiting() {
         let here = bind("127.0.0.1:0");
-        let received = here.receive(&mut ReceiveBuffers::default(), |_, _| panic!("nothing was sent"));
+        let received =
+            here.receive(&mut ReceiveBuffers::default(), |_, _| panic!("nothing was sent"));
         assert_eq!(received.expect("no error"), 0);
     }
 

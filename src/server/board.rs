@@ -103,7 +103,9 @@ impl BoardTask {
         match tokio::time::timeout(LAST_SAVE_LIMIT, saved).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the last state of health is not saved"),
-            Err(_) => tracing::warn!("the last state of health is not saved: the store does not answer"),
+            Err(_) => {
+                tracing::warn!("the last state of health is not saved: the store does not answer")
+            }
         }
     }
 

@@ -63,8 +63,11 @@ mod tests {
     fn says_which_address_is_taken() {
         let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
         let address = taken.local_addr().expect("bound");
-        let wanted =
-            ListenerSettings { transport: Transport::Udp, address, advertised: address.to_string() };
+        let wanted = ListenerSettings {
+            transport: Transport::Udp,
+            address,
+            advertised: address.to_string(),
+        };
         let error = bind(&[wanted], 1).expect_err("taken");
         assert!(error.to_string().contains(&format!("cannot listen on udp:{address}")), "{error}");
     }

@@ -94,12 +94,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tables: ArcSwap::from_pointee(Tables::default()),
         view: ArcSwap::from_pointee(View::default()),
     });
-    let (records, recorder) = recorder::start(
-        store.clone(),
-        spool,
-        settings.node_name.clone(),
-        settings.record_queue,
-    );
+    let (records, recorder) =
+        recorder::start(store.clone(), spool, settings.node_name.clone(), settings.record_queue);
     let (outcomes, outcome_queue) = mpsc::channel(OUTCOMES_LEN);
     let engine_settings = engine_settings(&settings, &bound, shard_count);
     let bucket_key = engine_settings.bucket_key;
@@ -123,10 +119,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (is_draining, draining) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
     let board = BoardTask {
-        board: Board::new(
-            BoardSettings { probe_timeout: settings.probe_timeout },
-            random_u64(),
-        ),
+        board: Board::new(BoardSettings { probe_timeout: settings.probe_timeout }, random_u64()),
         resolver: resolver(),
         shared: shared.clone(),
         shards: shards.clone(),
@@ -222,7 +215,10 @@ fn resolver() -> Option<Resolver> {
     match Resolver::from_system() {
         Ok(resolver) => Some(resolver),
         Err(error) => {
-            tracing::error!(error, "no name server can be asked: gateways need addresses, not names");
+            tracing::error!(
+                error,
+                "no name server can be asked: gateways need addresses, not names"
+            );
             None
         }
     }

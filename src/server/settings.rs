@@ -233,7 +233,9 @@ impl Raw {
         for (name, value) in &table {
             match plain(value) {
                 Some(text) => self.set(name, text, Source::File, place),
-                None => self.wrong.push(format!("{place}: {name} is neither a text, a number nor a list")),
+                None => self
+                    .wrong
+                    .push(format!("{place}: {name} is neither a text, a number nor a list")),
             }
         }
     }
@@ -261,7 +263,9 @@ impl Raw {
             Some(known) => {
                 self.values.insert(known.name, Value { text, source });
             }
-            None => self.wrong.push(format!("{place}: there is no setting {name}{}", nearest(name))),
+            None => {
+                self.wrong.push(format!("{place}: there is no setting {name}{}", nearest(name)))
+            }
         }
     }
 

@@ -142,10 +142,15 @@ impl TablesTask {
                     self.hand_on(tables);
                 }
                 Err(refusals) => {
-                    tracing::error!(count = refusals.len(), "the tables on disk make no sense any more");
+                    tracing::error!(
+                        count = refusals.len(),
+                        "the tables on disk make no sense any more"
+                    );
                 }
             },
-            Ok(None) => tracing::error!("there are no tables: every call is refused until the store gives some"),
+            Ok(None) => tracing::error!(
+                "there are no tables: every call is refused until the store gives some"
+            ),
             Err(error) => tracing::error!(%error, "the tables on disk cannot be read"),
         }
     }

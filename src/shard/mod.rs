@@ -325,10 +325,11 @@ impl Shard {
                     received.push(Received { bytes: Bytes::copy_from_slice(octets), flow });
                 }
             };
-            let count = self.sockets[index].receive(&mut self.buffers, take).unwrap_or_else(|error| {
-                tracing::error!(shard = self.index, %error, "cannot receive");
-                0
-            });
+            let count =
+                self.sockets[index].receive(&mut self.buffers, take).unwrap_or_else(|error| {
+                    tracing::error!(shard = self.index, %error, "cannot receive");
+                    0
+                });
             for received in received.drain(..) {
                 self.dispatch(received, now);
             }
@@ -431,7 +432,8 @@ impl Shard {
         let overflowed = self.sockets.iter().map(UdpSocket::overflowed).sum();
         published.overflowed.store(overflowed, Ordering::Relaxed);
         *published.at.lock().expect("nobody panics while holding it") = Some(now);
-        *published.counters.lock().expect("nobody panics while holding it") = self.engine.counters();
+        *published.counters.lock().expect("nobody panics while holding it") =
+            self.engine.counters();
     }
 }
 

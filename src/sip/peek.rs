@@ -37,7 +37,9 @@ pub fn bucket(call_id: &[u8], key: u64) -> u64 {
 /// The hash key that a secret text stands for, the same on every node that is told it.
 pub fn bucket_key(secret: &[u8]) -> u64 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    secret.iter().fold(SPREAD, |key, octet| fold(key ^ u64::from(*octet), SPREAD | 1) ^ key.rotate_left(29))
+    secret
+        .iter()
+        .fold(SPREAD, |key, octet| fold(key ^ u64::from(*octet), SPREAD | 1) ^ key.rotate_left(29))
 }
 
 /// The 128-bit product folded onto itself; no operand that could make it stick at zero is in the caller's hand
@@ -65,7 +67,8 @@ mod tests {
     #[test]
     fn gives_one_key_for_one_secret_and_another_for_another() {
         assert_eq!(bucket_key(b"secret"), bucket_key(b"secret"));
-        let keys = [bucket_key(b""), bucket_key(b"secret"), bucket_key(b"secreu"), bucket_key(b"terces")];
+        let keys =
+            [bucket_key(b""), bucket_key(b"secret"), bucket_key(b"secreu"), bucket_key(b"terces")];
         assert!((1..keys.len()).all(|n| !keys[..n].contains(&keys[n])), "{keys:?}");
     }
 

@@ -58,8 +58,9 @@ impl RecordSender {
     /// Gives the record back when there is no room. Never waits.
     pub fn send(&self, record: Box<CallRecord>) -> Result<(), Box<CallRecord>> {
         self.calls.try_send(record).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(record)
-            | mpsc::error::TrySendError::Closed(record) => record,
+            mpsc::error::TrySendError::Full(record) | mpsc::error::TrySendError::Closed(record) => {
+                record
+            }
         })
     }
 
@@ -108,7 +109,10 @@ impl<S: RecordStore> Recorder<S> {
     async fn run(mut self) -> usize {
         metrics::store_up(true);
         if !self.spool.is_empty() {
-            tracing::info!(octets = self.spool.octets(), "records of an earlier run wait in the spool");
+            tracing::info!(
+                octets = self.spool.octets(),
+                "records of an earlier run wait in the spool"
+            );
         }
         let mut records = Vec::new();
         let mut probes = Vec::new();
@@ -209,7 +213,9 @@ impl<S: RecordStore> Recorder<S> {
                 "lines of the spool are torn; the file is kept with the ending .unreadable");
         }
         match block_in_place(|| self.spool.done(segment)) {
-            Ok(()) => tracing::info!(records = segment.calls.len(), "spooled records are in the store"),
+            Ok(()) => {
+                tracing::info!(records = segment.calls.len(), "spooled records are in the store")
+            }
             Err(error) => tracing::error!(%error, "a file of the spool cannot be removed"),
         }
     }
@@ -288,7 +294,10 @@ impl<S: RecordStore> Recorder<S> {
         }
         metrics::spooled(self.spool.octets());
         if !self.held.is_empty() {
-            tracing::error!(lost = self.held.len(), "records are lost: neither store nor spool took them");
+            tracing::error!(
+                lost = self.held.len(),
+                "records are lost: neither store nor spool took them"
+            );
         }
         self.held.len()
     }

@@ -236,7 +236,9 @@ mod tests {
         let mut spool = Spool::open(dir.path(), 1 << 20).unwrap();
         spool.append(&[call(1)]).unwrap();
         let path = spool.oldest().unwrap().unwrap().path;
-        let text = fs::read_to_string(&path).unwrap().replace("\"status_code\":200", "\"status_code\":201");
+        let text = fs::read_to_string(&path)
+            .unwrap()
+            .replace("\"status_code\":200", "\"status_code\":201");
         fs::write(&path, text).unwrap();
         let segment = spool.oldest().unwrap().unwrap();
         assert_eq!((segment.calls.len(), segment.unreadable), (0, 1));

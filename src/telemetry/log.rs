@@ -27,9 +27,7 @@ pub fn start(format: Format, filter: &str) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
-        Format::Text => {
-            registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init()
-        }
+        Format::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     }
 }

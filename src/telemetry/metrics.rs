@@ -9,7 +9,8 @@ use crate::call::{CallRecord, Counters};
 use crate::health::{Reachability, TargetView};
 
 /// Seconds; dense where post-dial delays of good carriers are.
-const DELAY_BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+const DELAY_BUCKETS: [f64; 12] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 /// Seconds; calls from a wrong number to a long meeting.
 const TALK_BUCKETS: [f64; 10] =
     [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1_800.0, 3_600.0, 14_400.0];
@@ -194,27 +195,66 @@ pub fn records_refused(count: u64) {
 fn describe() {
     describe_counter!("holdfast_messages_received_total", "Datagrams given to the engine");
     describe_counter!("holdfast_messages_sent_total", "Messages sent, retransmissions included");
-    describe_counter!("holdfast_messages_not_sip_total", "Datagrams that were not SIP, or that nothing could be answered to");
-    describe_counter!("holdfast_requests_malformed_total", "Requests refused for what they are (400, 505 …)");
+    describe_counter!(
+        "holdfast_messages_not_sip_total",
+        "Datagrams that were not SIP, or that nothing could be answered to"
+    );
+    describe_counter!(
+        "holdfast_requests_malformed_total",
+        "Requests refused for what they are (400, 505 …)"
+    );
     describe_counter!("holdfast_responses_stray_total", "Responses without a transaction of ours");
-    describe_counter!("holdfast_calls_offered_total", "INVITEs that became calls, refused ones included");
+    describe_counter!(
+        "holdfast_calls_offered_total",
+        "INVITEs that became calls, refused ones included"
+    );
     describe_counter!("holdfast_calls_answered_total", "Calls answered with 2xx");
-    describe_counter!("holdfast_calls_ended_total", "Calls on record, by end_cause and class of the final response");
-    describe_counter!("holdfast_calls_over_limit_total", "INVITEs answered 503 because max_calls were in progress");
+    describe_counter!(
+        "holdfast_calls_ended_total",
+        "Calls on record, by end_cause and class of the final response"
+    );
+    describe_counter!(
+        "holdfast_calls_over_limit_total",
+        "INVITEs answered 503 because max_calls were in progress"
+    );
     describe_counter!("holdfast_attempts_started_total", "INVITEs sent to carriers");
-    describe_counter!("holdfast_attempts_total", "Attempts on record, by carrier, gateway and failure class");
+    describe_counter!(
+        "holdfast_attempts_total",
+        "Attempts on record, by carrier, gateway and failure class"
+    );
     describe_counter!("holdfast_retransmissions_sent_total", "Messages sent again");
     describe_counter!("holdfast_retransmissions_received_total", "Messages that came again");
-    describe_counter!("holdfast_late_answers_total", "Answers of carriers that had been left, each acknowledged and hung up");
+    describe_counter!(
+        "holdfast_late_answers_total",
+        "Answers of carriers that had been left, each acknowledged and hung up"
+    );
     describe_counter!("holdfast_probes_sent_total", "OPTIONS probes sent");
     describe_counter!("holdfast_keep_alives_total", "Keep-alive datagrams");
-    describe_counter!("holdfast_datagrams_unsent_total", "Datagrams that the kernel had no room for");
-    describe_counter!("holdfast_datagrams_undelivered_total", "Datagrams for another shard whose mailbox was full");
-    describe_counter!("holdfast_datagrams_overflowed_total", "Datagrams dropped by the kernel because the receive buffer was full");
-    describe_counter!("holdfast_outcomes_dropped_total", "Outcomes that the health board had no room for");
-    describe_counter!("holdfast_records_lost_total", "Records lost because store, spool and backlog were full");
+    describe_counter!(
+        "holdfast_datagrams_unsent_total",
+        "Datagrams that the kernel had no room for"
+    );
+    describe_counter!(
+        "holdfast_datagrams_undelivered_total",
+        "Datagrams for another shard whose mailbox was full"
+    );
+    describe_counter!(
+        "holdfast_datagrams_overflowed_total",
+        "Datagrams dropped by the kernel because the receive buffer was full"
+    );
+    describe_counter!(
+        "holdfast_outcomes_dropped_total",
+        "Outcomes that the health board had no room for"
+    );
+    describe_counter!(
+        "holdfast_records_lost_total",
+        "Records lost because store, spool and backlog were full"
+    );
     describe_counter!("holdfast_records_written_total", "Records written to the store");
-    describe_counter!("holdfast_records_refused_total", "Records that the store refused for what is in them, kept in the spool folder");
+    describe_counter!(
+        "holdfast_records_refused_total",
+        "Records that the store refused for what is in them, kept in the spool folder"
+    );
     describe_counter!("holdfast_tables_loaded_total", "Times that new tables came into force");
     describe_gauge!("holdfast_calls", "Calls in progress");
     describe_gauge!("holdfast_calls_talking", "Answered calls in progress");
@@ -223,15 +263,30 @@ fn describe() {
     describe_gauge!("holdfast_strays", "Attempts left behind that may still answer");
     describe_gauge!("holdfast_dialogs", "Dialogs now, early ones included");
     describe_gauge!("holdfast_timers", "Deadlines in the queue");
-    describe_gauge!("holdfast_records_waiting", "Records that wait in a shard for room in the recorder's queue");
+    describe_gauge!(
+        "holdfast_records_waiting",
+        "Records that wait in a shard for room in the recorder's queue"
+    );
     describe_gauge!("holdfast_gateway_up", "1 up or unknown, 0.5 suspect or half open, 0 down");
-    describe_gauge!("holdfast_gateway_failure_rate", "Estimated share of attempts that fail by the carrier's fault");
-    describe_gauge!("holdfast_gateway_latency_seconds", "INVITE or OPTIONS to first response, smoothed towards the worst; 0 = never measured");
+    describe_gauge!(
+        "holdfast_gateway_failure_rate",
+        "Estimated share of attempts that fail by the carrier's fault"
+    );
+    describe_gauge!(
+        "holdfast_gateway_latency_seconds",
+        "INVITE or OPTIONS to first response, smoothed towards the worst; 0 = never measured"
+    );
     describe_gauge!("holdfast_tables_version", "Version of the tables in force");
-    describe_gauge!("holdfast_config_errors", "Rows refused now; the tables before them stay in force");
+    describe_gauge!(
+        "holdfast_config_errors",
+        "Rows refused now; the tables before them stay in force"
+    );
     describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
     describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");
-    describe_histogram!(POST_DIAL_DELAY, "INVITE to the first ringing or answer that the caller got");
+    describe_histogram!(
+        POST_DIAL_DELAY,
+        "INVITE to the first ringing or answer that the caller got"
+    );
     describe_histogram!(TALK, "Answer to end");
     describe_histogram!("holdfast_record_batch_seconds", "Time to write one batch of records");
 }

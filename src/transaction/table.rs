@@ -115,6 +115,7 @@ impl<O: Copy> Default for Table<O> {
 impl<O: Copy> Table<O> {
     /// Starts a client transaction. `print` writes the request with the branch it is given; for a
     /// CANCEL, which takes its INVITE's branch, it ignores it.
+    #[expect(clippy::too_many_arguments, reason = "all that a new transaction is made of")]
     pub fn open_client(
         &mut self,
         method: Method,

@@ -50,11 +50,23 @@ struct OneCall {
 }
 
 enum Phase {
-    Calling { repeat_at: Instant, repeats: u32 },
+    Calling {
+        repeat_at: Instant,
+        repeats: u32,
+    },
     /// A provisional response came: the router repeats what is to be repeated.
     Ringing,
-    Talking { ack: Bytes, until: Instant, ok: Message },
-    HangingUp { bye: Bytes, repeat_at: Instant, repeats: u32, ack: Bytes },
+    Talking {
+        ack: Bytes,
+        until: Instant,
+        ok: Message,
+    },
+    HangingUp {
+        bye: Bytes,
+        repeat_at: Instant,
+        repeats: u32,
+        ack: Bytes,
+    },
 }
 
 /// Makes calls until `stop`, then sees those in progress through.
@@ -65,8 +77,7 @@ pub(super) async fn run(
 ) -> std::io::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:0").await?;
     let own = socket.local_addr()?;
-    let mut caller =
-        Caller { stream, socket, own, calls: HashMap::new(), tally, number: 0 };
+    let mut caller = Caller { stream, socket, own, calls: HashMap::new(), tally, number: 0 };
     let mut next_call = Instant::now();
     let mut octets = vec![0; 65_535];
     let mut tick = tokio::time::interval(TICK);
@@ -141,7 +152,7 @@ impl Caller {
                     let (took, now) = (call.begun.elapsed(), Instant::now());
                     let ack = in_dialog(call.number, &message, self.own, "ACK", 1);
                     let until = now + self.stream.talk;
-                    call.phase = Phase::Talking { ack: ack.clone(), until, ok: message };
+                    call.phase = Phase::Talking { ack: ack.clone(), until, ok: Box::new(message) };
                     self.send(&ack).await;
                     self.note(|tally| {
                         tally.answered += 1;

@@ -103,17 +103,25 @@ impl Agent {
                 changed = self.changes.changed() => if changed.is_err() { return },
                 Some((invite, from)) = picked_up.recv() => self.answer(&open, &invite, from).await,
                 Ok((len, from)) = open.recv_from(&mut octets) => {
-                    if behaviour == Behaviour::Swallows {
-                        continue;
-                    }
                     let Ok(message) = Message::parse(Bytes::copy_from_slice(&octets[..len])) else {
                         continue;
                     };
-                    if message.is_request() {
+                    if behaviour == Behaviour::Swallows {
+                        self.swallow(&message);
+                    } else if message.is_request() {
                         self.take(&open, message, from, behaviour, &pick_up).await;
                     }
                 }
             }
+        }
+    }
+
+    /// Only counts what comes.
+    fn swallow(&mut self, message: &Message) {
+        if message.method() == Method::Invite
+            && self.answered.insert(message.call_id().to_vec(), None).is_none()
+        {
+            self.invites.fetch_add(1, Ordering::Relaxed);
         }
     }
 

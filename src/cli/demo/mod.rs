@@ -155,8 +155,18 @@ async fn follow_script(
 ) {
     let [alpha, bravo, _] = carriers;
     let script = [
-        (Duration::ZERO, alpha, Behaviour::Answers, "alpha answers, bravo refuses, charlie is silent: calls find out"),
-        (MENDED, bravo, Behaviour::Answers, "bravo is mended: it comes back once it has proved itself"),
+        (
+            Duration::ZERO,
+            alpha,
+            Behaviour::Answers,
+            "alpha answers, bravo refuses, charlie is silent: calls find out",
+        ),
+        (
+            MENDED,
+            bravo,
+            Behaviour::Answers,
+            "bravo is mended: it comes back once it has proved itself",
+        ),
         (KILLED, alpha, Behaviour::Dead, "alpha is KILLED: its port is closed"),
         (REVIVED, alpha, Behaviour::Answers, "alpha is revived"),
     ];

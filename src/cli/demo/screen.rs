@@ -100,7 +100,9 @@ fn table(at: Duration, carriers: &[Line], tally: &Tally) -> String {
 fn one_line(at: Duration, carriers: &[Line], tally: &Tally) -> String {
     let carriers: Vec<String> = carriers
         .iter()
-        .map(|line| format!("{} {} {}/{}", line.name, line.reachability, line.answers, line.invites))
+        .map(|line| {
+            format!("{} {} {}/{}", line.name, line.reachability, line.answers, line.invites)
+        })
         .collect();
     format!(
         "{:5.1} s  calls {} answered {} talking {} lost {} | {}",
@@ -134,7 +136,10 @@ mod tests {
         let table = table(Duration::from_secs(7), &[line()], &tally);
         assert!(table.contains("alpha     DEAD"), "{table}");
         assert!(table.contains("down            25 %       12         9"), "{table}");
-        assert!(table.contains("calls 20   answered 19   talking 0   ended well 15   lost 1"), "{table}");
+        assert!(
+            table.contains("calls 20   answered 19   talking 0   ended well 15   lost 1"),
+            "{table}"
+        );
         let line = one_line(Duration::from_secs(7), &[line()], &tally);
         assert_eq!(line, "  7.0 s  calls 20 answered 19 talking 0 lost 1 | alpha down 9/12");
     }

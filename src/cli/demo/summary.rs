@@ -8,7 +8,10 @@ use super::caller::Tally;
 pub(super) async fn print(url: &str, tally: &Tally) -> anyhow::Result<bool> {
     let mut connection = SqliteConnection::connect(url).await?;
     println!("\nWhat is on record (the tables calls and call_attempts):\n");
-    println!("  {:<10} {:>9} {:>9} {:>8} {:>12}", "carrier", "attempts", "answered", "failed", "most common");
+    println!(
+        "  {:<10} {:>9} {:>9} {:>8} {:>12}",
+        "carrier", "attempts", "answered", "failed", "most common"
+    );
     let rows = sqlx::query(
         "select carrier, count(*) as attempts,
                 sum(class = 'answered') as answered, sum(class <> 'answered') as failed,
@@ -66,7 +69,10 @@ fn verdict(recorded: &Recorded, tally: &Tally) -> (Vec<String>, bool) {
         format!("  {:<26} {:>9} {:>9}", "", "callers", "database"),
         format!("  {:<26} {:>9} {:>9}", "calls", tally.offered, recorded.calls),
         format!("  {:<26} {:>9} {:>9}", "answered", tally.answered, recorded.answered),
-        format!("  {:<26} {:>9} {:>9}", "ended by the caller's BYE", tally.completed, recorded.completed),
+        format!(
+            "  {:<26} {:>9} {:>9}",
+            "ended by the caller's BYE", tally.completed, recorded.completed
+        ),
         format!("  {:<26} {:>9} {:>9}", "saved by another carrier", "", recorded.rescued),
         format!("  slowest answer: {} ms after the INVITE", tally.slowest.as_millis()),
         String::new(),
@@ -91,7 +97,13 @@ mod tests {
     use super::*;
 
     fn tally(offered: u64, completed: u64) -> Tally {
-        Tally { offered, answered: completed, completed, lost: offered - completed, ..Tally::default() }
+        Tally {
+            offered,
+            answered: completed,
+            completed,
+            lost: offered - completed,
+            ..Tally::default()
+        }
     }
 
     fn recorded(calls: u64, completed: u64) -> Recorded {

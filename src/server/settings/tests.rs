@@ -16,16 +16,19 @@ fn refused(given: &[(&str, &str)]) -> String {
 #[test]
 fn takes_flags_over_the_environment_over_the_file_over_the_default() {
     let mut raw = Raw::default();
-    raw.add_toml("max_calls = 1\nretry_after_s = 1\nrecord_queue = 101\nlisten = ['udp:127.0.0.1:5060']", "f");
-    let variables = [("HOLDFAST_MAX_CALLS", "2"), ("HOLDFAST_RETRY_AFTER_S", "2"), ("PATH", "/bin")];
+    raw.add_toml(
+        "max_calls = 1\nretry_after_s = 1\nrecord_queue = 101\nlisten = ['udp:127.0.0.1:5060']",
+        "f",
+    );
+    let variables =
+        [("HOLDFAST_MAX_CALLS", "2"), ("HOLDFAST_RETRY_AFTER_S", "2"), ("PATH", "/bin")];
     raw.add_environment(variables.map(|(a, b)| (a.to_owned(), b.to_owned())).into_iter());
     raw.add_flag("max_calls", "3".to_owned());
     let settings = raw.check().expect("it makes sense");
     let taken = (settings.max_calls, settings.retry_after_s, settings.record_queue);
     assert_eq!(taken, (3, 2, 101));
     assert_eq!(settings.drain_timeout, Duration::from_secs(300));
-    let sources: BTreeMap<_, _> =
-        raw.effective().map(|(name, _, source)| (name, source)).collect();
+    let sources: BTreeMap<_, _> = raw.effective().map(|(name, _, source)| (name, source)).collect();
     assert_eq!(sources["max_calls"], Source::Flag);
     assert_eq!(sources["retry_after_s"], Source::Environment);
     assert_eq!(sources["record_queue"], Source::File);
@@ -38,14 +41,20 @@ fn refuses_unknown_names_wherever_they_stand_and_proposes_the_nearest() {
     raw.add_toml("max_cals = 1", "holdfast.toml");
     raw.add_environment([("HOLDFAST_COLOUR".to_owned(), "red".to_owned())].into_iter());
     let told = raw.check().expect_err("unknown").to_string();
-    assert!(told.contains("holdfast.toml: there is no setting max_cals; did you mean max_calls?"), "{told}");
+    assert!(
+        told.contains("holdfast.toml: there is no setting max_cals; did you mean max_calls?"),
+        "{told}"
+    );
     assert!(told.contains("HOLDFAST_COLOUR: there is no setting colour"), "{told}");
 }
 
 #[test]
 fn says_all_that_is_wrong_at_once_with_value_source_and_remedy() {
     let told = refused(&[("max_calls", "many"), ("admin_listen", "9060"), ("log_format", "xml")]);
-    assert!(told.contains("max_calls = 'many' (flag): it must be a number from 1 to 10000000"), "{told}");
+    assert!(
+        told.contains("max_calls = 'many' (flag): it must be a number from 1 to 10000000"),
+        "{told}"
+    );
     assert!(told.contains("admin_listen = '9060' (flag): it must be ADDRESS:PORT"), "{told}");
     assert!(told.contains("log_format = 'xml' (flag): it must be text or json"), "{told}");
 }

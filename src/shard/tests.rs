@@ -1,0 +1,184 @@
+use std::net::UdpSocket as Peer;
+use std::sync::mpsc;
+
+use super::*;
+use crate::carrier::Transport;
+use crate::engine::Listener;
+
+/// Shards on one loopback address, and what they give out.
+struct World {
+    shards: Vec<(ShardHandle, JoinHandle<()>)>,
+    address: SocketAddr,
+    records: mpsc::Receiver<Box<CallRecord>>,
+}
+
+impl World {
+    fn start(count: usize) -> Self {
+        let shared = Arc::new(Shared {
+            tables: ArcSwap::from_pointee(Tables::default()),
+            view: ArcSwap::from_pointee(View::default()),
+        });
+        let (record, records) = mpsc::channel();
+        let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut parts = Vec::new();
+        for index in 0..count {
+            let socket = UdpSocket::bind(address, count > 1).expect("loopback can be bound");
+            address = socket.local_address();
+            let record = record.clone();
+            parts.push(ShardParts {
+                index,
+                settings: settings(address),
+                sockets: vec![socket],
+                shared: shared.clone(),
+                records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
+                outcomes: Box::new(|_| true),
+                seed: index as u64,
+            });
+        }
+        Self { shards: start(parts).expect("threads start"), address, records }
+    }
+
+    fn sum(&self, of: fn(&Counters) -> u64) -> u64 {
+        self.shards.iter().map(|(shard, _)| of(&shard.counters())).sum()
+    }
+
+    fn stop(self) -> mpsc::Receiver<Box<CallRecord>> {
+        for (shard, thread) in self.shards {
+            shard.stop();
+            thread.join().expect("the shard did not panic");
+        }
+        self.records
+    }
+}
+
+fn settings(address: SocketAddr) -> EngineSettings {
+    EngineSettings {
+        listeners: vec![Listener {
+            transport: Transport::Udp,
+            address,
+            advertised: address.to_string().into(),
+        }],
+        user_agent: "test".into(),
+        bucket_key: 7,
+        max_calls: 100,
+        max_call_duration: None,
+        retry_after_s: 5,
+    }
+}
+
+fn peer() -> Peer {
+    let peer = Peer::bind("127.0.0.1:0").expect("loopback can be bound");
+    peer.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit can be set");
+    peer
+}
+
+fn request(peer: &Peer, method: &str, number: u32) -> String {
+    let own = peer.local_addr().expect("bound");
+    format!(
+        "{method} sip:200@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bK{number}\r\n\
+         From: <sip:100@{own}>;tag=a\r\nTo: <sip:200@127.0.0.1>\r\nCall-ID: call-{number}\r\n\
+         CSeq: 1 {method}\r\nMax-Forwards: 70\r\nContact: <sip:100@{own}>\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn answer(peer: &Peer) -> String {
+    let mut octets = [0; 4_096];
+    let len = peer.recv(&mut octets).expect("an answer comes");
+    String::from_utf8_lossy(&octets[..len]).into_owned()
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(5);
+    while !what() {
+        assert!(Instant::now() < limit, "it did not come true in 5 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn answers_over_its_socket_and_gives_each_call_a_record() {
+    let world = World::start(1);
+    let peer = peer();
+    peer.send_to(request(&peer, "INVITE", 1).as_bytes(), world.address).expect("sent");
+    assert!(answer(&peer).starts_with("SIP/2.0 403 "), "there are no customers");
+    let record = world.stop().try_recv().expect("one record");
+    assert_eq!((record.status_code, &*record.inbound_call_id), (403, "call-1"));
+}
+
+#[test]
+fn hands_every_message_to_the_shard_that_owns_its_call() {
+    let world = World::start(4);
+    let peer = peer();
+    for number in 0..40 {
+        peer.send_to(request(&peer, "INVITE", number).as_bytes(), world.address).expect("sent");
+        assert!(answer(&peer).starts_with("SIP/2.0 403 "));
+    }
+    // The kernel gives one peer's datagrams to one socket, the Call-IDs spread them over all.
+    wait_until(|| world.sum(|counters| counters.calls) == 40);
+    for (shard, _) in &world.shards {
+        assert!(shard.counters().calls > 0, "a shard had nothing to do");
+    }
+    assert_eq!(world.stop().try_iter().count(), 40);
+}
+
+#[test]
+fn takes_keep_alives_for_what_they_are() {
+    let world = World::start(1);
+    let peer = peer();
+    let stun = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    for octets in [&b"\r\n\r\n"[..], b"\0\0\0\0", &stun, b""] {
+        peer.send_to(octets, world.address).expect("sent");
+    }
+    wait_until(|| world.shards[0].0.edge_counters().keep_alives == 4);
+    assert_eq!(world.sum(|counters| counters.messages_received), 0);
+    world.stop();
+}
+
+#[test]
+fn shows_that_it_turns_and_drains_when_told() {
+    let world = World::start(1);
+    wait_until(|| world.shards[0].0.is_turning());
+    assert!(world.shards[0].0.command(Command::Drain));
+    let peer = peer();
+    peer.send_to(request(&peer, "OPTIONS", 1).as_bytes(), world.address).expect("sent");
+    assert!(answer(&peer).starts_with("SIP/2.0 503 "));
+    world.stop();
+}
+
+#[test]
+fn keeps_records_that_find_no_room_and_gives_them_out_later() {
+    let shared = Arc::new(Shared {
+        tables: ArcSwap::from_pointee(Tables::default()),
+        view: ArcSwap::from_pointee(View::default()),
+    });
+    let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false)
+        .expect("loopback can be bound");
+    let address = socket.local_address();
+    let (record, records) = mpsc::sync_channel(1);
+    let parts = ShardParts {
+        index: 0,
+        settings: settings(address),
+        sockets: vec![socket],
+        shared,
+        records: Box::new(move |sent| {
+            record.try_send(sent).map_err(|error| match error {
+                TrySendError::Full(sent) | TrySendError::Disconnected(sent) => sent,
+            })
+        }),
+        outcomes: Box::new(|_| true),
+        seed: 1,
+    };
+    let (shard, thread) = start(vec![parts]).expect("a thread starts").remove(0);
+    let peer = peer();
+    for number in 0..3 {
+        peer.send_to(request(&peer, "INVITE", number).as_bytes(), address).expect("sent");
+        answer(&peer);
+    }
+    wait_until(|| shard.edge_counters().records_waiting == 2);
+    for _ in 0..3 {
+        records.recv_timeout(Duration::from_secs(5)).expect("every record comes");
+    }
+    shard.stop();
+    thread.join().expect("the shard did not panic");
+    assert_eq!(shard.edge_counters().records_lost, 0);
+}
