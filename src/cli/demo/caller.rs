@@ -59,7 +59,7 @@ enum Phase {
     Talking {
         ack: Bytes,
         until: Instant,
-        ok: Message,
+        ok: Box<Message>,
     },
     HangingUp {
         bye: Bytes,
