@@ -3,6 +3,9 @@
 -- A row that a constraint can judge is refused here, by a name that says what is wrong. What only the program can see (a regular
 -- expression, a route without carriers) is reported in config_errors, and the last good tables stay in force.
 --
+-- An id may be given or left to the store. The store counts on by itself and does not look at ids that were given: keep to one way
+-- in each table.
+--
 -- The first failure rules are put in by the program, right after this migration and in the same transaction.
 
 create table carriers (

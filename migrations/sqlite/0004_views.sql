@@ -49,16 +49,16 @@ select
 from gateways
 join carriers on carriers.carrier_id = gateways.carrier_id
 left join gateway_health as health on health.gateway_id = gateways.gateway_id
-left join call_attempts as hour
-  on hour.gateway_id = gateways.gateway_id
-  and (health.address is null or (hour.address = health.address and hour.port = health.port))
-  and hour.started_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour')
 left join probe_results as probe
   on probe.probe_result_id = (
     select last.probe_result_id from probe_results as last
     where last.gateway_id = gateways.gateway_id and last.address = health.address and last.port = health.port
     order by last.ended_at desc limit 1
   )
+left join call_attempts as hour
+  on hour.gateway_id = gateways.gateway_id
+  and (health.address is null or (hour.address = health.address and hour.port = health.port))
+  and hour.started_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour')
 group by gateways.gateway_id, health.node, health.address, health.port
 order by carriers.name, gateways.name, health.address, health.port, health.node;
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
+use super::ACQUIRE_LIMIT;
+
 /// An operation of the store that did not happen.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -16,13 +18,25 @@ pub enum StoreError {
     Folder { path: PathBuf, source: std::io::Error },
     #[error("the store did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// The pool does not tell why.
+    #[error("no connection to the store within {} s: it is away, or all its connections are in use", .0.as_secs())]
+    NoConnection(Duration),
     /// A value that an admin's client wrote past our constraints.
     #[error("table {table}, column {column}: {reason}")]
     Unreadable { table: &'static str, column: &'static str, reason: String },
     #[error("cannot bring the tables up to date: {0}")]
     Migration(#[from] MigrateError),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    #[error("{0}")]
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::NoConnection(ACQUIRE_LIMIT),
+            other => Self::Database(other),
+        }
+    }
 }
 
 impl StoreError {
@@ -30,7 +44,7 @@ impl StoreError {
     /// it refuses this very data.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::TimedOut(_) | Self::Folder { .. } => true,
+            Self::TimedOut(_) | Self::NoConnection(_) | Self::Folder { .. } => true,
             Self::Url { .. } | Self::Unreadable { .. } => false,
             Self::Migration(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),

@@ -57,8 +57,8 @@ pub enum StoreKind {
 
 /// A handle on the database; clones share its connections.
 ///
-/// Every operation ends within ten seconds (migrations and prunes aside), with an error when the store is away;
-/// [`StoreError::is_unavailable`] tells that from data that the store refuses.
+/// Every operation but a migration and a prune ends within twelve seconds: two for a connection, ten for its work. It ends
+/// with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Inner,

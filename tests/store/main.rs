@@ -2,8 +2,8 @@
 //!
 //! `database.rs` gives every test a database of its own.
 
-// The tests live below the purity line.
-#![allow(clippy::disallowed_methods)]
+// All of it is tests, and they live below the purity line.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 #[path = "../../sip-tests/harness/ports.rs"]
 mod ports;

@@ -75,7 +75,9 @@ fn an_absent_server_is_no_error_until_it_is_used() {
         let port = crate::ports::free_port().unwrap();
         let store = Store::open(&format!("postgres://postgres@127.0.0.1:{port}/none")).unwrap();
         let begun = Instant::now();
-        assert!(store.ping().await.unwrap_err().is_unavailable());
+        let error = store.ping().await.unwrap_err();
+        assert!(error.is_unavailable());
+        assert!(error.to_string().starts_with("no connection to the store within 2 s"), "{error}");
         assert!(store.watch().await.unwrap_err().is_unavailable());
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     });

@@ -142,7 +142,7 @@ impl PostgresStore {
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         let pinged = within(OPERATION_LIMIT, async {
-            sqlx::query("select 1").execute(&mut *connection).await?;
+            sqlx::raw_sql("select 1").execute(&mut *connection).await?;
             Ok(())
         })
         .await;

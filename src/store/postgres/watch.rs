@@ -63,7 +63,7 @@ async fn told(listener: &mut PgListener) -> Result<Told, StoreError> {
             Ok(Err(error)) => return Err(error.into()),
             Err(_silence) => {
                 within(ANSWER_LIMIT, async {
-                    sqlx::query("select 1").execute(&mut *listener).await?;
+                    sqlx::raw_sql("select 1").execute(&mut *listener).await?;
                     Ok(())
                 })
                 .await?;
