@@ -81,7 +81,14 @@ impl TablesTask {
                 self.take(rows);
                 self.report().await;
             }
-            Err(error) => self.note_away(Some(&error)),
+            Err(error) => match error.as_refusal() {
+                Some(refusal) => {
+                    self.note_away(None);
+                    self.complain(vec![refusal]);
+                    self.report().await;
+                }
+                None => self.note_away(Some(&error)),
+            },
         }
     }
 
@@ -99,20 +106,22 @@ impl TablesTask {
                 }
                 self.good_rows = Some(rows);
             }
-            Err(refusals) => {
-                for refusal in &refusals {
-                    tracing::error!(
-                        table = refusal.table,
-                        row = refusal.row,
-                        column = refusal.column,
-                        reason = redact::text(&refusal.reason),
-                        in_force = self.version,
-                        "a row is refused; the last good tables stay in force"
-                    );
-                }
-                self.refuse(refusals);
-            }
+            Err(refusals) => self.complain(refusals),
         }
+    }
+
+    fn complain(&mut self, refusals: Vec<Refusal>) {
+        for refusal in &refusals {
+            tracing::error!(
+                table = refusal.table,
+                row = refusal.row,
+                column = refusal.column,
+                reason = redact::text(&refusal.reason),
+                in_force = self.version,
+                "a row is refused; the last good tables stay in force"
+            );
+        }
+        self.refuse(refusals);
     }
 
     fn hand_on(&mut self, tables: Tables) {

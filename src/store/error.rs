@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
+use crate::carrier::Refusal;
+
 use super::ACQUIRE_LIMIT;
 
 /// An operation of the store that did not happen.
@@ -40,6 +42,21 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// A value that cannot be read, as a complaint about its table; `None` for every other error.
+    pub fn as_refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Unreadable { table, column, reason } => {
+                Some(Refusal { table, row: "?".to_owned(), column, reason: reason.clone() })
+            }
+            Self::Url { .. }
+            | Self::Folder { .. }
+            | Self::TimedOut(_)
+            | Self::NoConnection(_)
+            | Self::Migration(_)
+            | Self::Database(_) => None,
+        }
+    }
+
     /// Whether the store is away, full, busy or not yet set up, so that the same operation may succeed later. Otherwise
     /// it refuses this very data.
     pub fn is_unavailable(&self) -> bool {
