@@ -207,6 +207,15 @@ fn answers_what_begins_no_call() {
 }
 
 #[test]
+fn gives_the_timestamp_of_an_invite_back_in_its_100() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1").replace("Max-Forwards", "Timestamp: 54.2\r\nMax-Forwards"));
+    let sent = world.sent();
+    assert_eq!(sent[0].1.first(HeaderName::Timestamp), Some(&b"54.2"[..]));
+    assert_eq!(sent[1].1.first(HeaderName::Timestamp), None);
+}
+
+#[test]
 fn refuses_a_caller_that_no_customer_has_and_records_it() {
     let mut world = World::new();
     let flow = Flow { listener: ListenerId(0), remote: address("203.0.113.99:5060") };
