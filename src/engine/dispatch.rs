@@ -360,13 +360,12 @@ fn refusal(request: &Message) -> Option<(u16, &'static str)> {
     None
 }
 
-/// Whether the caller can read an answer; no Accept means that it can (RFC 3261 §20.1).
+/// Whether the caller can read an answer. Without an Accept it can; an empty one accepts nothing (RFC 3261 §20.1).
 fn accepts_sdp(request: &Message) -> bool {
-    let mut accepted =
-        request.all(HeaderName::Accept).flat_map(|header| split_list(header.value)).peekable();
-    if accepted.peek().is_none() {
+    if request.first(HeaderName::Accept).is_none() {
         return true;
     }
+    let mut accepted = request.all(HeaderName::Accept).flat_map(|header| split_list(header.value));
     accepted.any(|range| {
         let end = range.iter().position(|octet| *octet == b';').unwrap_or(range.len());
         let range = range[..end].trim_ascii();

@@ -195,6 +195,7 @@ fn answers_what_begins_no_call() {
             invite("1").replace("Max-Forwards", "Accept: text/x\r\nMax-Forwards"),
             "406 Not Acceptable",
         ),
+        (invite("1").replace("Max-Forwards", "Accept:\r\nMax-Forwards"), "406 Not Acceptable"),
         (invite("1").replace("INVITE sip:", "INVITE isbn:"), "416 Unsupported URI Scheme"),
         (invite("1").replace("Max-Forwards: 70", "Max-Forwards: 700"), "400 "),
     ] {
