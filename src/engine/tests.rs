@@ -157,6 +157,21 @@ fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
 }
 
 #[test]
+fn answers_what_it_has_relayed_when_the_call_ends_before_the_other_side_has_answered() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("INFO")]);
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let sent = world.sent();
+    let terminated = to_caller("487 Request Terminated");
+    assert_eq!(lines(&sent), [to_caller("200 OK"), terminated, to_first("BYE")]);
+    world.answer(FIRST, &sent[2].1, 200, "b1", "");
+    world.run_dry();
+    assert_eq!(world.engine.counters().server_transactions_now, 0);
+}
+
+#[test]
 fn carries_a_late_offer_to_the_ack() {
     let mut world = World::new();
     world.caller_sends(&invite("1").replace(SDP, "").replace(&content(SDP), "Content-Length: 0"));
@@ -252,7 +267,8 @@ fn answers_new_calls_with_503_while_it_drains_and_lets_the_others_go_on() {
     world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     assert_eq!(lines(&world.sent()), [to_first("INFO")]);
     world.engine.handle_command(Command::EndAllCalls, world.now);
-    assert_eq!(lines(&world.sent()), [to_caller("BYE"), to_first("BYE")]);
+    let terminated = to_caller("487 Request Terminated");
+    assert_eq!(lines(&world.sent()), [to_caller("BYE"), terminated, to_first("BYE")]);
 }
 
 #[test]
