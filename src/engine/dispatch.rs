@@ -12,6 +12,7 @@ use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
 use crate::sip::name_addr::split_list;
 use crate::sip::{HeaderName, Message, Method, Printer, Uri};
+use crate::transaction::timer::TRANSACTION_LIMIT;
 use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
 
 /// Where a response goes when its Via names no port (RFC 3261 §18.2.2).
@@ -38,6 +39,15 @@ impl Engine {
     /// Hands a response to whom it concerns.
     fn deliver(&mut self, owner: Owner, client: ClientKey, response: &Message) {
         let is_final = response.status_code() >= 200;
+        if let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
+            && !is_final
+            && !self.calls.contains_key(call)
+        {
+            // A provisional response lifts the limit of its INVITE, and nobody is left to set another.
+            let limit = self.cx.now + TRANSACTION_LIMIT;
+            self.cx.with_client(client, |client, _, _| client.machine.limit(limit));
+            return;
+        }
         match owner {
             Owner::Invite(call) => {
                 self.with_call(call, |call, cx| call.on_invite_response(cx, client, response));

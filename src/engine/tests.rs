@@ -172,6 +172,20 @@ fn answers_what_it_has_relayed_when_the_call_ends_before_the_other_side_has_answ
 }
 
 #[test]
+fn forgets_a_reinvite_that_rings_when_its_call_is_over() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let reinvite = world.sent()[1].1.clone();
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let bye = world.sent().pop().expect("a BYE").1;
+    world.answer(FIRST, &bye, 200, "b1", "");
+    assert_eq!(world.engine.counters().calls_now, 0);
+    world.answer(FIRST, &reinvite, 180, "b1", "");
+    world.run_dry();
+}
+
+#[test]
 fn carries_a_late_offer_to_the_ack() {
     let mut world = World::new();
     world.caller_sends(&invite("1").replace(SDP, "").replace(&content(SDP), "Content-Length: 0"));
