@@ -52,12 +52,11 @@ const fn classes() -> [u8; 256] {
         }
         if matches!(c, b' ' | b'\t' | b'\r' | b'\n') {
             table[octet] |= LWS;
-        } else if c > b' ' && c != 0x7f {
-            if !matches!(c, b';' | b',' | b'"' | b'<' | b'>' | b'(' | b')' | b'=') {
-                table[octet] |= VALUE;
-            }
+        } else if c > b' '
+            && !matches!(c, 0x7f | b';' | b',' | b'"' | b'<' | b'>' | b'(' | b')' | b'=')
+        {
+            table[octet] |= VALUE;
         }
-
         octet += 1;
     }
     table
