@@ -308,6 +308,9 @@ impl Context {
         write(&mut printer, &request);
         if status_code > 100 {
             printer.header(HeaderName::Server, self.settings.user_agent.as_bytes());
+        } else if let Some(timestamp) = request.all(HeaderName::Timestamp).next() {
+            // RFC 3261 §8.2.6.1: a 100 carries the request's Timestamp.
+            printer.copy(timestamp);
         }
         let response = printer.finish(body);
         let sent = response.clone();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context, Owner};
@@ -15,7 +16,7 @@ use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
 use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 
 /// Requests other than INVITE that may be on their way through one leg at a time.
-const MAX_RELAYS: u8 = 8;
+const MAX_RELAYS: usize = 8;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
 const REINVITE_LIMIT: Duration = Duration::from_secs(180);
 
@@ -31,7 +32,8 @@ pub struct Leg {
     received: Option<ReceivedInvite>,
     /// Our INVITE that is not answered yet, or whose 2xx may still be repeated.
     sent: Option<SentInvite>,
-    relays: u8,
+    /// Requests of the other side that this leg's peer has not answered yet.
+    relays: SmallVec<[ServerKey; 2]>,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,7 @@ enum SentState {
 
 impl Leg {
     pub fn new(call: CallKey, side: Side, dialog: Dialog, flow: Flow) -> Self {
-        Self { call, side, dialog, flow, received: None, sent: None, relays: 0 }
+        Self { call, side, dialog, flow, received: None, sent: None, relays: SmallVec::new() }
     }
 
     /// Takes over the peer's INVITE that made the dialog, to be answered.
@@ -214,7 +216,7 @@ impl Leg {
         if status_code < 200 {
             return None;
         }
-        self.relays = self.relays.saturating_sub(1);
+        self.relays.retain(|other| *other != server);
         if let Some(response) = response.filter(|_| status_code < 300)
             && response.cseq().1 == Method::Update
         {
@@ -341,10 +343,10 @@ impl Leg {
 
     /// Sends the other side's request on; `false` where too many are under way.
     pub fn relay(&mut self, cx: &mut Context, server: ServerKey, carried: Carried<'_>) -> bool {
-        if self.relays >= MAX_RELAYS {
+        if self.relays.len() >= MAX_RELAYS {
             return false;
         }
-        self.relays += 1;
+        self.relays.push(server);
         let flow = self.flow_out(cx);
         let method = carried.0.method();
         let owner = Owner::Relay { call: self.call, side: self.side, server };
@@ -408,6 +410,9 @@ impl Leg {
             self.refuse(cx, 487, None);
         }
         self.received = None;
+        for server in self.relays.drain(..) {
+            cx.respond(server, 487, b"", None, |_, _| {}, b"");
+        }
         let is_unacknowledged = |sent: &SentInvite| matches!(sent.state, SentState::Unacknowledged);
         if self.sent.as_ref().is_some_and(is_unacknowledged) {
             self.acknowledge(cx, None);

@@ -152,7 +152,7 @@ impl Dialog {
         // RFC 3261 §12.2.1.1: a strict router takes the Request-URI, and the target goes last.
         let strict = self.route_set.first().filter(|route| !is_loose(route));
         let request_uri = strict.unwrap_or(&self.remote_target);
-        let mut printer = Printer::request(method, request_uri);
+        let mut printer = Printer::request(method, without_headers(request_uri));
         printer.header_fmt(
             HeaderName::Via,
             format_args!(
@@ -200,6 +200,17 @@ fn record_routes(message: &Message) -> impl Iterator<Item = Box<[u8]>> + '_ {
         .flat_map(|header| split_list(header.value))
         .filter_map(|value| NameAddr::parse(value).map(|route| route.uri.into()))
         .take(MAX_ROUTES)
+}
+
+/// RFC 3261 §19.1.1, table 1: a Request-URI has no headers, though a peer's Contact may come with some.
+fn without_headers(uri: &[u8]) -> &[u8] {
+    match Uri::parse(uri) {
+        Some(read) if read.is_sip() => {
+            let rest = &uri[..uri.len() - read.headers.len()];
+            rest.strip_suffix(b"?").unwrap_or(rest)
+        }
+        Some(_) | None => uri,
+    }
 }
 
 fn is_loose(route: &[u8]) -> bool {

@@ -44,6 +44,18 @@ fn sends_a_request_through_loose_routers_to_the_target() {
 }
 
 #[test]
+fn leaves_the_headers_of_a_contact_out_of_the_request_uri() {
+    for (contact, expected) in [
+        ("<sip:bob@192.0.2.4;x=1?Subject=a&b=c>", "sip:bob@192.0.2.4;x=1"),
+        ("<sip:bob@192.0.2.4?>", "sip:bob@192.0.2.4"),
+        ("<sip:what?@192.0.2.4>", "sip:what?@192.0.2.4"),
+    ] {
+        let mut dialog = Dialog::uac(&invite(""), OURS, &answer("", contact));
+        assert_eq!(text(print(&mut dialog, b"BYE").request_uri()), expected);
+    }
+}
+
+#[test]
 fn puts_the_target_last_where_the_first_router_is_strict() {
     let routes = "Record-Route: <sip:192.0.2.11>, <sip:192.0.2.12;lr>\r\n";
     let mut dialog = Dialog::uas(&invite(routes), OURS);

@@ -12,6 +12,7 @@ use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
 use crate::sip::name_addr::split_list;
 use crate::sip::{HeaderName, Message, Method, Printer, Uri};
+use crate::transaction::timer::TRANSACTION_LIMIT;
 use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
 
 /// Where a response goes when its Via names no port (RFC 3261 §18.2.2).
@@ -38,6 +39,15 @@ impl Engine {
     /// Hands a response to whom it concerns.
     fn deliver(&mut self, owner: Owner, client: ClientKey, response: &Message) {
         let is_final = response.status_code() >= 200;
+        if let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
+            && !is_final
+            && !self.calls.contains_key(call)
+        {
+            // A provisional response lifts the limit of its INVITE, and nobody is left to set another.
+            let limit = self.cx.now + TRANSACTION_LIMIT;
+            self.cx.with_client(client, |client, _, _| client.machine.limit(limit));
+            return;
+        }
         match owner {
             Owner::Invite(call) => {
                 self.with_call(call, |call, cx| call.on_invite_response(cx, client, response));
@@ -364,13 +374,12 @@ fn refusal(request: &Message) -> Option<(u16, &'static str)> {
     None
 }
 
-/// Whether the caller can read an answer; no Accept means that it can (RFC 3261 §20.1).
+/// Whether the caller can read an answer. Without an Accept it can; an empty one accepts nothing (RFC 3261 §20.1).
 fn accepts_sdp(request: &Message) -> bool {
-    let mut accepted =
-        request.all(HeaderName::Accept).flat_map(|header| split_list(header.value)).peekable();
-    if accepted.peek().is_none() {
+    if request.first(HeaderName::Accept).is_none() {
         return true;
     }
+    let mut accepted = request.all(HeaderName::Accept).flat_map(|header| split_list(header.value));
     accepted.any(|range| {
         let end = range.iter().position(|octet| *octet == b';').unwrap_or(range.len());
         let range = range[..end].trim_ascii();

@@ -160,6 +160,35 @@ fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
 }
 
 #[test]
+fn answers_what_it_has_relayed_when_the_call_ends_before_the_other_side_has_answered() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("INFO")]);
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let sent = world.sent();
+    let terminated = to_caller("487 Request Terminated");
+    assert_eq!(lines(&sent), [to_caller("200 OK"), terminated, to_first("BYE")]);
+    world.answer(FIRST, &sent[2].1, 200, "b1", "");
+    world.run_dry();
+    assert_eq!(world.engine.counters().server_transactions_now, 0);
+}
+
+#[test]
+fn forgets_a_reinvite_that_rings_when_its_call_is_over() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let reinvite = world.sent()[1].1.clone();
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let bye = world.sent().pop().expect("a BYE").1;
+    world.answer(FIRST, &bye, 200, "b1", "");
+    assert_eq!(world.engine.counters().calls_now, 0);
+    world.answer(FIRST, &reinvite, 180, "b1", "");
+    world.run_dry();
+}
+
+#[test]
 fn carries_a_late_offer_to_the_ack() {
     let mut world = World::new();
     world.caller_sends(&invite("1").replace(SDP, "").replace(&content(SDP), "Content-Length: 0"));
@@ -198,6 +227,7 @@ fn answers_what_begins_no_call() {
             invite("1").replace("Max-Forwards", "Accept: text/x\r\nMax-Forwards"),
             "406 Not Acceptable",
         ),
+        (invite("1").replace("Max-Forwards", "Accept:\r\nMax-Forwards"), "406 Not Acceptable"),
         (invite("1").replace("INVITE sip:", "INVITE isbn:"), "416 Unsupported URI Scheme"),
         (invite("1").replace("Max-Forwards: 70", "Max-Forwards: 700"), "400 "),
     ] {
@@ -207,6 +237,15 @@ fn answers_what_begins_no_call() {
         assert!(lines(&sent)[0].1.starts_with(expected), "{request}\n{:?}", lines(&sent));
         assert_eq!(sent.len(), 1);
     }
+}
+
+#[test]
+fn gives_the_timestamp_of_an_invite_back_in_its_100() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1").replace("Max-Forwards", "Timestamp: 54.2\r\nMax-Forwards"));
+    let sent = world.sent();
+    assert_eq!(sent[0].1.first(HeaderName::Timestamp), Some(&b"54.2"[..]));
+    assert_eq!(sent[1].1.first(HeaderName::Timestamp), None);
 }
 
 #[test]
@@ -245,7 +284,8 @@ fn answers_new_calls_with_503_while_it_drains_and_lets_the_others_go_on() {
     world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     assert_eq!(lines(&world.sent()), [to_first("INFO")]);
     world.engine.handle_command(Command::EndAllCalls, world.now);
-    assert_eq!(lines(&world.sent()), [to_caller("BYE"), to_first("BYE")]);
+    let terminated = to_caller("487 Request Terminated");
+    assert_eq!(lines(&world.sent()), [to_caller("BYE"), terminated, to_first("BYE")]);
 }
 
 #[test]

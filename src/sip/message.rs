@@ -228,7 +228,7 @@ impl Message {
         self.essentials.to_tag.map(|tag| tag.of_bytes(&self.bytes))
     }
 
-    /// The topmost Via. Every message has one; of one that cannot be read, transport and host are empty.
+    /// The topmost Via. Every message has one; where its sent-by cannot be read, transport and host are empty.
     pub fn top_via(&self) -> Option<Via<'_>> {
         self.essentials.via.map(|via| via.via(&self.bytes))
     }

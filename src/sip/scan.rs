@@ -53,12 +53,10 @@ const fn classes() -> [u8; 256] {
         if matches!(c, b' ' | b'\t' | b'\r' | b'\n') {
             table[octet] |= LWS;
         } else if c > b' '
-            && c != 0x7f
-            && !matches!(c, b';' | b',' | b'"' | b'<' | b'>' | b'(' | b')' | b'=')
+            && !matches!(c, 0x7f | b';' | b',' | b'"' | b'<' | b'>' | b'(' | b')' | b'=')
         {
             table[octet] |= VALUE;
         }
-
         octet += 1;
     }
     table

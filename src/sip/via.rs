@@ -57,10 +57,12 @@ impl<'a> Via<'a> {
     pub(super) fn salvage(value: &'a [u8]) -> Self {
         let value = &value[..first_end(value)];
         let found = |name| params::find(value, name);
+        let sent_by = read_sent_by(value);
+        let sent_by = sent_by.unwrap_or(SentBy { transport: b"", host: b"", port: None, end: 0 });
         Self {
-            transport: b"",
-            host: b"",
-            port: None,
+            transport: sent_by.transport,
+            host: sent_by.host,
+            port: sent_by.port,
             branch: found("branch").map(|param| param.value),
             has_rport: found("rport").is_some(),
             value,
@@ -283,5 +285,14 @@ mod tests {
         assert!(via.has_rport);
         assert_eq!(via.branch, Some(&b"z9hG4bKc"[..]));
         assert_eq!(via.value, b"SIP/2.0/UDP 192.0.2.7;rport;;branch=z9hG4bKc;");
+    }
+
+    #[test]
+    fn a_value_broken_behind_its_sent_by_still_names_host_and_port() {
+        let via = Via::salvage(b"SIP/2.0/UDP 192.0.2.7:5062;;,;,,");
+        assert_eq!((via.transport, via.host), (&b"UDP"[..], &b"192.0.2.7"[..]));
+        assert_eq!(via.port, Some(5062));
+        let via = Via::salvage(b"SIP/2.0/UDP 192.0.2.7:99999;branch=x");
+        assert_eq!((via.host, via.port), (&b""[..], None));
     }
 }
