@@ -41,11 +41,13 @@ pub struct Leg {
     /// The engine's INVITEs by branch.
     sent_invites: BTreeMap<String, SentInvite>,
     /// Requests of the agent: branch and method.
-    received: BTreeSet<(String, String)>,
+    pub received: BTreeSet<(String, String)>,
     /// Final responses of the engine by branch and method.
     pub finals: BTreeMap<(String, String), BTreeSet<(u16, String)>>,
-    /// Highest CSeq of the engine's requests to each tag, and its branch.
-    seqs: BTreeMap<String, (u32, String)>,
+    /// Highest CSeq of the engine's requests to each tag.
+    seqs: BTreeMap<String, u32>,
+    /// Branches of the engine's requests, to know the repeated ones.
+    branches: BTreeSet<String>,
     /// 2xx of the agent to the engine's INVITEs.
     pub answers: BTreeMap<(String, u32), Answer>,
     /// Dialogs of the agent (by its tag) that somebody has sent a BYE in.
@@ -83,6 +85,7 @@ impl Leg {
             received: BTreeSet::new(),
             finals: BTreeMap::new(),
             seqs: BTreeMap::new(),
+            branches: BTreeSet::new(),
             answers: BTreeMap::new(),
             byes: BTreeSet::new(),
             own_tags: BTreeSet::new(),
@@ -240,15 +243,14 @@ impl Checks {
         match &*method {
             "CANCEL" => complaints.extend(leg.cancels(at, &text)),
             "ACK" => complaints.extend(leg.acknowledges(&text)),
-            _ => {
+            _ if leg.branches.insert(branch.clone()) => {
                 let highest = leg.seqs.entry(text.to_tag().to_owned()).or_default();
-                if highest.1 != branch && seq <= highest.0 {
-                    complaints.push(format!("{method} has CSeq {seq} after {}", highest.0));
+                if seq <= *highest {
+                    complaints.push(format!("{method} has CSeq {seq} after {highest}"));
                 }
-                if seq > highest.0 {
-                    *highest = (seq, branch.clone());
-                }
+                *highest = seq.max(*highest);
             }
+            _ => {}
         }
         if method == "BYE" {
             leg.byes.insert(text.to_tag().to_owned());

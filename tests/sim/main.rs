@@ -28,8 +28,12 @@ fn keeps_every_promise_in_ten_thousand_drawn_calls() {
         (Some(seed), seeds) => (seed, seeds.unwrap_or(1)),
         (None, seeds) => (0, seeds.unwrap_or(SEEDS)),
     };
-    for seed in first..first + seeds {
-        play(seed, profile_of(seed), CALLS);
+    let failures: Vec<String> = (first..first + seeds)
+        .filter_map(|seed| play(World::drawn(seed, profile_of(seed), CALLS), seed))
+        .collect();
+    let heads: Vec<&str> = failures.iter().filter_map(|failure| failure.lines().next()).collect();
+    if let Some(failure) = failures.first() {
+        panic!("{failure}\n{} of {seeds} seeds failed:\n{}", heads.len(), heads.join("\n"));
     }
 }
 
@@ -44,19 +48,16 @@ fn gives_the_same_bytes_for_the_same_seed() {
     assert_ne!(digest(7), digest(8));
 }
 
-/// Plays a world to its end; panics with the seed, the violation and the call's ladder.
-fn play(seed: u64, profile: Profile, calls: usize) -> World {
-    let mut world = World::drawn(seed, profile, calls);
+/// Plays a world to its end; gives the seed, the violation and the call's ladder where one is found.
+fn play(mut world: World, seed: u64) -> Option<String> {
     world.run();
-    if let Some(violation) = world.checks.violations.first() {
-        panic!(
-            "seed {seed} ({}): {}\nreplay: HOLDFAST_SIM_SEED={seed} cargo test --test sim \
-             keeps_every_promise",
-            profile.name,
-            world.explain(violation)
-        );
-    }
-    world
+    let violation = world.checks.violations.first()?;
+    Some(format!(
+        "seed {seed} ({}): {}\nreplay: HOLDFAST_SIM_SEED={seed} cargo test --test sim \
+         keeps_every_promise",
+        profile_of(seed).name,
+        world.explain(violation)
+    ))
 }
 
 fn profile_of(seed: u64) -> Profile {

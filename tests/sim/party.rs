@@ -230,7 +230,11 @@ impl Party {
                 let body = if has_media { self.sdp(true) } else { String::new() };
                 self.respond_first(cx, status, "Progress", &body);
             }
-            Step::Fork { answers_after } => cx.forks.push((self.id, answers_after)),
+            Step::Fork { answers_after } => {
+                if self.state == State::Early {
+                    cx.forks.push((self.id, answers_after));
+                }
+            }
             Step::Answer => {
                 let body = self.sdp(true);
                 self.respond_first(cx, 200, "OK", &body);

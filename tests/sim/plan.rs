@@ -187,7 +187,7 @@ fn moods(cx: &mut Cx, plan: &mut Plan, kind: u64, trying: u64, progress: Step) -
         5 => vec![(trying, reject)],
         6 => vec![(trying, Step::Trying), (rings, reject)],
         7 => vec![(trying, Step::Trying), (rings, progress), (answers, reject)],
-        8 => Vec::new(),
+        8 => vec![(0, Step::Vanish { is_closed: false })],
         9 => vec![(cx.between_ms(1_500, 30_000), Step::Answer)],
         10 => {
             let late = cx.between_ms(1_500, 9_000);

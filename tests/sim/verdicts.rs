@@ -35,6 +35,7 @@ impl Checks {
             }
         }
         self.answers_are_ended();
+        self.requests_are_answered();
         for call in 0..calls {
             let of_call: Vec<&Party> = parties.iter().filter(|party| party.call == call).collect();
             let Some(caller) = of_call.iter().find(|party| party.side == Side::Caller) else {
@@ -65,6 +66,20 @@ impl Checks {
                 if !leg.byes.contains(tag) {
                     complaints.push((leg.call, format!("the dialog of {tag} was never ended")));
                 }
+            }
+        }
+        for (call, what) in complaints {
+            self.complain(Some(call), what);
+        }
+    }
+
+    /// Every request that reached the engine got a final response.
+    fn requests_are_answered(&mut self) {
+        let mut complaints = Vec::new();
+        for leg in self.legs.values() {
+            let unanswered = leg.received.iter().filter(|(_, method)| method != "ACK");
+            for key in unanswered.filter(|key| !leg.finals.contains_key(*key)) {
+                complaints.push((leg.call, format!("{} {} was never answered", key.1, key.0)));
             }
         }
         for (call, what) in complaints {

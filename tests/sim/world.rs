@@ -23,6 +23,8 @@ use super::tables;
 use super::text::Text;
 
 pub const ENGINE: &str = "203.0.113.1:5060";
+/// How long probes go on after the last agent has ended.
+const PROBED: u64 = 60 * S;
 /// Time after the last agent has ended in which the engine must come to rest.
 const QUIET: u64 = 660 * S;
 
@@ -122,19 +124,18 @@ impl World {
             }
             self.step();
         }
-        let quiet_at = self.cx.now + QUIET;
-        while self.checks.violations.is_empty() && self.next_at() <= quiet_at {
+        let (probed_until, end) = (self.cx.now + PROBED, self.cx.now + QUIET);
+        while self.checks.violations.is_empty() && self.next_at() <= probed_until {
             self.step();
         }
         self.is_probing = false;
-        let end = quiet_at + 60 * S;
         while self.checks.violations.is_empty() && self.next_at() <= end {
             self.step();
         }
         if self.checks.violations.is_empty() {
+            self.checks.calls_over(&self.parties, &self.records, self.calls);
             let is_asleep = self.engine.poll_timeout().is_none();
             self.checks.at_rest(self.engine.counters(), is_asleep);
-            self.checks.calls_over(&self.parties, &self.records, self.calls);
         }
     }
 
