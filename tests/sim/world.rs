@@ -210,6 +210,7 @@ impl World {
             let plan = Plan {
                 name: "is a fork",
                 before: vec![(answers_after, Step::Answer)],
+                after: self.parties[parent].plan.after.clone(),
                 ..Plan::default()
             };
             let id = self.parties.len();
