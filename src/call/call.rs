@@ -317,7 +317,7 @@ impl Call {
             LegEvent::Withdrawn => other.withdraw(cx),
             LegEvent::Asked { server, carried } => {
                 if !other.relay(cx, server, carried) {
-                    cx.reject(server, 500, b"Too Many Requests At Once");
+                    leg.turn_down(cx, server);
                 }
             }
             LegEvent::Replied { server, status_code, carried } => {

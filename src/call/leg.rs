@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context, Owner};
@@ -32,6 +33,8 @@ pub struct Leg {
     /// Our INVITE that is not answered yet, or whose 2xx may still be repeated.
     sent: Option<SentInvite>,
     relays: u8,
+    /// Requests of the peer that the other side is to answer.
+    asked: SmallVec<[ServerKey; 2]>,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,16 @@ enum SentState {
 
 impl Leg {
     pub fn new(call: CallKey, side: Side, dialog: Dialog, flow: Flow) -> Self {
-        Self { call, side, dialog, flow, received: None, sent: None, relays: 0 }
+        Self {
+            call,
+            side,
+            dialog,
+            flow,
+            received: None,
+            sent: None,
+            relays: 0,
+            asked: SmallVec::new(),
+        }
     }
 
     /// Takes over the peer's INVITE that made the dialog, to be answered.
@@ -121,6 +133,7 @@ impl Leg {
                 if request.method() == Method::Update {
                     self.dialog.refresh_target(request);
                 }
+                self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
             }
             Method::Refer
@@ -362,14 +375,21 @@ impl Leg {
         true
     }
 
+    /// Refuses a request of the peer that cannot be sent on.
+    pub fn turn_down(&mut self, cx: &mut Context, server: ServerKey) {
+        self.asked.retain(|asked| *asked != server);
+        cx.reject(server, 500, b"Too Many Requests At Once");
+    }
+
     /// Answers a request of the peer as the other side answered it.
     pub fn reply(
-        &self,
+        &mut self,
         cx: &mut Context,
         server: ServerKey,
         status_code: u16,
         carried: Option<Carried<'_>>,
     ) {
+        self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, request: &Message| {
@@ -406,6 +426,9 @@ impl Leg {
         // RFC 3261 §15.1.2: pending requests are answered 487.
         if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
             self.refuse(cx, 487, None);
+        }
+        for server in std::mem::take(&mut self.asked) {
+            cx.respond(server, 487, b"", None, |_, _| {}, b"");
         }
         self.received = None;
         let is_unacknowledged = |sent: &SentInvite| matches!(sent.state, SentState::Unacknowledged);

@@ -157,6 +157,22 @@ fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
 }
 
 #[test]
+fn answers_a_request_that_waits_for_the_other_side_when_the_call_ends() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, "Signal=1"));
+    let info = world.sent()[0].1.clone();
+    world.carrier_sends(FIRST, &from_carrier(&info, "BYE", 1, ""));
+    let sent = world.sent();
+    let expected = [to_first("200 OK"), to_caller("487 Request Terminated"), to_caller("BYE")];
+    assert_eq!(lines(&sent), expected);
+    world.answer(FIRST, &info, 200, "b1", "");
+    assert!(world.sent().is_empty());
+    world.caller_sends(&response(&sent[2].1, 200, "a1", CALLER, ""));
+    world.run_dry();
+}
+
+#[test]
 fn carries_a_late_offer_to_the_ack() {
     let mut world = World::new();
     world.caller_sends(&invite("1").replace(SDP, "").replace(&content(SDP), "Content-Length: 0"));
@@ -242,7 +258,8 @@ fn answers_new_calls_with_503_while_it_drains_and_lets_the_others_go_on() {
     world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     assert_eq!(lines(&world.sent()), [to_first("INFO")]);
     world.engine.handle_command(Command::EndAllCalls, world.now);
-    assert_eq!(lines(&world.sent()), [to_caller("BYE"), to_first("BYE")]);
+    let expected = [to_caller("487 Request Terminated"), to_caller("BYE"), to_first("BYE")];
+    assert_eq!(lines(&world.sent()), expected);
 }
 
 #[test]
