@@ -35,12 +35,17 @@ pub struct Leg {
     relays: u8,
     /// Requests of the peer that the other side is to answer.
     asked: SmallVec<[ServerKey; 2]>,
+    /// We have hung up, but our BYE has to wait for the ACK of our first 2xx; with the other side's
+    /// BYE, where that is why.
+    farewell: Option<Option<Message>>,
 }
 
 #[derive(Debug)]
 struct ReceivedInvite {
     server: ServerKey,
     seq: u32,
+    /// It made the dialog.
+    is_first: bool,
     /// Its answer is repeated until it is acknowledged (RFC 3261 §13.3.1.4).
     answer: Option<Answer>,
 }
@@ -87,12 +92,13 @@ impl Leg {
             sent: None,
             relays: 0,
             asked: SmallVec::new(),
+            farewell: None,
         }
     }
 
     /// Takes over the peer's INVITE that made the dialog, to be answered.
     pub(super) fn hold_invite(&mut self, server: ServerKey, seq: u32) {
-        self.received = Some(ReceivedInvite { server, seq, answer: None });
+        self.received = Some(ReceivedInvite { server, seq, is_first: true, answer: None });
     }
 
     /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
@@ -406,7 +412,32 @@ impl Leg {
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
     pub fn end(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
+        let unacknowledged =
+            self.received.take_if(|received| received.is_first && received.answer.is_some());
         self.close(cx);
+        if unacknowledged.is_some() {
+            // RFC 3261 §15: a callee does not send BYE before its 2xx is acknowledged, or never will be.
+            self.received = unacknowledged;
+            self.farewell = Some(reason.map(|carried| carried.0.clone()));
+        } else {
+            self.say_bye(cx, reason);
+        }
+    }
+
+    /// The ACK that our BYE has waited for has come, or never will.
+    pub fn end_at_last(&mut self, cx: &mut Context) {
+        if let Some(reason) = self.farewell.take() {
+            self.say_bye(cx, reason.as_ref().map(Carried::of));
+        }
+    }
+
+    /// The peer has hung up too: a BYE of ours that still waits is not needed any more. Says whether one did.
+    pub fn forgo_bye(&mut self) -> bool {
+        self.received = None;
+        self.farewell.take().is_some()
+    }
+
+    fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
         let owner = Owner::Bye(self.call, self.side);
         let dialog = &mut self.dialog;
@@ -504,7 +535,8 @@ impl Leg {
         }
         cx.respond(server, 100, b"", None, |_, _| {}, b"");
         self.dialog.refresh_target(request);
-        self.hold_invite(server, request.cseq().0);
+        let seq = request.cseq().0;
+        self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
         Some(LegEvent::Offered(Carried::of(request)))
     }
 

@@ -173,6 +173,50 @@ fn answers_a_request_that_waits_for_the_other_side_when_the_call_ends() {
 }
 
 #[test]
+fn does_not_hang_up_on_a_caller_before_its_ack() {
+    for is_acknowledged in [true, false] {
+        let mut world = World::new();
+        world.caller_sends(&invite("1"));
+        let outbound = world.sent()[1].1.clone();
+        world.answer(FIRST, &outbound, 200, "b1", SDP);
+        let sent = world.sent();
+        let (ack, ok) = (sent[0].1.clone(), sent[1].1.clone());
+        world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
+        assert_eq!(lines(&world.sent()), [to_first("200 OK")]);
+        world.pass(Duration::from_millis(500));
+        assert_eq!(lines(&world.sent()), [to_caller("200 OK")]);
+        if is_acknowledged {
+            world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
+        } else {
+            world.pass(Duration::from_millis(31_499));
+            assert!(world.sent().iter().all(|(_, message)| message.status_code() == 200));
+            world.pass(Duration::from_millis(1));
+        }
+        assert_eq!(lines(&world.sent()), [to_caller("BYE")]);
+        let record = world.record();
+        assert_eq!((record.end_cause, record.ended_by), (EndCause::Completed, EndedBy::Callee));
+        world.run_dry();
+    }
+}
+
+#[test]
+fn sends_no_bye_to_a_caller_that_hangs_up_while_the_bye_waits_for_its_ack() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    let (ack, ok) = (sent[0].1.clone(), sent[1].1.clone());
+    world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
+    world.sent();
+    world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_caller("200 OK")]);
+    world.pass(Duration::from_secs(40));
+    assert!(world.sent().is_empty());
+    world.run_dry();
+}
+
+#[test]
 fn carries_a_late_offer_to_the_ack() {
     let mut world = World::new();
     world.caller_sends(&invite("1").replace(SDP, "").replace(&content(SDP), "Content-Length: 0"));
