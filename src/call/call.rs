@@ -236,15 +236,6 @@ impl Call {
         }
     }
 
-    /// The transaction of an INVITE of ours is gone.
-    pub fn on_client_ended(&mut self, client: ClientKey) {
-        for side in [Side::Inbound, Side::Outbound] {
-            if let Some(leg) = self.leg(side) {
-                leg.on_client_ended(client);
-            }
-        }
-    }
-
     /// Ends the call for `detail`'s sake.
     pub fn terminate(&mut self, cx: &mut Context, detail: &str) {
         match &mut self.state {

@@ -30,11 +30,13 @@ pub struct Leg {
     flow: Flow,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
     received: Option<ReceivedInvite>,
-    /// Our INVITE that is not answered yet, or whose 2xx may still be repeated.
+    /// Our INVITE that is not answered, or whose 2xx is not acknowledged, yet.
     sent: Option<SentInvite>,
     relays: u8,
     /// Requests of the peer that the other side is to answer.
     asked: SmallVec<[ServerKey; 2]>,
+    /// Other branches of our forked INVITE that answered before we could acknowledge ours.
+    forks: stray::Acks,
     /// We have hung up, but our BYE has to wait for the ACK of our first 2xx; with the other side's
     /// BYE, where that is why.
     farewell: Option<Option<Message>>,
@@ -63,7 +65,7 @@ struct SentInvite {
     client: ClientKey,
     seq: u32,
     has_offer: bool,
-    /// The re-INVITE's octets, for a CANCEL; empty once it has been answered.
+    /// Its octets: a re-INVITE's for its CANCEL, until it is answered; the first one's for late answers.
     invite: Bytes,
     state: SentState,
 }
@@ -76,9 +78,6 @@ enum SentState {
     },
     /// A late offer's ACK has to wait for the other side's.
     Unacknowledged,
-    Acknowledged {
-        ack: Bytes,
-    },
 }
 
 impl Leg {
@@ -92,6 +91,7 @@ impl Leg {
             sent: None,
             relays: 0,
             asked: SmallVec::new(),
+            forks: stray::Acks::default(),
             farewell: None,
         }
     }
@@ -103,10 +103,16 @@ impl Leg {
 
     /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
     /// was in the 2xx.
-    pub(super) fn hold_answered(&mut self, cx: &mut Context, client: ClientKey, has_offer: bool) {
+    pub(super) fn hold_answered(
+        &mut self,
+        cx: &mut Context,
+        client: ClientKey,
+        has_offer: bool,
+        invite: Bytes,
+    ) {
         let seq = self.dialog.local_seq;
         let state = SentState::Unacknowledged;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite: Bytes::new(), state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
         if has_offer {
             self.acknowledge(cx, None);
         }
@@ -205,12 +211,12 @@ impl Leg {
                 self.sent = None;
                 Some(LegEvent::Failed { status_code, carried: Some(carried) })
             }
-            (SentState::Unacknowledged | SentState::Acknowledged { .. }, 200..300) => {
-                self.on_repeated_answer(cx, response);
+            (SentState::Unacknowledged, 200..300) => {
+                self.on_other_answer(cx, response);
                 None
             }
             // Provisional after final: late, and without meaning.
-            (SentState::Unacknowledged | SentState::Acknowledged { .. }, _) => None,
+            (SentState::Unacknowledged, _) => None,
         }
     }
 
@@ -341,8 +347,8 @@ impl Leg {
     /// Acknowledges the 2xx to our INVITE; with the other side's ACK where that carries the answer.
     pub fn acknowledge(&mut self, cx: &mut Context, carried: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
-        let Some(sent) = &mut self.sent else { return };
-        let SentState::Unacknowledged = sent.state else { return };
+        let is_waiting = |sent: &mut SentInvite| matches!(sent.state, SentState::Unacknowledged);
+        let Some(sent) = self.sent.take_if(is_waiting) else { return };
         let branch = cx.new_branch();
         let listener = cx.settings.listener(flow.listener);
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
@@ -354,8 +360,11 @@ impl Leg {
             None => b"",
         };
         let ack = printer.finish(body);
-        sent.state = SentState::Acknowledged { ack: ack.clone() };
-        cx.send(flow, ack);
+        cx.send(flow, ack.clone());
+        // Its 2xx may still be repeated, and other branches may answer, whatever becomes of the call.
+        let mut acks = std::mem::take(&mut self.forks);
+        acks.note(&self.dialog.remote_tag, (flow, ack));
+        stray::keep(cx, sent.client, self.flow, self.dialog.local_tag, sent.invite, acks);
     }
 
     /// Sends the other side's request on; `false` where too many are under way.
@@ -462,23 +471,10 @@ impl Leg {
             cx.respond(server, 487, b"", None, |_, _| {}, b"");
         }
         self.received = None;
-        let is_unacknowledged = |sent: &SentInvite| matches!(sent.state, SentState::Unacknowledged);
-        if self.sent.as_ref().is_some_and(is_unacknowledged) {
-            self.acknowledge(cx, None);
-        }
+        self.acknowledge(cx, None);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;
             cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
-        }
-    }
-
-    /// The transaction of our INVITE has ended: its 2xx cannot be repeated any more.
-    pub fn on_client_ended(&mut self, client: ClientKey) {
-        let is_over = |sent: &SentInvite| {
-            sent.client == client && matches!(sent.state, SentState::Acknowledged { .. })
-        };
-        if self.sent.as_ref().is_some_and(is_over) {
-            self.sent = None;
         }
     }
 
@@ -562,29 +558,22 @@ impl Leg {
         }
     }
 
-    /// A repeated 2xx is acknowledged again; one of another dialog (a fork) is hung up.
-    fn on_repeated_answer(&mut self, cx: &mut Context, response: &Message) {
+    /// A repeated 2xx still waits for its ACK; one of another dialog (a fork) is hung up.
+    fn on_other_answer(&mut self, cx: &mut Context, response: &Message) {
         let Some(sent) = &self.sent else { return };
-        let is_ours = response.to_tag().unwrap_or_default() == &*self.dialog.remote_tag;
-        if !is_ours {
-            stray::end_dialog(cx, self.flow, self.dialog.sibling(sent.seq, response));
-            cx.counters.late_answers += 1;
+        let tag = response.to_tag().unwrap_or_default();
+        if *tag == *self.dialog.remote_tag || self.forks.repeat(cx, tag) {
             return;
         }
-        if let SentState::Acknowledged { ack } = &sent.state {
-            let ack = ack.clone();
-            let flow = self.flow_out(cx);
-            cx.counters.retransmissions_sent += 1;
-            cx.send(flow, ack);
-        }
+        let fork = self.dialog.sibling(sent.seq, response);
+        let sent = stray::end_dialog(cx, self.flow, fork);
+        cx.counters.late_answers += 1;
+        self.forks.note(tag, sent);
     }
 
     /// An INVITE of ours is not answered yet, or its ACK has to wait.
     fn is_inviting(&self) -> bool {
-        self.sent.as_ref().is_some_and(|sent| match sent.state {
-            SentState::Pending { .. } | SentState::Unacknowledged => true,
-            SentState::Acknowledged { .. } => false,
-        })
+        self.sent.is_some()
     }
 
     fn flow_out(&self, cx: &Context) -> Flow {

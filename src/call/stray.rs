@@ -1,4 +1,4 @@
-//! Attempts that were left behind: whoever answers late is thanked and sent home.
+//! INVITEs that no call waits for any more: whoever answers late is thanked and sent home.
 
 use std::sync::Arc;
 
@@ -26,12 +26,34 @@ pub struct Stray {
     /// Why it was left, for the Reason of its CANCEL.
     reason: Arc<str>,
     is_cancelled: bool,
-    /// Dialogs of late answers that were ended, for repeated 2xx.
-    ended: Vec<(Box<[u8]>, Bytes)>,
+    acks: Acks,
 }
 
-/// Late answers of one forked INVITE that we keep an ACK for.
-const MAX_ENDED: usize = 8;
+/// The ACKs of one INVITE's answers by the tag that answered, for repeated 2xx.
+#[derive(Debug, Default)]
+pub struct Acks(Vec<(Box<[u8]>, Flow, Bytes)>);
+
+/// Answers of one forked INVITE that we keep an ACK for.
+const MAX_ACKS: usize = 8;
+
+impl Acks {
+    /// Remembers the ACK of an answer, and where it went.
+    pub fn note(&mut self, tag: &[u8], (flow, ack): (Flow, Bytes)) {
+        if self.0.len() < MAX_ACKS {
+            self.0.push((tag.into(), flow, ack));
+        }
+    }
+
+    /// Acknowledges a repeated 2xx again; `false` where it is none.
+    pub fn repeat(&self, cx: &mut Context, tag: &[u8]) -> bool {
+        let Some((_, flow, ack)) = self.0.iter().find(|(by, ..)| **by == *tag) else {
+            return false;
+        };
+        cx.counters.retransmissions_sent += 1;
+        cx.send(*flow, ack.clone());
+        true
+    }
+}
 
 /// Leaves an attempt behind: no more retransmissions; CANCEL as soon as a provisional response allows
 /// it (RFC 3261 §9.1).
@@ -50,7 +72,7 @@ pub fn leave(
         invite,
         reason: reason.into(),
         is_cancelled: false,
-        ended: Vec::new(),
+        acks: Acks::default(),
     };
     let key = cx.strays.insert(stray);
     let mut is_cancellable = false;
@@ -67,6 +89,26 @@ pub fn leave(
     } else if is_cancellable {
         cancel(cx, key);
     }
+}
+
+/// Keeps an INVITE that is answered and acknowledged as long as its transaction lives. `invite`:
+/// empty for a re-INVITE, which no other branch can answer.
+pub fn keep(
+    cx: &mut Context,
+    client: ClientKey,
+    flow: Flow,
+    local_tag: Tag,
+    invite: Bytes,
+    acks: Acks,
+) {
+    if cx.transactions.client(client).is_none() {
+        // Too late for anything to come.
+        return;
+    }
+    let reason = "".into();
+    let stray = Stray { client, flow, local_tag, invite, reason, is_cancelled: true, acks };
+    let key = cx.strays.insert(stray);
+    cx.with_client(client, |client, _, _| client.owner = Owner::Stray(key));
 }
 
 /// A response came for a stray. Returns whether it was a new late answer.
@@ -109,22 +151,23 @@ pub(super) fn send_cancel(
 
 /// RFC 3261 §13.2.2.4: whoever answers is acknowledged; then hung up, for the call is elsewhere.
 fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) {
-    let Some(stray) = cx.strays.get(key) else { return };
-    let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
+    let Some(stray) = cx.strays.get_mut(key) else { return };
     let tag = response.to_tag().unwrap_or_default();
-    if let Some((_, ack)) = stray.ended.iter().find(|(ended, _)| **ended == *tag) {
-        let ack = ack.clone();
-        cx.send(flow, ack);
-        return;
-    }
-    let Ok(invite) = Message::parse(invite) else { return };
-    let (flow, ack) = end_dialog(cx, flow, Dialog::uac(&invite, local_tag, response));
-    cx.counters.late_answers += 1;
-    if let Some(stray) = cx.strays.get_mut(key)
-        && stray.ended.len() < MAX_ENDED
-    {
-        stray.flow = flow;
-        stray.ended.push((tag.into(), ack));
+    let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
+    let acks = std::mem::take(&mut stray.acks);
+    let is_repeated = acks.repeat(cx, tag);
+    let new = match Message::parse(invite) {
+        Ok(invite) if !is_repeated => {
+            cx.counters.late_answers += 1;
+            Some(end_dialog(cx, flow, Dialog::uac(&invite, local_tag, response)))
+        }
+        Ok(_) | Err(_) => None,
+    };
+    if let Some(stray) = cx.strays.get_mut(key) {
+        stray.acks = acks;
+        if let Some(sent) = new {
+            stray.acks.note(tag, sent);
+        }
     }
 }
 

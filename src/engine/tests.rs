@@ -98,6 +98,46 @@ fn acknowledges_and_hangs_up_a_late_answer() {
 }
 
 #[test]
+fn hangs_up_another_branch_that_answers_once_however_often_it_says_so() {
+    let mut world = World::new();
+    let (_, outbound) = world.establish();
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_first("BYE")]);
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK")]);
+    assert_eq!(world.engine.counters().late_answers, 1);
+}
+
+#[test]
+fn hangs_up_another_branch_that_answers_after_the_call_is_over() {
+    let mut world = World::new();
+    let (ok, outbound) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    let bye = world.sent()[1].1.clone();
+    world.answer(FIRST, &bye, 200, "b1", "");
+    assert_eq!(world.engine.counters().calls_now, 0);
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_first("BYE")]);
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK")]);
+    world.run_dry();
+}
+
+#[test]
+fn acknowledges_a_repeated_answer_while_a_reinvite_is_under_way() {
+    let mut world = World::new();
+    let (ok, outbound) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let reinvite = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK")]);
+    assert_eq!(sent[0].1.cseq().0, 1);
+    world.answer(FIRST, &reinvite, 200, "b1", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_caller("200 OK")]);
+}
+
+#[test]
 fn cancels_the_attempt_when_the_caller_hangs_up() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
