@@ -54,6 +54,8 @@ pub struct Leg {
     pub byes: BTreeSet<String>,
     /// Tags of the engine on this leg.
     own_tags: BTreeSet<String>,
+    /// The agent's ACK brought an answer, before its BYE.
+    pub has_answer_in_ack: bool,
     /// Branch of the INVITE that began the call (callers).
     pub first_branch: String,
 }
@@ -89,6 +91,7 @@ impl Leg {
             answers: BTreeMap::new(),
             byes: BTreeSet::new(),
             own_tags: BTreeSet::new(),
+            has_answer_in_ack: false,
             first_branch: String::new(),
         }
     }
@@ -116,6 +119,9 @@ impl Checks {
             }
             if text.method() == "BYE" {
                 leg.byes.insert(text.from_tag().to_owned());
+            }
+            if text.method() == "ACK" && !text.body.is_empty() {
+                leg.has_answer_in_ack |= leg.byes.is_empty();
             }
             leg.received.insert((text.branch().to_owned(), text.method().to_owned()));
             return;

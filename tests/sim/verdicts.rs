@@ -134,8 +134,7 @@ impl Checks {
                 record.status_code == 487 && facts.has_cancelled
             }
             (EndCause::NoAck, EndedBy::Holdfast) => {
-                is_answered
-                    && (caller.plan.never_acks || facts.is_vanished || record_is_torn(parties))
+                is_answered && (caller.plan.never_acks || facts.is_vanished || is_torn(parties))
             }
             (EndCause::Failed, _) => record.status_code >= 300 && !facts.has_sent_bye,
             (EndCause::Refused, EndedBy::Holdfast) => {
@@ -173,13 +172,9 @@ impl Checks {
         if author.call_id != answered.outbound_call_id {
             return Some("the caller got the answer of another attempt".to_owned());
         }
-        let is_late_offer = caller.plan.is_late_offer && !caller.plan.never_acks;
-        let is_talking = author.facts.is_acknowledged && !caller.facts.is_vanished;
-        if is_late_offer
-            && is_talking
-            && author.facts.ack_body.is_empty()
-            && !record_is_torn(parties)
-        {
+        let is_sent = self.legs.get(&caller.call_id).is_some_and(|leg| leg.has_answer_in_ack);
+        let is_talking = author.facts.is_acknowledged && !is_torn(parties);
+        if caller.plan.is_late_offer && is_sent && is_talking && author.facts.ack_body.is_empty() {
             return Some("the answer of the caller's ACK never reached the carrier".to_owned());
         }
         None
@@ -187,6 +182,6 @@ impl Checks {
 }
 
 /// Somebody went away, so that not everything could arrive.
-fn record_is_torn(parties: &[&Party]) -> bool {
+fn is_torn(parties: &[&Party]) -> bool {
     parties.iter().any(|party| party.facts.is_vanished)
 }

@@ -23,6 +23,8 @@ use super::tables;
 use super::text::Text;
 
 pub const ENGINE: &str = "203.0.113.1:5060";
+/// Longer than any call whose agents both live: what it ends has lost both.
+const MAX_CALL: Duration = Duration::from_secs(300);
 /// How long probes go on after the last agent has ended.
 const PROBED: u64 = 60 * S;
 /// Time after the last agent has ended in which the engine must come to rest.
@@ -80,7 +82,7 @@ impl World {
             user_agent: "holdfast".into(),
             bucket_key: 7,
             max_calls: 10_000,
-            max_call_duration: None,
+            max_call_duration: Some(MAX_CALL),
             retry_after_s: 5,
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
