@@ -209,8 +209,11 @@ impl Call {
                     self.on_event(cx, side, event);
                 }
             }
-            State::Ending { .. } if request.method() == Method::Bye => {
+            State::Ending { legs, .. } if request.method() == Method::Bye => {
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");
+                if legs.legs(side).0.forgo_bye() {
+                    self.on_bye_done(cx);
+                }
             }
             State::Ending { .. } | State::Over => cx.reject(server, 481, b""),
         }
@@ -238,15 +241,6 @@ impl Call {
                 && let Some(event) = leg.on_cancel(server)
             {
                 self.on_event(cx, side, event);
-            }
-        }
-    }
-
-    /// The transaction of an INVITE of ours is gone.
-    pub fn on_client_ended(&mut self, client: ClientKey) {
-        for side in [Side::Inbound, Side::Outbound] {
-            if let Some(leg) = self.leg(side) {
-                leg.on_client_ended(client);
             }
         }
     }
@@ -282,7 +276,12 @@ impl Call {
                     }
                 }
             }
-            State::Ending { .. } | State::Over => {}
+            State::Ending { legs, .. } => {
+                if let Some(event) = legs.inbound.on_timeout(cx) {
+                    self.on_event(cx, Side::Inbound, event);
+                }
+            }
+            State::Over => {}
         }
     }
 
@@ -295,7 +294,9 @@ impl Call {
                     [talk.inbound.poll_timeout(), talk.outbound.poll_timeout(), talk.ends_at];
                 legs.into_iter().flatten().min()
             }
-            State::Ending { .. } | State::Over => None,
+            // An answer may still wait for its ACK, and our BYE for that.
+            State::Ending { legs, .. } => legs.inbound.poll_timeout(),
+            State::Over => None,
         };
         cx.timers.schedule(TimerKey::Call(self.key), wanted, &mut self.scheduled);
     }
@@ -326,7 +327,7 @@ impl Call {
             LegEvent::Withdrawn => other.withdraw(cx),
             LegEvent::Asked { server, carried } => {
                 if !other.relay(cx, server, carried) {
-                    cx.reject(server, 500, b"Too Many Requests At Once");
+                    leg.turn_down(cx, server);
                 }
             }
             LegEvent::Replied { server, status_code, carried } => {
@@ -340,23 +341,23 @@ impl Call {
         }
     }
 
-    /// What legs tell while our BYEs are on their way: only whoever waits for an answer gets one.
+    /// What legs tell while our BYEs are on their way: only whoever waits for an answer gets one, and
+    /// a BYE that has waited for an ACK is sent.
     fn on_late_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
         let State::Ending { legs, .. } = &mut self.state else { return };
-        let (_, other) = legs.legs(side);
+        let (leg, other) = legs.legs(side);
         match event {
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
             }
             LegEvent::Asked { server, .. } => cx.reject(server, 481, b""),
+            LegEvent::Acknowledged(_) | LegEvent::Unacknowledged => leg.end_at_last(cx),
             LegEvent::Offered(_)
             | LegEvent::Progressed { .. }
             | LegEvent::Answered(_)
-            | LegEvent::Acknowledged(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
-            | LegEvent::Ended(_)
-            | LegEvent::Unacknowledged => {}
+            | LegEvent::Ended(_) => {}
         }
     }
 

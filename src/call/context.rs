@@ -59,6 +59,7 @@ pub struct Counters {
     pub answered_now: u64,
     pub client_transactions_now: u64,
     pub server_transactions_now: u64,
+    /// INVITEs that no call waits for any more: left behind, or answered and acknowledged.
     pub strays_now: u64,
     pub dialogs_now: u64,
     pub timers_now: u64,

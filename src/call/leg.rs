@@ -16,7 +16,7 @@ use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
 use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 
 /// Requests other than INVITE that may be on their way through one leg at a time.
-const MAX_RELAYS: usize = 8;
+const MAX_RELAYS: u8 = 8;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
 const REINVITE_LIMIT: Duration = Duration::from_secs(180);
 
@@ -30,16 +30,24 @@ pub struct Leg {
     flow: Flow,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
     received: Option<ReceivedInvite>,
-    /// Our INVITE that is not answered yet, or whose 2xx may still be repeated.
+    /// Our INVITE that is not answered, or whose 2xx is not acknowledged, yet.
     sent: Option<SentInvite>,
-    /// Requests of the other side that this leg's peer has not answered yet.
-    relays: SmallVec<[ServerKey; 2]>,
+    relays: u8,
+    /// Requests of the peer that the other side is to answer.
+    asked: SmallVec<[ServerKey; 2]>,
+    /// Other branches of our forked INVITE that answered before we could acknowledge ours.
+    forks: stray::Acks,
+    /// We have hung up, but our BYE has to wait for the ACK of our first 2xx; with the other side's
+    /// BYE, where that is why.
+    farewell: Option<Option<Message>>,
 }
 
 #[derive(Debug)]
 struct ReceivedInvite {
     server: ServerKey,
     seq: u32,
+    /// It made the dialog.
+    is_first: bool,
     /// Its answer is repeated until it is acknowledged (RFC 3261 §13.3.1.4).
     answer: Option<Answer>,
 }
@@ -57,7 +65,7 @@ struct SentInvite {
     client: ClientKey,
     seq: u32,
     has_offer: bool,
-    /// The re-INVITE's octets, for a CANCEL; empty once it has been answered.
+    /// Its octets: a re-INVITE's for its CANCEL, until it is answered; the first one's for late answers.
     invite: Bytes,
     state: SentState,
 }
@@ -70,27 +78,41 @@ enum SentState {
     },
     /// A late offer's ACK has to wait for the other side's.
     Unacknowledged,
-    Acknowledged {
-        ack: Bytes,
-    },
 }
 
 impl Leg {
     pub fn new(call: CallKey, side: Side, dialog: Dialog, flow: Flow) -> Self {
-        Self { call, side, dialog, flow, received: None, sent: None, relays: SmallVec::new() }
+        Self {
+            call,
+            side,
+            dialog,
+            flow,
+            received: None,
+            sent: None,
+            relays: 0,
+            asked: SmallVec::new(),
+            forks: stray::Acks::default(),
+            farewell: None,
+        }
     }
 
     /// Takes over the peer's INVITE that made the dialog, to be answered.
     pub(super) fn hold_invite(&mut self, server: ServerKey, seq: u32) {
-        self.received = Some(ReceivedInvite { server, seq, answer: None });
+        self.received = Some(ReceivedInvite { server, seq, is_first: true, answer: None });
     }
 
     /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
     /// was in the 2xx.
-    pub(super) fn hold_answered(&mut self, cx: &mut Context, client: ClientKey, has_offer: bool) {
+    pub(super) fn hold_answered(
+        &mut self,
+        cx: &mut Context,
+        client: ClientKey,
+        has_offer: bool,
+        invite: Bytes,
+    ) {
         let seq = self.dialog.local_seq;
         let state = SentState::Unacknowledged;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite: Bytes::new(), state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
         if has_offer {
             self.acknowledge(cx, None);
         }
@@ -123,6 +145,7 @@ impl Leg {
                 if request.method() == Method::Update {
                     self.dialog.refresh_target(request);
                 }
+                self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
             }
             Method::Refer
@@ -188,12 +211,12 @@ impl Leg {
                 self.sent = None;
                 Some(LegEvent::Failed { status_code, carried: Some(carried) })
             }
-            (SentState::Unacknowledged | SentState::Acknowledged { .. }, 200..300) => {
-                self.on_repeated_answer(cx, response);
+            (SentState::Unacknowledged, 200..300) => {
+                self.on_other_answer(cx, response);
                 None
             }
             // Provisional after final: late, and without meaning.
-            (SentState::Unacknowledged | SentState::Acknowledged { .. }, _) => None,
+            (SentState::Unacknowledged, _) => None,
         }
     }
 
@@ -216,7 +239,7 @@ impl Leg {
         if status_code < 200 {
             return None;
         }
-        self.relays.retain(|other| *other != server);
+        self.relays = self.relays.saturating_sub(1);
         if let Some(response) = response.filter(|_| status_code < 300)
             && response.cseq().1 == Method::Update
         {
@@ -324,8 +347,8 @@ impl Leg {
     /// Acknowledges the 2xx to our INVITE; with the other side's ACK where that carries the answer.
     pub fn acknowledge(&mut self, cx: &mut Context, carried: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
-        let Some(sent) = &mut self.sent else { return };
-        let SentState::Unacknowledged = sent.state else { return };
+        let is_waiting = |sent: &mut SentInvite| matches!(sent.state, SentState::Unacknowledged);
+        let Some(sent) = self.sent.take_if(is_waiting) else { return };
         let branch = cx.new_branch();
         let listener = cx.settings.listener(flow.listener);
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
@@ -337,16 +360,19 @@ impl Leg {
             None => b"",
         };
         let ack = printer.finish(body);
-        sent.state = SentState::Acknowledged { ack: ack.clone() };
-        cx.send(flow, ack);
+        cx.send(flow, ack.clone());
+        // Its 2xx may still be repeated, and other branches may answer, whatever becomes of the call.
+        let mut acks = std::mem::take(&mut self.forks);
+        acks.note(&self.dialog.remote_tag, (flow, ack));
+        stray::keep(cx, sent.client, self.flow, self.dialog.local_tag, sent.invite, acks);
     }
 
     /// Sends the other side's request on; `false` where too many are under way.
     pub fn relay(&mut self, cx: &mut Context, server: ServerKey, carried: Carried<'_>) -> bool {
-        if self.relays.len() >= MAX_RELAYS {
+        if self.relays >= MAX_RELAYS {
             return false;
         }
-        self.relays.push(server);
+        self.relays += 1;
         let flow = self.flow_out(cx);
         let method = carried.0.method();
         let owner = Owner::Relay { call: self.call, side: self.side, server };
@@ -364,14 +390,21 @@ impl Leg {
         true
     }
 
+    /// Refuses a request of the peer that cannot be sent on.
+    pub fn turn_down(&mut self, cx: &mut Context, server: ServerKey) {
+        self.asked.retain(|asked| *asked != server);
+        cx.reject(server, 500, b"Too Many Requests At Once");
+    }
+
     /// Answers a request of the peer as the other side answered it.
     pub fn reply(
-        &self,
+        &mut self,
         cx: &mut Context,
         server: ServerKey,
         status_code: u16,
         carried: Option<Carried<'_>>,
     ) {
+        self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, request: &Message| {
@@ -388,7 +421,32 @@ impl Leg {
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
     pub fn end(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
+        let unacknowledged =
+            self.received.take_if(|received| received.is_first && received.answer.is_some());
         self.close(cx);
+        if unacknowledged.is_some() {
+            // RFC 3261 §15: a callee does not send BYE before its 2xx is acknowledged, or never will be.
+            self.received = unacknowledged;
+            self.farewell = Some(reason.map(|carried| carried.0.clone()));
+        } else {
+            self.say_bye(cx, reason);
+        }
+    }
+
+    /// The ACK that our BYE has waited for has come, or never will.
+    pub fn end_at_last(&mut self, cx: &mut Context) {
+        if let Some(reason) = self.farewell.take() {
+            self.say_bye(cx, reason.as_ref().map(Carried::of));
+        }
+    }
+
+    /// The peer has hung up too: a BYE of ours that still waits is not needed any more. Says whether one did.
+    pub fn forgo_bye(&mut self) -> bool {
+        self.received = None;
+        self.farewell.take().is_some()
+    }
+
+    fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
         let owner = Owner::Bye(self.call, self.side);
         let dialog = &mut self.dialog;
@@ -409,27 +467,14 @@ impl Leg {
         if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
             self.refuse(cx, 487, None);
         }
-        self.received = None;
-        for server in self.relays.drain(..) {
+        for server in std::mem::take(&mut self.asked) {
             cx.respond(server, 487, b"", None, |_, _| {}, b"");
         }
-        let is_unacknowledged = |sent: &SentInvite| matches!(sent.state, SentState::Unacknowledged);
-        if self.sent.as_ref().is_some_and(is_unacknowledged) {
-            self.acknowledge(cx, None);
-        }
+        self.received = None;
+        self.acknowledge(cx, None);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;
             cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
-        }
-    }
-
-    /// The transaction of our INVITE has ended: its 2xx cannot be repeated any more.
-    pub fn on_client_ended(&mut self, client: ClientKey) {
-        let is_over = |sent: &SentInvite| {
-            sent.client == client && matches!(sent.state, SentState::Acknowledged { .. })
-        };
-        if self.sent.as_ref().is_some_and(is_over) {
-            self.sent = None;
         }
     }
 
@@ -486,7 +531,8 @@ impl Leg {
         }
         cx.respond(server, 100, b"", None, |_, _| {}, b"");
         self.dialog.refresh_target(request);
-        self.hold_invite(server, request.cseq().0);
+        let seq = request.cseq().0;
+        self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
         Some(LegEvent::Offered(Carried::of(request)))
     }
 
@@ -512,29 +558,22 @@ impl Leg {
         }
     }
 
-    /// A repeated 2xx is acknowledged again; one of another dialog (a fork) is hung up.
-    fn on_repeated_answer(&mut self, cx: &mut Context, response: &Message) {
+    /// A repeated 2xx still waits for its ACK; one of another dialog (a fork) is hung up.
+    fn on_other_answer(&mut self, cx: &mut Context, response: &Message) {
         let Some(sent) = &self.sent else { return };
-        let is_ours = response.to_tag().unwrap_or_default() == &*self.dialog.remote_tag;
-        if !is_ours {
-            stray::end_dialog(cx, self.flow, self.dialog.sibling(sent.seq, response));
-            cx.counters.late_answers += 1;
+        let tag = response.to_tag().unwrap_or_default();
+        if *tag == *self.dialog.remote_tag || self.forks.repeat(cx, tag) {
             return;
         }
-        if let SentState::Acknowledged { ack } = &sent.state {
-            let ack = ack.clone();
-            let flow = self.flow_out(cx);
-            cx.counters.retransmissions_sent += 1;
-            cx.send(flow, ack);
-        }
+        let fork = self.dialog.sibling(sent.seq, response);
+        let sent = stray::end_dialog(cx, self.flow, fork);
+        cx.counters.late_answers += 1;
+        self.forks.note(tag, sent);
     }
 
     /// An INVITE of ours is not answered yet, or its ACK has to wait.
     fn is_inviting(&self) -> bool {
-        self.sent.as_ref().is_some_and(|sent| match sent.state {
-            SentState::Pending { .. } | SentState::Unacknowledged => true,
-            SentState::Acknowledged { .. } => false,
-        })
+        self.sent.is_some()
     }
 
     fn flow_out(&self, cx: &Context) -> Flow {

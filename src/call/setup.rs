@@ -212,7 +212,8 @@ impl Setup {
         let dialog = Dialog::uac(&invite, attempt.local_tag, response);
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
-        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp);
+        let sent = attempt.invite.clone();
+        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent);
         let attempts = self.hunt.attempts();
         let inbound = self.inbound.answer(cx, self.call, attempts, &self.offer.invite, response);
         let answered_at = cx.wall_at(cx.now);

@@ -1,4 +1,4 @@
-//! Attempts that were left behind: whoever answers late is thanked and sent home.
+//! INVITEs that no call waits for any more: whoever answers late is thanked and sent home.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ new_key_type! {
 /// An INVITE whose answer nobody waits for any more; ends with its client transaction.
 #[derive(Debug)]
 pub struct Stray {
-    origin: Origin,
+    /// `None` for an INVITE that was answered as it should be.
+    origin: Option<Origin>,
     client: ClientKey,
     flow: Flow,
     local_tag: Tag,
@@ -27,8 +28,7 @@ pub struct Stray {
     /// Why it was left, for the Reason of its CANCEL.
     reason: Arc<str>,
     is_cancelled: bool,
-    /// Dialogs of late answers that were ended, for repeated 2xx.
-    ended: Vec<(Box<[u8]>, Bytes)>,
+    acks: Acks,
 }
 
 /// Which attempt of which call it was.
@@ -39,8 +39,31 @@ pub struct Origin {
     pub attempt: u8,
 }
 
-/// Late answers of one forked INVITE that we keep an ACK for.
-const MAX_ENDED: usize = 8;
+/// The ACKs of one INVITE's answers by the tag that answered, for repeated 2xx.
+#[derive(Debug, Default)]
+pub struct Acks(Vec<(Box<[u8]>, Flow, Bytes)>);
+
+/// Answers of one forked INVITE that we keep an ACK for.
+const MAX_ACKS: usize = 8;
+
+impl Acks {
+    /// Remembers the ACK of an answer, and where it went.
+    pub fn note(&mut self, tag: &[u8], (flow, ack): (Flow, Bytes)) {
+        if self.0.len() < MAX_ACKS {
+            self.0.push((tag.into(), flow, ack));
+        }
+    }
+
+    /// Acknowledges a repeated 2xx again; `false` where it is none.
+    pub fn repeat(&self, cx: &mut Context, tag: &[u8]) -> bool {
+        let Some((_, flow, ack)) = self.0.iter().find(|(by, ..)| **by == *tag) else {
+            return false;
+        };
+        cx.counters.retransmissions_sent += 1;
+        cx.send(*flow, ack.clone());
+        true
+    }
+}
 
 /// Leaves an attempt behind: no more retransmissions; CANCEL as soon as a provisional response allows
 /// it (RFC 3261 §9.1).
@@ -54,14 +77,14 @@ pub fn leave(
     reason: &str,
 ) {
     let stray = Stray {
-        origin,
+        origin: Some(origin),
         client,
         flow,
         local_tag,
         invite,
         reason: reason.into(),
         is_cancelled: false,
-        ended: Vec::new(),
+        acks: Acks::default(),
     };
     let key = cx.strays.insert(stray);
     let mut is_cancellable = false;
@@ -78,6 +101,27 @@ pub fn leave(
     } else if is_cancellable {
         cancel(cx, key);
     }
+}
+
+/// Keeps an INVITE that is answered and acknowledged as long as its transaction lives. `invite`:
+/// empty for a re-INVITE, which no other branch can answer.
+pub fn keep(
+    cx: &mut Context,
+    client: ClientKey,
+    flow: Flow,
+    local_tag: Tag,
+    invite: Bytes,
+    acks: Acks,
+) {
+    if cx.transactions.client(client).is_none() {
+        // Too late for anything to come.
+        return;
+    }
+    let reason = "".into();
+    let stray =
+        Stray { origin: None, client, flow, local_tag, invite, reason, is_cancelled: true, acks };
+    let key = cx.strays.insert(stray);
+    cx.with_client(client, |client, _, _| client.owner = Owner::Stray(key));
 }
 
 /// A response came for a stray. A new late answer is ended, and told by the attempt that it was.
@@ -123,25 +167,26 @@ pub(super) fn send_cancel(
 
 /// RFC 3261 §13.2.2.4: whoever answers is acknowledged; then hung up, for the call is elsewhere.
 fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) -> Option<Origin> {
-    let stray = cx.strays.get(key)?;
-    let origin = stray.origin;
-    let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
+    let stray = cx.strays.get_mut(key)?;
     let tag = response.to_tag().unwrap_or_default();
-    if let Some((_, ack)) = stray.ended.iter().find(|(ended, _)| **ended == *tag) {
-        let ack = ack.clone();
-        cx.send(flow, ack);
-        return None;
+    let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
+    let origin = stray.origin;
+    let acks = std::mem::take(&mut stray.acks);
+    let is_repeated = acks.repeat(cx, tag);
+    let new = match Message::parse(invite) {
+        Ok(invite) if !is_repeated => {
+            cx.counters.late_answers += 1;
+            Some(end_dialog(cx, flow, Dialog::uac(&invite, local_tag, response)))
+        }
+        Ok(_) | Err(_) => None,
+    };
+    let is_new = new.is_some();
+    let stray = cx.strays.get_mut(key)?;
+    stray.acks = acks;
+    if let Some(sent) = new {
+        stray.acks.note(tag, sent);
     }
-    let invite = Message::parse(invite).ok()?;
-    let (flow, ack) = end_dialog(cx, flow, Dialog::uac(&invite, local_tag, response));
-    cx.counters.late_answers += 1;
-    if let Some(stray) = cx.strays.get_mut(key)
-        && stray.ended.len() < MAX_ENDED
-    {
-        stray.flow = flow;
-        stray.ended.push((tag.into(), ack));
-    }
-    Some(origin)
+    origin.filter(|_| is_new)
 }
 
 /// Acknowledges the 2xx that made a dialog and hangs it up at once; gives the ACK, for repeated 2xx.

@@ -88,10 +88,6 @@ impl Engine {
         });
         if turn.is_some_and(|turn| turn.is_timed_out) {
             self.on_client_failed(owner, key, Failure::Timeout);
-        } else if self.cx.transactions.client(key).is_none()
-            && let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
-        {
-            self.with_call(call, |call, _| call.on_client_ended(key));
         }
     }
 

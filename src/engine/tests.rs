@@ -101,6 +101,46 @@ fn acknowledges_and_hangs_up_a_late_answer() {
 }
 
 #[test]
+fn hangs_up_another_branch_that_answers_once_however_often_it_says_so() {
+    let mut world = World::new();
+    let (_, outbound) = world.establish();
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_first("BYE")]);
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK")]);
+    assert_eq!(world.engine.counters().late_answers, 1);
+}
+
+#[test]
+fn hangs_up_another_branch_that_answers_after_the_call_is_over() {
+    let mut world = World::new();
+    let (ok, outbound) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    let bye = world.sent()[1].1.clone();
+    world.answer(FIRST, &bye, 200, "b1", "");
+    assert_eq!(world.engine.counters().calls_now, 0);
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_first("BYE")]);
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK")]);
+    world.run_dry();
+}
+
+#[test]
+fn acknowledges_a_repeated_answer_while_a_reinvite_is_under_way() {
+    let mut world = World::new();
+    let (ok, outbound) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let reinvite = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK")]);
+    assert_eq!(sent[0].1.cseq().0, 1);
+    world.answer(FIRST, &reinvite, 200, "b1", SDP);
+    assert_eq!(lines(&world.sent()), [to_first("ACK"), to_caller("200 OK")]);
+}
+
+#[test]
 fn cancels_the_attempt_when_the_caller_hangs_up() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
@@ -185,6 +225,66 @@ fn forgets_a_reinvite_that_rings_when_its_call_is_over() {
     world.answer(FIRST, &bye, 200, "b1", "");
     assert_eq!(world.engine.counters().calls_now, 0);
     world.answer(FIRST, &reinvite, 180, "b1", "");
+    world.run_dry();
+}
+
+#[test]
+fn answers_a_request_that_waits_for_the_other_side_when_the_call_ends() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, "Signal=1"));
+    let info = world.sent()[0].1.clone();
+    world.carrier_sends(FIRST, &from_carrier(&info, "BYE", 1, ""));
+    let sent = world.sent();
+    let expected = [to_first("200 OK"), to_caller("487 Request Terminated"), to_caller("BYE")];
+    assert_eq!(lines(&sent), expected);
+    world.answer(FIRST, &info, 200, "b1", "");
+    assert!(world.sent().is_empty());
+    world.caller_sends(&response(&sent[2].1, 200, "a1", CALLER, ""));
+    world.run_dry();
+}
+
+#[test]
+fn does_not_hang_up_on_a_caller_before_its_ack() {
+    for is_acknowledged in [true, false] {
+        let mut world = World::new();
+        world.caller_sends(&invite("1"));
+        let outbound = world.sent()[1].1.clone();
+        world.answer(FIRST, &outbound, 200, "b1", SDP);
+        let sent = world.sent();
+        let (ack, ok) = (sent[0].1.clone(), sent[1].1.clone());
+        world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
+        assert_eq!(lines(&world.sent()), [to_first("200 OK")]);
+        world.pass(Duration::from_millis(500));
+        assert_eq!(lines(&world.sent()), [to_caller("200 OK")]);
+        if is_acknowledged {
+            world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
+        } else {
+            world.pass(Duration::from_millis(31_499));
+            assert!(world.sent().iter().all(|(_, message)| message.status_code() == 200));
+            world.pass(Duration::from_millis(1));
+        }
+        assert_eq!(lines(&world.sent()), [to_caller("BYE")]);
+        let record = world.record();
+        assert_eq!((record.end_cause, record.ended_by), (EndCause::Completed, EndedBy::Callee));
+        world.run_dry();
+    }
+}
+
+#[test]
+fn sends_no_bye_to_a_caller_that_hangs_up_while_the_bye_waits_for_its_ack() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    let (ack, ok) = (sent[0].1.clone(), sent[1].1.clone());
+    world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
+    world.sent();
+    world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_caller("200 OK")]);
+    world.pass(Duration::from_secs(40));
+    assert!(world.sent().is_empty());
     world.run_dry();
 }
 
@@ -284,8 +384,8 @@ fn answers_new_calls_with_503_while_it_drains_and_lets_the_others_go_on() {
     world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     assert_eq!(lines(&world.sent()), [to_first("INFO")]);
     world.engine.handle_command(Command::EndAllCalls, world.now);
-    let terminated = to_caller("487 Request Terminated");
-    assert_eq!(lines(&world.sent()), [to_caller("BYE"), terminated, to_first("BYE")]);
+    let expected = [to_caller("487 Request Terminated"), to_caller("BYE"), to_first("BYE")];
+    assert_eq!(lines(&world.sent()), expected);
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! A seeded world of one engine, scripted agents, a lossy network and one virtual clock.
+//!
+//! `docs/SIMULATOR.md` says what it plays and what it checks.
+
+#![expect(unreachable_pub, reason = "the modules of one test program")]
+
+mod checks;
+mod cx;
+mod ladder;
+mod link;
+mod oracle;
+mod party;
+mod plan;
+mod tables;
+mod text;
+mod verdicts;
+mod world;
+
+use link::{PROFILES, Profile};
+use world::World;
+
+const SEEDS: u64 = 100;
+const CALLS: usize = 100;
+
+#[test]
+fn keeps_every_promise_in_ten_thousand_drawn_calls() {
+    let (first, seeds) = match (number("HOLDFAST_SIM_SEED"), number("HOLDFAST_SIM_SEEDS")) {
+        (Some(seed), seeds) => (seed, seeds.unwrap_or(1)),
+        (None, seeds) => (0, seeds.unwrap_or(SEEDS)),
+    };
+    let failures: Vec<String> = (first..first + seeds)
+        .filter_map(|seed| play(World::drawn(seed, profile_of(seed), CALLS), seed))
+        .collect();
+    let heads: Vec<&str> = failures.iter().filter_map(|failure| failure.lines().next()).collect();
+    if let Some(failure) = failures.first() {
+        panic!("{failure}\n{} of {seeds} seeds failed:\n{}", heads.len(), heads.join("\n"));
+    }
+}
+
+#[test]
+fn gives_the_same_bytes_for_the_same_seed() {
+    let digest = |seed: u64| {
+        let mut world = World::drawn(seed, PROFILES[4], 20);
+        world.run();
+        world.digest()
+    };
+    assert_eq!(digest(7), digest(7));
+    assert_ne!(digest(7), digest(8));
+}
+
+/// Plays a world to its end; gives the seed, the violation and the call's ladder where one is found.
+fn play(mut world: World, seed: u64) -> Option<String> {
+    world.run();
+    let violation = world.checks.violations.first()?;
+    Some(format!(
+        "seed {seed} ({}): {}\nreplay: HOLDFAST_SIM_SEED={seed} cargo test --test sim \
+         keeps_every_promise",
+        profile_of(seed).name,
+        world.explain(violation)
+    ))
+}
+
+fn profile_of(seed: u64) -> Profile {
+    PROFILES[(seed % PROFILES.len() as u64) as usize]
+}
+
+#[expect(clippy::disallowed_methods, reason = "which seeds are played is the reader's to say")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
