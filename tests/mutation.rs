@@ -163,7 +163,7 @@ impl Storm {
             6 if !self.to_carrier.is_empty() => {
                 let request = &pick(random, &self.to_carrier);
                 let methods = ["BYE", "INVITE", "INFO"];
-                (CARRIER, in_dialog(&request, pick(random, &methods), self.number))
+                (CARRIER, in_dialog(request, pick(random, &methods), self.number))
             }
             _ => (CALLER, pick(random, &self.seeds)),
         }

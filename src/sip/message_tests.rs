@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::sip::peek;
+use crate::sip::{Printer, peek};
 
 #[test]
 fn reads_an_invite() {
@@ -357,6 +357,55 @@ proptest! {
         printed.extend_from_slice(b"\r\n");
         printed.extend_from_slice(read.body());
         prop_assert_eq!(printed, message);
+    }
+
+    #[test]
+    fn a_header_that_is_added_or_left_out_leaves_the_others_as_they_are(
+        message in messages(),
+        left_out in any::<prop::sample::Index>(),
+        added in any::<prop::sample::Index>(),
+    ) {
+        let read = Message::parse(Bytes::from(message)).unwrap();
+        let unknown: Vec<_> = read.all(HeaderName::Other).map(|header| header.line.to_vec()).collect();
+        let (left_out, added) = (left_out.index(unknown.len() + 1), added.index(unknown.len() + 1));
+        let mut printer = Printer::request(b"INFO", b"sip:b@h");
+        for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq] {
+            printer.copy(read.all(name).next().unwrap());
+        }
+        for (at, header) in read.all(HeaderName::Other).enumerate() {
+            if at == added {
+                printer.header(HeaderName::Subject, b"a\r\nb");
+            }
+            if at != left_out {
+                printer.copy(header);
+            }
+        }
+        let again = Message::parse(printer.finish(read.body())).unwrap();
+        prop_assert_eq!(again.defect(), None);
+        let mut expected = unknown;
+        if left_out < expected.len() {
+            expected.remove(left_out);
+        }
+        let copied: Vec<_> = again.all(HeaderName::Other).map(|header| header.line.to_vec()).collect();
+        prop_assert_eq!(copied, expected);
+        prop_assert_eq!(again.body(), read.body());
+        prop_assert_eq!(again.call_id(), read.call_id());
+        prop_assert_eq!((again.cseq(), again.from_tag()), (read.cseq(), read.from_tag()));
+    }
+
+    #[test]
+    fn an_answer_copies_what_it_must_and_adds_a_tag(message in messages()) {
+        let request = Message::parse(Bytes::from(message)).unwrap();
+        let source = "192.0.2.4:5060".parse().unwrap();
+        let answer = Printer::response_to(&request, 486, b"", Some(b"new"), source).finish(b"");
+        let answer = Message::parse(answer).unwrap();
+        for name in [HeaderName::From, HeaderName::CallId, HeaderName::CSeq] {
+            let line = |message: &Message| message.all(name).next().unwrap().line.to_vec();
+            prop_assert_eq!(line(&answer), line(&request));
+        }
+        prop_assert_eq!(answer.to_tag(), Some(&b"new"[..]));
+        prop_assert_eq!(answer.top_via().unwrap().branch, request.top_via().unwrap().branch);
+        prop_assert_eq!(answer.all(HeaderName::Other).count(), 0);
     }
 
     #[test]
