@@ -83,7 +83,7 @@ impl Cx {
     }
 
     /// An agent sends.
-    pub fn to_engine(&mut self, from: SocketAddr, bytes: Bytes) {
+    pub fn agent_sends(&mut self, from: SocketAddr, bytes: Bytes) {
         let arrivals = self.link.pass(&mut self.random, self.engine, &bytes, self.now);
         if arrivals.is_empty() {
             self.ladder.note(self.now, from, "-x", &bytes);
@@ -94,7 +94,7 @@ impl Cx {
     }
 
     /// The engine sends.
-    pub fn to_agent(&mut self, to: SocketAddr, bytes: Bytes) {
+    pub fn engine_sends(&mut self, to: SocketAddr, bytes: Bytes) {
         if self.closed.contains(&to) {
             self.ladder.note(self.now, to, "x-", &bytes);
             let at = self.now + 2 * MS;
