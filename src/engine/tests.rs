@@ -84,6 +84,22 @@ fn has_the_next_carrier_called_when_the_first_is_silent() {
 }
 
 #[test]
+fn tells_the_caller_that_nobody_answered_whatever_failed_before_it_rang() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    world.pass(Duration::from_millis(1_800));
+    let second = world.sent().pop().expect("a second attempt").1;
+    world.answer(SECOND, &second, 180, "b2", "");
+    world.sent();
+    world.pass(Duration::from_secs(180));
+    let expected =
+        [(SECOND.to_owned(), "CANCEL".to_owned()), to_caller("480 Temporarily Unavailable")];
+    assert_eq!(lines(&world.sent())[..2], expected);
+    let record = world.record();
+    assert_eq!((record.status_code, &*record.detail), (480, "nobody answered in time"));
+}
+
+#[test]
 fn acknowledges_and_hangs_up_a_late_answer() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
