@@ -43,6 +43,8 @@ pub struct Cx {
     pub ladder: Ladder,
     /// Addresses that answer with "port unreachable".
     pub closed: HashSet<SocketAddr>,
+    /// Branches of INVITEs that somebody has answered: no proxy rejects those (RFC 3261 §16.7).
+    pub answered: HashSet<String>,
     /// Agents whose INVITE forks, and when the other branch answers.
     pub forks: Vec<(usize, u64)>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -58,6 +60,7 @@ impl Cx {
             link,
             ladder: Ladder::default(),
             closed: HashSet::new(),
+            answered: HashSet::new(),
             forks: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,

@@ -340,6 +340,14 @@ impl Party {
         body: &str,
     ) {
         let is_invite = self.servers[server].request.method() == "INVITE";
+        if is_invite && self.side == Side::Carrier && server == 0 {
+            let branch = self.servers[0].request.branch();
+            if (200..300).contains(&status) {
+                cx.answered.insert(branch.to_owned());
+            } else if status >= 300 && cx.answered.contains(branch) {
+                return self.end(cx);
+            }
+        }
         let mut response =
             self.servers[server].request.response_to(status, reason, &self.local_tag);
         if is_invite && (101..300).contains(&status) {
