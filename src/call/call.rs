@@ -31,10 +31,10 @@ enum State {
     Setup(Box<Setup>),
     /// Both dialogs stand.
     Talk(Box<Talk>),
-    /// The record is written; our BYEs are on their way.
+    /// The record is written; our BYEs, or the ACK of an answer, are on their way.
     Ending {
         legs: Box<Talk>,
-        byes: u8,
+        waits: u8,
     },
     Over,
 }
@@ -176,12 +176,7 @@ impl Call {
 
     /// Our BYE was answered, or never will be.
     pub fn on_bye_done(&mut self, cx: &mut Context) {
-        if let State::Ending { byes, .. } = &mut self.state {
-            *byes = byes.saturating_sub(1);
-            if *byes == 0 {
-                self.leave(cx);
-            }
-        }
+        self.on_leg_done(cx);
     }
 
     /// A request within one of the call's dialogs.
@@ -211,9 +206,7 @@ impl Call {
             }
             State::Ending { legs, .. } if request.method() == Method::Bye => {
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");
-                if legs.legs(side).0.forgo_bye() {
-                    self.on_bye_done(cx);
-                }
+                legs.legs(side).0.forgo_bye();
             }
             State::Ending { .. } | State::Over => cx.reject(server, 481, b""),
         }
@@ -351,7 +344,11 @@ impl Call {
                 other.reply(cx, server, asked_by_us(status_code), carried);
             }
             LegEvent::Asked { server, .. } => cx.reject(server, 481, b""),
-            LegEvent::Acknowledged(_) | LegEvent::Unacknowledged => leg.end_at_last(cx),
+            LegEvent::Acknowledged(_) | LegEvent::Unacknowledged => {
+                if !leg.end_at_last(cx) {
+                    self.on_leg_done(cx);
+                }
+            }
             LegEvent::Offered(_)
             | LegEvent::Progressed { .. }
             | LegEvent::Answered(_)
@@ -366,8 +363,9 @@ impl Call {
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
         let (leg, other) = talk.legs(side);
         leg.close(cx);
+        let waits = 1 + u8::from(leg.is_unacknowledged());
         other.end(cx, Some(carried));
-        self.state = State::Ending { legs: talk, byes: 1 };
+        self.state = State::Ending { legs: talk, waits };
         let ended_by = match side {
             Side::Inbound => EndedBy::Caller,
             Side::Outbound => EndedBy::Callee,
@@ -379,7 +377,7 @@ impl Call {
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
         talk.inbound.end(cx, None);
         talk.outbound.end(cx, None);
-        self.state = State::Ending { legs: talk, byes: 2 };
+        self.state = State::Ending { legs: talk, waits: 2 };
         self.draft.end(cx, None, cause, EndedBy::Holdfast, detail);
     }
 
@@ -392,6 +390,16 @@ impl Call {
                 self.state = State::Talk(Box::new(Talk { inbound, outbound, ends_at }));
             }
             Next::Over => self.state = State::Over,
+        }
+    }
+
+    /// One thing less to wait for.
+    fn on_leg_done(&mut self, cx: &mut Context) {
+        if let State::Ending { waits, .. } = &mut self.state {
+            *waits = waits.saturating_sub(1);
+            if *waits == 0 {
+                self.leave(cx);
+            }
         }
     }
 

@@ -421,29 +421,33 @@ impl Leg {
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
     pub fn end(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
-        let unacknowledged =
-            self.received.take_if(|received| received.is_first && received.answer.is_some());
         self.close(cx);
-        if unacknowledged.is_some() {
+        if self.is_unacknowledged() {
             // RFC 3261 §15: a callee does not send BYE before its 2xx is acknowledged, or never will be.
-            self.received = unacknowledged;
             self.farewell = Some(reason.map(|carried| carried.0.clone()));
         } else {
             self.say_bye(cx, reason);
         }
     }
 
-    /// The ACK that our BYE has waited for has come, or never will.
-    pub fn end_at_last(&mut self, cx: &mut Context) {
-        if let Some(reason) = self.farewell.take() {
-            self.say_bye(cx, reason.as_ref().map(Carried::of));
-        }
+    /// The ACK that our BYE has waited for has come, or never will. Says whether a BYE did wait.
+    pub fn end_at_last(&mut self, cx: &mut Context) -> bool {
+        let Some(reason) = self.farewell.take() else { return false };
+        self.say_bye(cx, reason.as_ref().map(Carried::of));
+        true
     }
 
-    /// The peer has hung up too: a BYE of ours that still waits is not needed any more. Says whether one did.
-    pub fn forgo_bye(&mut self) -> bool {
-        self.received = None;
-        self.farewell.take().is_some()
+    /// The peer has hung up too: a BYE of ours that still waits is not needed any more.
+    pub fn forgo_bye(&mut self) {
+        self.farewell = None;
+    }
+
+    /// The 2xx that made the dialog is being repeated. That goes on after a BYE: one that the peer
+    /// sent in the early dialog may have crossed it, and its INVITE needs its end (RFC 5407 §3.1.3).
+    pub fn is_unacknowledged(&self) -> bool {
+        self.received
+            .as_ref()
+            .is_some_and(|received| received.is_first && received.answer.is_some())
     }
 
     fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
@@ -470,7 +474,9 @@ impl Leg {
         for server in std::mem::take(&mut self.asked) {
             cx.respond(server, 487, b"", None, |_, _| {}, b"");
         }
-        self.received = None;
+        if !self.is_unacknowledged() {
+            self.received = None;
+        }
         self.acknowledge(cx, None);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;

@@ -291,8 +291,9 @@ impl Setup {
         }
         draft.note(|record| record.detail = why.to_owned());
         match self.final_answer {
-            Some(_) => self.fail(cx, draft),
-            None => {
+            Some(_) if !self.is_ringing => self.fail(cx, draft),
+            // Once it has rung, that nobody answered says more than how earlier attempts failed.
+            Some(_) | None => {
                 self.inbound.refuse(cx, status_code, b"", |_| {});
                 draft.end(cx, Some(status_code), EndCause::Failed, EndedBy::Holdfast, "");
                 Next::Over

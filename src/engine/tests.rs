@@ -84,6 +84,22 @@ fn has_the_next_carrier_called_when_the_first_is_silent() {
 }
 
 #[test]
+fn tells_the_caller_that_nobody_answered_whatever_failed_before_it_rang() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    world.pass(Duration::from_millis(1_800));
+    let second = world.sent().pop().expect("a second attempt").1;
+    world.answer(SECOND, &second, 180, "b2", "");
+    world.sent();
+    world.pass(Duration::from_secs(180));
+    let expected =
+        [(SECOND.to_owned(), "CANCEL".to_owned()), to_caller("480 Temporarily Unavailable")];
+    assert_eq!(lines(&world.sent())[..2], expected);
+    let record = world.record();
+    assert_eq!((record.status_code, &*record.detail), (480, "nobody answered in time"));
+}
+
+#[test]
 fn acknowledges_and_hangs_up_a_late_answer() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
@@ -283,8 +299,29 @@ fn sends_no_bye_to_a_caller_that_hangs_up_while_the_bye_waits_for_its_ack() {
     world.sent();
     world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
     assert_eq!(lines(&world.sent()), [to_caller("200 OK")]);
+    world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
     world.pass(Duration::from_secs(40));
     assert!(world.sent().is_empty());
+    world.run_dry();
+}
+
+#[test]
+fn repeats_the_answer_to_a_caller_that_hung_up_before_it_came() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let ok = world.sent()[1].1.clone();
+    world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("200 OK"), to_first("BYE")]);
+    world.answer(FIRST, &sent[1].1, 200, "b1", "");
+    world.pass(Duration::from_millis(500));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("200 OK")]);
+    assert_eq!(sent[0].1.cseq().1, Method::Invite);
+    world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
+    assert_eq!(world.engine.counters().calls_now, 0);
     world.run_dry();
 }
 

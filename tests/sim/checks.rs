@@ -10,7 +10,7 @@ use holdfast::call::CallRecord;
 use super::oracle;
 use super::party::{LIMIT, Side};
 use super::text::Text;
-use super::world::{ENGINE, is_side, ms};
+use super::world::{ENGINE, ms, side_of};
 
 /// Something that must not be.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Violation {
 pub struct Checks {
     pub violations: Vec<Violation>,
     pub(super) legs: HashMap<String, Leg>,
+    /// The Call-IDs of each call.
+    by_call: HashMap<usize, Vec<String>>,
     /// Outbound Call-IDs of each call, in the order of their INVITEs.
     pub(super) attempts: HashMap<usize, Vec<String>>,
     pub(super) recorded: HashMap<String, usize>,
@@ -72,7 +74,6 @@ struct SentInvite {
 /// A 2xx of an agent.
 #[derive(Debug)]
 pub struct Answer {
-    pub at: u64,
     pub is_acknowledged: bool,
     /// It came when the engine's transaction had ended: nobody could know it.
     pub is_too_late: bool,
@@ -104,7 +105,10 @@ impl Checks {
 
     /// An agent begins to use a Call-ID.
     pub fn knows(&mut self, call_id: &str, side: Side, call: usize) {
-        self.legs.entry(call_id.to_owned()).or_insert_with(|| Leg::new(side, call));
+        if !self.legs.contains_key(call_id) {
+            self.legs.insert(call_id.to_owned(), Leg::new(side, call));
+            self.by_call.entry(call).or_default().push(call_id.to_owned());
+        }
     }
 
     /// A message reached the engine.
@@ -114,11 +118,11 @@ impl Checks {
         };
         let Some(leg) = self.legs.get_mut(text.call_id()) else { return };
         if text.is_request() {
-            if text.method() == "INVITE" && text.to_tag().is_empty() {
+            if text.method() == "INVITE" && text.tag_of_to().is_empty() {
                 leg.first_branch = text.branch().to_owned();
             }
             if text.method() == "BYE" {
-                leg.byes.insert(text.from_tag().to_owned());
+                leg.byes.insert(text.tag_of_from().to_owned());
             }
             if text.method() == "ACK" && !text.body.is_empty() {
                 leg.has_answer_in_ack |= leg.byes.is_empty();
@@ -140,14 +144,10 @@ impl Checks {
                     || is_over(invite.first_answer_at)
                     || (!invite.has_provisional && is_over(Some(invite.at)))
                     // Only the call's dialog hung up: another INVITE's answer is as good as none.
-                    || (invite.request.to_tag() != "" && leg.byes.contains(text.to_tag()));
+                    || (invite.request.tag_of_to() != "" && leg.byes.contains(text.tag_of_to()));
                 invite.first_answer_at.get_or_insert(at);
-                let key = (text.to_tag().to_owned(), text.seq());
-                leg.answers.entry(key).or_insert(Answer {
-                    at,
-                    is_acknowledged: false,
-                    is_too_late,
-                });
+                let key = (text.tag_of_to().to_owned(), text.seq());
+                leg.answers.entry(key).or_insert(Answer { is_acknowledged: false, is_too_late });
             }
             _ => {}
         }
@@ -197,7 +197,7 @@ impl Checks {
         call: Option<usize>,
     ) -> Option<String> {
         let head = std::str::from_utf8(Text::head(bytes)).unwrap_or_default();
-        let side = is_side(to)?;
+        let side = side_of(to)?;
         let foreign: &[&str] = match side {
             Side::Caller => &["198.51.100.", "krr"],
             Side::Carrier => &["192.0.2.", "clr"],
@@ -205,13 +205,9 @@ impl Checks {
         if let Some(word) = foreign.iter().find(|word| head.contains(**word)) {
             return Some(format!("{} of the other side in {}", word, text.start));
         }
-        let call = call?;
-        let others = self.legs.iter().filter(|(_, leg)| leg.call == call && leg.side != side);
-        if call > 0 && self.legs.len() > 64 {
-            // In a crowd the ids are looked for on the first messages of a leg only.
-            return None;
-        }
-        for (call_id, leg) in others {
+        for call_id in self.by_call.get(&call?)? {
+            let leg = self.legs.get(call_id).filter(|leg| leg.side != side);
+            let Some(leg) = leg else { continue };
             if head.contains(&**call_id) {
                 return Some(format!("Call-ID {call_id} of the other side in {}", text.start));
             }
@@ -236,21 +232,23 @@ impl Checks {
         let mut complaints = Vec::new();
         let (method, branch, seq) =
             (text.method().to_owned(), text.branch().to_owned(), text.seq());
-        if method == "INVITE" && text.to_tag().is_empty() && !self.legs.contains_key(text.call_id())
+        if method == "INVITE"
+            && text.tag_of_to().is_empty()
+            && !self.legs.contains_key(text.call_id())
         {
-            if is_side(to) != Some(Side::Carrier) {
+            if side_of(to) != Some(Side::Carrier) {
                 complaints.push("a new INVITE to a caller".to_owned());
             }
             self.knows(text.call_id(), Side::Carrier, call);
             self.attempts.entry(call).or_default().push(text.call_id().to_owned());
         }
         let Some(leg) = self.legs.get_mut(text.call_id()) else { return complaints };
-        leg.own_tags.insert(text.from_tag().to_owned());
+        leg.own_tags.insert(text.tag_of_from().to_owned());
         match &*method {
             "CANCEL" => complaints.extend(leg.cancels(at, &text)),
             "ACK" => complaints.extend(leg.acknowledges(&text)),
             _ if leg.branches.insert(branch.clone()) => {
-                let highest = leg.seqs.entry(text.to_tag().to_owned()).or_default();
+                let highest = leg.seqs.entry(text.tag_of_to().to_owned()).or_default();
                 if seq <= *highest {
                     complaints.push(format!("{method} has CSeq {seq} after {highest}"));
                 }
@@ -259,7 +257,7 @@ impl Checks {
             _ => {}
         }
         if method == "BYE" {
-            leg.byes.insert(text.to_tag().to_owned());
+            leg.byes.insert(text.tag_of_to().to_owned());
         }
         if method == "INVITE" {
             leg.sent_invites.entry(branch).or_insert(SentInvite {
@@ -281,8 +279,8 @@ impl Checks {
         if !leg.received.contains(&key) {
             return vec![format!("{} to a {} that never came", text.start, text.method())];
         }
-        if !text.to_tag().is_empty() && text.status() < 300 {
-            leg.own_tags.insert(text.to_tag().to_owned());
+        if !text.tag_of_to().is_empty() && text.status() < 300 {
+            leg.own_tags.insert(text.tag_of_to().to_owned());
         }
         if text.status() < 200 {
             if leg.finals.contains_key(&key) {
@@ -291,7 +289,7 @@ impl Checks {
             return Vec::new();
         }
         let finals = leg.finals.entry(key).or_default();
-        finals.insert((text.status(), text.to_tag().to_owned()));
+        finals.insert((text.status(), text.tag_of_to().to_owned()));
         if finals.len() > 1 {
             return vec![format!("two final responses to one {}: {finals:?}", text.method())];
         }
@@ -325,7 +323,7 @@ impl Leg {
     }
 
     fn acknowledges(&mut self, ack: &Text) -> Option<String> {
-        if let Some(answer) = self.answers.get_mut(&(ack.to_tag().to_owned(), ack.seq())) {
+        if let Some(answer) = self.answers.get_mut(&(ack.tag_of_to().to_owned(), ack.seq())) {
             answer.is_acknowledged = true;
         }
         let is_known = self.sent_invites.values().any(|invite| invite.request.seq() == ack.seq());
@@ -351,7 +349,7 @@ fn is_well_formed(text: &Text) -> Vec<String> {
     if text.is_request() && !text.branch().starts_with("z9hG4bK") {
         complaints.push("a branch without the magic cookie".to_owned());
     }
-    if !text.is_request() && text.status() > 100 && text.to_tag().is_empty() {
+    if !text.is_request() && text.status() > 100 && text.tag_of_to().is_empty() {
         complaints.push(format!("{} without a To tag", text.start));
     }
     if let Some(contact) = text.contact()

@@ -43,6 +43,8 @@ pub struct Cx {
     pub ladder: Ladder,
     /// Addresses that answer with "port unreachable".
     pub closed: HashSet<SocketAddr>,
+    /// Branches of INVITEs that somebody has answered: no proxy rejects those (RFC 3261 §16.7).
+    pub answered: HashSet<String>,
     /// Agents whose INVITE forks, and when the other branch answers.
     pub forks: Vec<(usize, u64)>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -58,6 +60,7 @@ impl Cx {
             link,
             ladder: Ladder::default(),
             closed: HashSet::new(),
+            answered: HashSet::new(),
             forks: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -83,7 +86,7 @@ impl Cx {
     }
 
     /// An agent sends.
-    pub fn to_engine(&mut self, from: SocketAddr, bytes: Bytes) {
+    pub fn agent_sends(&mut self, from: SocketAddr, bytes: Bytes) {
         let arrivals = self.link.pass(&mut self.random, self.engine, &bytes, self.now);
         if arrivals.is_empty() {
             self.ladder.note(self.now, from, "-x", &bytes);
@@ -94,7 +97,7 @@ impl Cx {
     }
 
     /// The engine sends.
-    pub fn to_agent(&mut self, to: SocketAddr, bytes: Bytes) {
+    pub fn engine_sends(&mut self, to: SocketAddr, bytes: Bytes) {
         if self.closed.contains(&to) {
             self.ladder.note(self.now, to, "x-", &bytes);
             let at = self.now + 2 * MS;

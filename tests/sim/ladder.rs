@@ -54,7 +54,7 @@ fn line(entry: &Entry, text: &Text) -> String {
         text.seq(),
         text.method(),
         &branch[branch.len().saturating_sub(8)..],
-        text.from_tag(),
-        text.to_tag(),
+        text.tag_of_from(),
+        text.tag_of_to(),
     )
 }

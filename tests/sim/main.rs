@@ -4,17 +4,22 @@
 
 #![expect(unreachable_pub, reason = "the modules of one test program")]
 
+mod bites;
 mod checks;
 mod cx;
+mod hearing;
 mod ladder;
 mod link;
 mod oracle;
 mod party;
 mod plan;
+mod scenarios;
 mod tables;
 mod text;
 mod verdicts;
 mod world;
+
+use std::collections::BTreeSet;
 
 use link::{PROFILES, Profile};
 use world::World;
@@ -46,6 +51,36 @@ fn gives_the_same_bytes_for_the_same_seed() {
     };
     assert_eq!(digest(7), digest(7));
     assert_ne!(digest(7), digest(8));
+}
+
+/// The worlds above are worth their time only as long as everything happens in them.
+#[test]
+fn draws_calls_of_every_kind_of_end() {
+    let mut ends = BTreeSet::new();
+    let mut late_answers = 0;
+    for seed in 0..10 {
+        let mut world = World::drawn(seed, profile_of(seed), CALLS);
+        world.run();
+        ends.extend(
+            world
+                .records
+                .iter()
+                .map(|record| format!("{} by {}", record.end_cause, record.ended_by)),
+        );
+        late_answers += world.late_answers();
+    }
+    for end in [
+        "completed by caller",
+        "completed by callee",
+        "cancelled by caller",
+        "failed by callee",
+        "failed by holdfast",
+        "no_ack by holdfast",
+        "terminated by holdfast",
+    ] {
+        assert!(ends.contains(end), "{end} is not among {ends:?}");
+    }
+    assert!(late_answers > 10, "{late_answers} late answers");
 }
 
 /// Plays a world to its end; gives the seed, the violation and the call's ladder where one is found.

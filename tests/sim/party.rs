@@ -1,5 +1,5 @@
-//! One agent's side of one dialog: its transactions with their retransmissions, and what its plan
-//! has it do. Callers and carriers are the same machine with other plans.
+//! One agent's side of one dialog: what its plan has it do, and what it sends. Callers and carriers
+//! are the same machine with other plans; `hearing.rs` is what they make of what they hear.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -62,42 +62,42 @@ pub struct Party {
     pub plan: Plan,
     /// Another branch of a forked INVITE: answers, and leaves the rest to the first.
     pub is_fork: bool,
-    remote_tag: String,
-    local: String,
-    remote: String,
-    target: String,
+    pub(super) remote_tag: String,
+    pub(super) local: String,
+    pub(super) remote: String,
+    pub(super) target: String,
     seq: u32,
-    remote_seq: u32,
-    clients: Vec<Client>,
-    servers: Vec<Server>,
-    is_leaving: bool,
-    version: u32,
+    pub(super) remote_seq: u32,
+    pub(super) clients: Vec<Client>,
+    pub(super) servers: Vec<Server>,
+    pub(super) is_leaving: bool,
+    pub(super) version: u32,
 }
 
 #[derive(Clone, Debug)]
-struct Client {
-    method: &'static str,
-    branch: String,
-    seq: u32,
-    request: Text,
-    has_offer: bool,
-    state: ClientState,
-    ack: Option<Bytes>,
+pub(super) struct Client {
+    pub(super) method: &'static str,
+    pub(super) branch: String,
+    pub(super) seq: u32,
+    pub(super) request: Text,
+    pub(super) has_offer: bool,
+    pub(super) state: ClientState,
+    pub(super) ack: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientState {
+pub(super) enum ClientState {
     Trying,
     Proceeding,
     Done,
 }
 
 #[derive(Clone, Debug)]
-struct Server {
-    request: Text,
-    response: Option<Bytes>,
-    status: u16,
-    is_acknowledged: bool,
+pub(super) struct Server {
+    pub(super) request: Text,
+    pub(super) response: Option<Bytes>,
+    pub(super) status: u16,
+    pub(super) is_acknowledged: bool,
 }
 
 impl Party {
@@ -124,7 +124,7 @@ impl Party {
         let mut this = Self::new(id, call, Side::Carrier, address, plan);
         this.local_tag = cx.word("krr");
         this.call_id = invite.call_id().to_owned();
-        this.remote_tag = invite.from_tag().to_owned();
+        this.remote_tag = invite.tag_of_from().to_owned();
         this.local = invite.get("To")?.to_owned();
         this.remote = invite.get("From")?.split_once(";tag=")?.0.to_owned();
         this.target = invite.contact()?.to_owned();
@@ -274,7 +274,7 @@ impl Party {
     }
 
     /// CANCEL as soon as that is allowed, or BYE where it is too late.
-    fn take_back(&mut self, cx: &mut Cx) {
+    pub(super) fn take_back(&mut self, cx: &mut Cx) {
         self.is_leaving = true;
         match (self.state, self.clients[0].state) {
             (State::Early, ClientState::Proceeding) if !self.facts.has_cancelled => {
@@ -296,7 +296,7 @@ impl Party {
         }
     }
 
-    fn hang_up(&mut self, cx: &mut Cx) {
+    pub(super) fn hang_up(&mut self, cx: &mut Cx) {
         if self.state != State::Confirmed {
             return;
         }
@@ -310,234 +310,9 @@ impl Party {
         self.end(cx);
     }
 
-    fn end(&mut self, cx: &mut Cx) {
+    pub(super) fn end(&mut self, cx: &mut Cx) {
         self.state = State::Ended;
         self.facts.ended_at.get_or_insert(cx.now);
-    }
-
-    fn on_response(&mut self, cx: &mut Cx, response: &Text) {
-        let found = self.clients.iter().position(|client| {
-            client.branch == response.branch() && client.method == response.method()
-        });
-        let Some(index) = found else { return };
-        let status = response.status();
-        let client = &mut self.clients[index];
-        if status < 200 {
-            if client.state == ClientState::Trying {
-                client.state = ClientState::Proceeding;
-            }
-            if index == 0 && self.side == Side::Caller && self.state == State::Early {
-                if !response.to_tag().is_empty() {
-                    self.remote_tag = response.to_tag().to_owned();
-                    self.target = response.contact().unwrap_or(&self.target).to_owned();
-                }
-                if self.is_leaving && !self.facts.has_cancelled {
-                    self.take_back(cx);
-                }
-            }
-            return;
-        }
-        let is_first = std::mem::replace(&mut client.state, ClientState::Done) != ClientState::Done;
-        match client.method {
-            "INVITE" => self.on_invite_final(cx, index, is_first, response),
-            "BYE" | "CANCEL" => {}
-            _ if is_first && matches!(status, 408 | 481) => self.hang_up(cx),
-            _ => {}
-        }
-    }
-
-    fn on_invite_final(&mut self, cx: &mut Cx, index: usize, is_first: bool, response: &Text) {
-        let status = response.status();
-        let is_initial = index == 0 && self.side == Side::Caller;
-        if is_initial {
-            self.facts.finals.insert((status, response.to_tag().to_owned()));
-        }
-        if status >= 300 {
-            let invite = &self.clients[index];
-            let mut ack = Text::new(invite.request.start.replace("INVITE ", "ACK "));
-            for (name, value) in &invite.request.headers {
-                if ["Via", "Max-Forwards", "From", "Call-ID"].contains(&name.as_str()) {
-                    ack = ack.with(name, value.clone());
-                }
-            }
-            let ack = ack
-                .with("To", response.get("To").unwrap_or_default())
-                .with("CSeq", format!("{} ACK", invite.seq));
-            cx.to_engine(self.address, ack.print());
-            match is_initial {
-                true => self.end(cx),
-                false if matches!(status, 408 | 481) && is_first => self.hang_up(cx),
-                false => {}
-            }
-            return;
-        }
-        if is_initial && is_first {
-            self.state = State::Confirmed;
-            self.facts.answered_at = Some(cx.now);
-            self.facts.answer = response.body.clone();
-            self.remote_tag = response.to_tag().to_owned();
-        }
-        self.target = response.contact().unwrap_or(&self.target).to_owned();
-        if self.plan.never_acks {
-            if is_first {
-                self.schedule_after(cx);
-            }
-            return;
-        }
-        if self.clients[index].ack.is_none() {
-            let body = if self.clients[index].has_offer { String::new() } else { self.sdp(true) };
-            let seq = self.clients[index].seq;
-            let branch = cx.word("z9hG4bK");
-            let mut ack = self.text("ACK", seq, &branch);
-            ack.body = body;
-            self.clients[index].ack = Some(ack.print());
-        }
-        if let Some(ack) = self.clients[index].ack.clone() {
-            cx.to_engine(self.address, ack);
-        }
-        if is_initial && is_first {
-            self.facts.is_acknowledged = true;
-            match self.is_leaving {
-                true => self.hang_up(cx),
-                false => self.schedule_after(cx),
-            }
-        }
-    }
-
-    fn schedule_after(&mut self, cx: &mut Cx) {
-        for (after, step) in self.plan.after.clone() {
-            cx.later(after, self.id, Act::Step(step));
-        }
-    }
-
-    fn on_request(&mut self, cx: &mut Cx, request: Text) {
-        let method = request.method().to_owned();
-        if method == "ACK" {
-            return self.on_ack(cx, &request);
-        }
-        let known = self.servers.iter().position(|server| {
-            server.request.branch() == request.branch() && server.request.method() == method
-        });
-        if let Some(index) = known {
-            if let Some(response) = self.servers[index].response.clone()
-                && !self.is_fork
-                && !(self.servers[index].is_acknowledged && method == "INVITE")
-            {
-                cx.to_engine(self.address, response);
-            }
-            return;
-        }
-        if method == "CANCEL" {
-            return self.on_cancel(cx, &request);
-        }
-        let is_initial = request.to_tag().is_empty();
-        let (seq, server) = (request.seq(), self.servers.len());
-        self.servers.push(Server {
-            request,
-            response: None,
-            status: 0,
-            is_acknowledged: method != "INVITE",
-        });
-        if is_initial {
-            return self.begin(cx);
-        }
-        if seq < self.remote_seq {
-            return self.respond(cx, server, 500, "CSeq Too Low", "");
-        }
-        self.remote_seq = seq;
-        match (&*method, self.state) {
-            ("BYE", State::Confirmed | State::Ended) => {
-                self.facts.has_received_bye = true;
-                self.respond(cx, server, 200, "OK", "");
-                self.end(cx);
-                for other in 0..server {
-                    if self.servers[other].response.is_none() {
-                        self.respond(cx, other, 487, "Request Terminated", "");
-                    }
-                }
-            }
-            (_, State::Early | State::Ended) => {
-                self.respond(cx, server, 481, "Call/Transaction Does Not Exist", "");
-            }
-            ("INVITE", State::Confirmed) => self.on_reinvite(cx, server),
-            (_, State::Confirmed) => self.respond(cx, server, 200, "OK", ""),
-        }
-    }
-
-    fn on_reinvite(&mut self, cx: &mut Cx, server: usize) {
-        let is_inviting = self
-            .clients
-            .iter()
-            .any(|client| client.method == "INVITE" && client.state != ClientState::Done);
-        let is_invited = self.servers[..server]
-            .iter()
-            .any(|other| other.request.method() == "INVITE" && other.response.is_none());
-        if is_inviting {
-            self.respond(cx, server, 491, "Request Pending", "");
-        } else if is_invited {
-            self.respond(cx, server, 500, "Overlapping", "");
-        } else if let Some(status) = self.plan.refuses_reinvites {
-            self.respond(cx, server, status, "Refused", "");
-        } else {
-            let after = cx.random.below(600) * MS;
-            cx.later(after, self.id, Act::AnswerReinvite { server });
-        }
-    }
-
-    fn answer_reinvite(&mut self, cx: &mut Cx, server: usize) {
-        if self.servers[server].response.is_none() && self.state == State::Confirmed {
-            self.version += 1;
-            let body = self.sdp(true);
-            self.respond(cx, server, 200, "OK", &body);
-        }
-    }
-
-    fn on_cancel(&mut self, cx: &mut Cx, cancel: &Text) {
-        let server = self.servers.len();
-        self.servers.push(Server {
-            request: cancel.clone(),
-            response: None,
-            status: 0,
-            is_acknowledged: true,
-        });
-        let invite = self.servers.iter().position(|server| {
-            server.request.branch() == cancel.branch() && server.request.method() == "INVITE"
-        });
-        if !self.is_fork {
-            let status = if invite.is_some() { 200 } else { 481 };
-            self.respond(cx, server, status, "Said", "");
-        }
-        let Some(invite) = invite.filter(|index| self.servers[*index].status < 200) else { return };
-        self.facts.has_cancelled = true;
-        if self.plan.ignores_cancel {
-            return;
-        }
-        if self.is_fork {
-            self.end(cx);
-        } else {
-            self.respond(cx, invite, 487, "Request Terminated", "");
-        }
-    }
-
-    fn on_ack(&mut self, cx: &mut Cx, ack: &Text) {
-        let found = self.servers.iter().position(|server| {
-            let is_2xx = (200..300).contains(&server.status);
-            server.request.method() == "INVITE"
-                && server.request.seq() == ack.seq()
-                && (is_2xx || server.request.branch() == ack.branch())
-        });
-        let Some(index) = found else { return };
-        if std::mem::replace(&mut self.servers[index].is_acknowledged, true) {
-            return;
-        }
-        if index == 0 && self.side == Side::Carrier && self.state == State::Confirmed {
-            self.facts.is_acknowledged = true;
-            self.facts.ack_body = ack.body.clone();
-            match self.is_leaving {
-                true => self.hang_up(cx),
-                false => self.schedule_after(cx),
-            }
-        }
     }
 
     /// A response to the INVITE that came first.
@@ -556,8 +331,23 @@ impl Party {
         self.respond(cx, 0, status, reason, body);
     }
 
-    fn respond(&mut self, cx: &mut Cx, server: usize, status: u16, reason: &str, body: &str) {
+    pub(super) fn respond(
+        &mut self,
+        cx: &mut Cx,
+        server: usize,
+        status: u16,
+        reason: &str,
+        body: &str,
+    ) {
         let is_invite = self.servers[server].request.method() == "INVITE";
+        if is_invite && self.side == Side::Carrier && server == 0 {
+            let branch = self.servers[0].request.branch();
+            if (200..300).contains(&status) {
+                cx.answered.insert(branch.to_owned());
+            } else if status >= 300 && cx.answered.contains(branch) {
+                return self.end(cx);
+            }
+        }
         let mut response =
             self.servers[server].request.response_to(status, reason, &self.local_tag);
         if is_invite && (101..300).contains(&status) {
@@ -574,7 +364,7 @@ impl Party {
         let slot = &mut self.servers[server];
         slot.status = status;
         slot.response = Some(response.clone());
-        cx.to_engine(self.address, response);
+        cx.agent_sends(self.address, response);
         if is_invite && status >= 200 {
             let until = cx.now + LIMIT;
             cx.later(T1, self.id, Act::ResendFinal { server, interval: T1, until });
@@ -601,14 +391,14 @@ impl Party {
             return;
         }
         if let Some(response) = slot.response.clone() {
-            cx.to_engine(self.address, response);
+            cx.agent_sends(self.address, response);
         }
         let interval = T2.min(2 * interval);
         cx.later(interval, self.id, Act::ResendFinal { server, interval, until });
     }
 
     /// A request in the dialog, or the one that begins it.
-    fn request(&mut self, cx: &mut Cx, method: &'static str, body: String) {
+    pub(super) fn request(&mut self, cx: &mut Cx, method: &'static str, body: String) {
         self.seq += 1;
         let branch = cx.word("z9hG4bK");
         let mut request = self.text(method, self.seq, &branch);
@@ -621,7 +411,7 @@ impl Party {
         self.start(cx, method, branch, self.seq, request);
     }
 
-    fn text(&self, method: &str, seq: u32, branch: &str) -> Text {
+    pub(super) fn text(&self, method: &str, seq: u32, branch: &str) -> Text {
         let to = match &*self.remote_tag {
             "" => self.remote.clone(),
             tag => format!("{};tag={tag}", self.remote),
@@ -644,7 +434,7 @@ impl Party {
         request: Text,
     ) {
         let client = self.clients.len();
-        cx.to_engine(self.address, request.print());
+        cx.agent_sends(self.address, request.print());
         cx.later(T1, self.id, Act::Resend { client, interval: T1 });
         cx.later(LIMIT, self.id, Act::GiveUp { client });
         let has_offer = !request.body.is_empty();
@@ -657,7 +447,7 @@ impl Party {
         if client.state != ClientState::Trying {
             return;
         }
-        cx.to_engine(self.address, client.request.print());
+        cx.agent_sends(self.address, client.request.print());
         let interval = match client.method {
             "INVITE" => 2 * interval,
             _ => T2.min(2 * interval),
@@ -682,7 +472,7 @@ impl Party {
     }
 
     /// Names its author and its version; `is_active` or on hold.
-    fn sdp(&self, is_active: bool) -> String {
+    pub(super) fn sdp(&self, is_active: bool) -> String {
         let direction = if is_active { "sendrecv" } else { "sendonly" };
         let (host, id, version) = (self.address.ip(), self.id, self.version);
         format!(

@@ -105,11 +105,11 @@ impl Text {
         self.get("Via").and_then(|via| param(via, "branch")).unwrap_or_default()
     }
 
-    pub fn from_tag(&self) -> &str {
+    pub fn tag_of_from(&self) -> &str {
         self.get("From").and_then(|from| param(from, "tag")).unwrap_or_default()
     }
 
-    pub fn to_tag(&self) -> &str {
+    pub fn tag_of_to(&self) -> &str {
         self.get("To").and_then(|to| param(to, "tag")).unwrap_or_default()
     }
 

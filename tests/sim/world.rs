@@ -146,6 +146,11 @@ impl World {
         self.wire.finish()
     }
 
+    /// Answers of carriers that the engine had left, or of another branch.
+    pub fn late_answers(&self) -> u64 {
+        self.engine.counters().late_answers
+    }
+
     /// The ladder of a violation's call.
     pub fn explain(&self, violation: &Violation) -> String {
         let Some(call) = violation.call else { return violation.what.clone() };
@@ -204,7 +209,7 @@ impl World {
                 let flow = Flow { listener: ListenerId(0), remote: to };
                 self.engine.handle_command(Command::Unreachable { flow }, now);
             }
-            Event::ToAgent { to, bytes } => self.to_agent(to, &bytes),
+            Event::ToAgent { to, bytes } => self.hand_over(to, &bytes),
             Event::Act { party, act } => self.parties[party].act(&mut self.cx, act),
             Event::NewCall => self.new_call(),
         }
@@ -249,11 +254,11 @@ impl World {
         self.parties.push(party);
     }
 
-    fn to_agent(&mut self, to: SocketAddr, bytes: &Bytes) {
+    fn hand_over(&mut self, to: SocketAddr, bytes: &Bytes) {
         // What cannot be read has been complained of when it was sent.
         let Some(text) = Text::parse(bytes) else { return };
         let known = self.by_call_id.get(text.call_id()).cloned().unwrap_or_default();
-        let tag = if text.is_request() { text.to_tag() } else { text.from_tag() };
+        let tag = if text.is_request() { text.tag_of_to() } else { text.tag_of_from() };
         let is_for = |id: &usize| {
             let party = &self.parties[*id];
             party.address == to && (tag.is_empty() || tag == party.local_tag)
@@ -269,12 +274,12 @@ impl World {
             "INVITE" if tag.is_empty() => self.new_attempt(to, text),
             "OPTIONS" => {
                 let response = text.response_to(200, "OK", "krrprobe");
-                self.cx.to_engine(to, response.print());
+                self.cx.agent_sends(to, response.print());
             }
             "ACK" => {}
             _ => {
                 let response = text.response_to(481, "Call/Transaction Does Not Exist", "krrnone");
-                self.cx.to_engine(to, response.print());
+                self.cx.agent_sends(to, response.print());
             }
         }
     }
@@ -320,7 +325,7 @@ impl World {
     fn send(&mut self, to: SocketAddr, bytes: Bytes) {
         (self.cx.now, to, &bytes[..]).hash(&mut self.wire);
         self.checks.sent(self.cx.now, to, &bytes);
-        self.cx.to_agent(to, bytes);
+        self.cx.engine_sends(to, bytes);
     }
 
     fn instant(&self) -> Instant {
@@ -347,8 +352,8 @@ fn origin() -> Instant {
     Instant::now()
 }
 
-/// The profile that changes nothing.
-pub fn is_side(address: SocketAddr) -> Option<Side> {
+/// Whose address this is.
+pub fn side_of(address: SocketAddr) -> Option<Side> {
     let text = address.ip().to_string();
     if text.starts_with("192.0.2.") {
         Some(Side::Caller)
