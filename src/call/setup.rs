@@ -188,7 +188,8 @@ impl Setup {
         let Some(attempt) = &self.attempt else { return };
         let status_code = response.status_code();
         if !is_ringing(status_code) {
-            if !self.is_ringing && attempt.stage == Stage::Trying {
+            // Also once an earlier attempt has rung: the caller hears that one, not this.
+            if attempt.stage == Stage::Trying {
                 self.deadlines.arm(Wait::Ringing, attempt.no_ringing_at());
             }
             return;

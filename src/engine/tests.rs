@@ -270,6 +270,26 @@ fn tells_the_board_how_a_probe_ended() {
 }
 
 #[test]
+fn leaves_a_second_carrier_that_does_not_ring_though_the_first_one_had_rung() {
+    let mut world = World::with(|rows| {
+        rows.routes[0].reroute_after_ringing = "carrier_fault_only".to_owned();
+    });
+    world.caller_sends(&invite("1"));
+    let first = world.sent()[1].1.clone();
+    world.answer(FIRST, &first, 180, "b1", "");
+    world.answer(FIRST, &first, 503, "b1", "");
+    let sent = world.sent();
+    let second = sent.last().expect("the next carrier is called").1.clone();
+    world.answer(SECOND, &second, 100, "b2", "");
+    world.pass(Duration::from_millis(6_000));
+    let expected = [(SECOND.to_owned(), "CANCEL".to_owned()), to_caller("502 Bad Gateway")];
+    assert_eq!(lines(&world.sent()), expected);
+    let record = world.record();
+    let reasons: Vec<_> = record.attempts.iter().map(|attempt| attempt.reason.as_str()).collect();
+    assert_eq!(reasons, ["X", "no ringing in 6000 ms"]);
+}
+
+#[test]
 fn gives_the_same_bytes_for_the_same_seed() {
     let run = || {
         let mut world = World::new();
@@ -288,6 +308,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With the usual rows once `change` has been at them.
+    fn with(change: impl FnOnce(&mut Rows)) -> Self {
+        let mut rows = rows();
+        change(&mut rows);
         let now = base();
         let settings = EngineSettings {
             listeners: vec![Listener {
@@ -302,7 +329,7 @@ impl World {
             retry_after_s: 5,
         };
         let mut engine = Engine::new(settings, 1, now, SystemTime::UNIX_EPOCH);
-        let tables = Tables::check(rows(), 1).expect("good rows");
+        let tables = Tables::check(rows, 1).expect("good rows");
         engine.handle_command(Command::Tables(Arc::new(tables)), now);
         let targets = [(1, FIRST), (2, SECOND)].map(|(id, at)| {
             let target = Target { gateway_id: GatewayId(id), address: address(at) };
