@@ -174,11 +174,10 @@ impl Engine {
 
     /// RFC 3261 §9.2
     fn on_cancel(&mut self, request: Message, flow: Flow) {
-        let invite = self.cx.transactions.server_of(&MatchKey::of_invite(&request));
-        let server = self.open_server(request, flow, false);
-        let Some(invite) = invite else {
-            return self.cx.reject(server, 481, b"");
+        let Some(invite) = self.cx.transactions.server_of(&MatchKey::of_invite(&request)) else {
+            return self.answer_statelessly(&request, flow, 481, "");
         };
+        let server = self.open_server(request, flow, false);
         let tag = self.cx.new_tag();
         self.cx.respond(server, 200, b"", Some(tag), |_, _| {}, b"");
         let owner = self.cx.transactions.server(invite).and_then(|server| server.owner);

@@ -270,6 +270,14 @@ fn tells_the_board_how_a_probe_ended() {
 }
 
 #[test]
+fn keeps_nothing_of_a_cancel_without_an_invite() {
+    let mut world = World::new();
+    world.caller_sends(&cancel("1"));
+    assert_eq!(lines(&world.sent()), [to_caller("481 Call/Transaction Does Not Exist")]);
+    assert_eq!(world.engine.counters().server_transactions_now, 0);
+}
+
+#[test]
 fn leaves_a_second_carrier_that_does_not_ring_though_the_first_one_had_rung() {
     let mut world = World::with(|rows| {
         rows.routes[0].reroute_after_ringing = "carrier_fault_only".to_owned();
