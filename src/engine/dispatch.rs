@@ -16,6 +16,11 @@ use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
 
 /// Where a response goes when its Via names no port (RFC 3261 §18.2.2).
 const DEFAULT_PORT: u16 = 5060;
+/// Server transactions that may be there for each call that may be: its INVITE, what is asked within
+/// it, and those of short calls that are over.
+const SERVERS_A_CALL: usize = 8;
+/// Server transactions beyond those, so that a small `max_calls` does not count against short calls.
+const SPARE_SERVERS: usize = 10_000;
 
 impl Engine {
     pub(super) fn on_response(&mut self, response: &Message) {
@@ -214,9 +219,13 @@ impl Engine {
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
         }
-        if self.calls.len() >= self.cx.settings.max_calls {
+        if self.is_full() {
             self.cx.counters.calls_over_limit += 1;
             return self.answer_statelessly(&request, flow, 503, "");
+        }
+        if self.is_one_stranger_too_many(flow) {
+            self.cx.counters.strangers_unrecorded += 1;
+            return self.answer_statelessly(&request, flow, 403, "");
         }
         let server = self.open_server(request.clone(), flow, true);
         let offer = Offer::new(request);
@@ -236,6 +245,21 @@ impl Engine {
         }
     }
 
+    /// As many calls as may be, or more transactions than those calls can account for: calls that are
+    /// refused, or over, keep one for half a minute.
+    fn is_full(&self) -> bool {
+        let max_calls = self.cx.settings.max_calls;
+        let max_servers = max_calls.saturating_mul(SERVERS_A_CALL).saturating_add(SPARE_SERVERS);
+        self.calls.len() >= max_calls || self.cx.transactions.servers_len() >= max_servers
+    }
+
+    /// Nobody's customer, beyond what is put on record of such callers.
+    fn is_one_stranger_too_many(&mut self, flow: Flow) -> bool {
+        self.cx.tables.is_loaded()
+            && self.cx.tables.customer_at(flow.remote.ip()).is_none()
+            && self.strangers.take(self.cx.now).is_none()
+    }
+
     /// A request that begins no call.
     fn on_other_request(&mut self, method: Method, request: &Message, flow: Flow) {
         let (status_code, reason) = match method {
@@ -243,7 +267,7 @@ impl Engine {
             Method::Options => match refusal(request) {
                 // §11: OPTIONS is answered by us; Max-Forwards does not concern whom it has reached.
                 Some((status_code, reason)) if status_code == 416 => (status_code, reason),
-                _ if self.cx.is_draining => (503, ""),
+                _ if self.cx.is_draining || !self.cx.tables.is_loaded() => (503, ""),
                 _ => (200, ""),
             },
             Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack => {

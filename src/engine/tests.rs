@@ -270,6 +270,47 @@ fn tells_the_board_how_a_probe_ended() {
 }
 
 #[test]
+fn puts_no_flood_of_strangers_on_record_and_counts_what_it_left_out() {
+    let mut world = World::new();
+    for number in 0..600 {
+        world.receive("203.0.113.66:5060", &invite(&number.to_string()));
+    }
+    let sent = world.sent();
+    let refused = ("203.0.113.66:5060".to_owned(), "403 Forbidden".to_owned());
+    assert_eq!(lines(&sent), vec![refused; 600]);
+    let counters = world.engine.counters();
+    assert_eq!((counters.strangers_unrecorded, counters.server_transactions_now), (100, 500));
+    let records = world.outputs.iter().filter(|output| matches!(output, Output::Record(_)));
+    assert_eq!(records.count(), 500);
+    world.caller_sends(&invite("600"));
+    assert_eq!(lines(&world.sent()), [to_caller("100 Trying"), to_first("INVITE")]);
+}
+
+#[test]
+fn takes_no_invite_while_refused_ones_hold_too_many_transactions() {
+    let mut world = World::with(|rows| rows.routes[0].enabled = false);
+    for number in 0..10_081 {
+        world.caller_sends(&invite(&number.to_string()));
+    }
+    let sent = world.sent();
+    assert_eq!(lines(&sent)[10_079], to_caller("404 Not Found"));
+    assert_eq!(lines(&sent)[10_080], to_caller("503 Service Unavailable"));
+    assert_eq!(world.engine.counters().calls_over_limit, 1);
+}
+
+#[test]
+fn asks_for_patience_before_there_are_tables() {
+    let mut world = World::new();
+    world.engine.handle_command(Command::Tables(Arc::default()), world.now);
+    world.caller_sends(&invite("1"));
+    world.caller_sends(&out_of_dialog("OPTIONS", ""));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), vec![to_caller("503 Service Unavailable"); 2]);
+    assert!(sent[0].1.first(HeaderName::RetryAfter).is_some());
+    assert_eq!(world.record().detail, "no tables are in force yet");
+}
+
+#[test]
 fn keeps_nothing_of_a_cancel_without_an_invite() {
     let mut world = World::new();
     world.caller_sends(&cancel("1"));
