@@ -21,6 +21,8 @@ const DEFAULT_PORT: u16 = 5060;
 const SERVERS_A_CALL: usize = 8;
 /// Server transactions beyond those, so that a small `max_calls` does not count against short calls.
 const SPARE_SERVERS: usize = 10_000;
+/// What we take to pass on: a datagram holds 65 507 octets, and what we write of our own must find room.
+const MAX_RELAYED_OCTETS: usize = 60_000;
 
 impl Engine {
     pub(super) fn on_response(&mut self, response: &Message) {
@@ -197,6 +199,9 @@ impl Engine {
         let Some((call, side)) = found else {
             return self.answer_statelessly(&request, flow, 481, "");
         };
+        if is_too_large(&request) {
+            return self.answer_statelessly(&request, flow, 513, "");
+        }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
         }
@@ -215,6 +220,9 @@ impl Engine {
         }
         if let Some((status_code, reason)) = refusal(&request) {
             return self.answer_statelessly(&request, flow, status_code, reason);
+        }
+        if is_too_large(&request) {
+            return self.answer_statelessly(&request, flow, 513, "");
         }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
@@ -385,6 +393,11 @@ fn refusal(request: &Message) -> Option<(u16, &'static str)> {
         return Some((406, ""));
     }
     None
+}
+
+/// What the other leg's transport could not carry must not look like that peer's silence.
+fn is_too_large(request: &Message) -> bool {
+    request.bytes().len() > MAX_RELAYED_OCTETS
 }
 
 /// Whether the caller can read an answer; no Accept means that it can (RFC 3261 §20.1).

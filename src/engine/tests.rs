@@ -311,6 +311,20 @@ fn asks_for_patience_before_there_are_tables() {
 }
 
 #[test]
+fn refuses_what_no_datagram_could_carry_on_and_blames_no_carrier() {
+    let mut world = World::new();
+    let text = invite("1");
+    let (head, _) = text.split_once("\r\n\r\n").expect("a head");
+    let head = head.replace(&content(SDP), &content(&"x".repeat(60_000)));
+    world.caller_sends(&format!("{head}\r\n\r\n{}", "x".repeat(60_000)));
+    assert_eq!(lines(&world.sent()), [to_caller("513 Message Too Large")]);
+    assert_eq!(world.outcomes(), []);
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, &"x".repeat(60_000)));
+    assert_eq!(lines(&world.sent()), [to_caller("513 Message Too Large")]);
+}
+
+#[test]
 fn keeps_nothing_of_a_cancel_without_an_invite() {
     let mut world = World::new();
     world.caller_sends(&cancel("1"));
