@@ -193,6 +193,9 @@ impl Call {
         request: &Message,
     ) {
         match &mut self.state {
+            State::Setup(setup) if !setup.has_dialog(side, request) => {
+                cx.reject(server, 481, b"");
+            }
             State::Setup(setup) if request.method() == Method::Bye && side == Side::Inbound => {
                 // RFC 3261 §15: a caller may end an early dialog so.
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");

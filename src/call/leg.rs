@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context, Owner};
@@ -16,6 +17,8 @@ use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 
 /// Requests other than INVITE that may be on their way through one leg at a time.
 const MAX_RELAYS: u8 = 8;
+/// Acknowledged INVITEs of ours whose 2xx are acknowledged again.
+const MAX_EARLIER: usize = 4;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
 const REINVITE_LIMIT: Duration = Duration::from_secs(180);
 
@@ -31,7 +34,17 @@ pub struct Leg {
     received: Option<ReceivedInvite>,
     /// Our INVITE that is not answered yet, or whose 2xx may still be repeated.
     sent: Option<SentInvite>,
+    /// INVITEs of ours before that one, whose 2xx may still be repeated, or come of another fork.
+    earlier: SmallVec<[EarlierInvite; 1]>,
     relays: u8,
+}
+
+/// An INVITE of ours that has been answered and acknowledged.
+#[derive(Debug)]
+struct EarlierInvite {
+    client: ClientKey,
+    seq: u32,
+    ack: Bytes,
 }
 
 #[derive(Debug)]
@@ -75,7 +88,16 @@ enum SentState {
 
 impl Leg {
     pub fn new(call: CallKey, side: Side, dialog: Dialog, flow: Flow) -> Self {
-        Self { call, side, dialog, flow, received: None, sent: None, relays: 0 }
+        Self {
+            call,
+            side,
+            dialog,
+            flow,
+            received: None,
+            sent: None,
+            earlier: SmallVec::new(),
+            relays: 0,
+        }
     }
 
     /// Takes over the peer's INVITE that made the dialog, to be answered.
@@ -161,6 +183,13 @@ impl Leg {
         response: &'a Message,
     ) -> Option<LegEvent<'a>> {
         let status_code = response.status_code();
+        if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.client == client) {
+            let (seq, ack) = (earlier.seq, earlier.ack.clone());
+            if (200..300).contains(&status_code) {
+                self.on_repeated_answer(cx, response, seq, Some(ack));
+            }
+            return None;
+        }
         let sent = self.sent.as_mut().filter(|sent| sent.client == client)?;
         let carried = Carried::of(response);
         match (&mut sent.state, status_code) {
@@ -186,8 +215,14 @@ impl Leg {
                 self.sent = None;
                 Some(LegEvent::Failed { status_code, carried: Some(carried) })
             }
-            (SentState::Unacknowledged | SentState::Acknowledged { .. }, 200..300) => {
-                self.on_repeated_answer(cx, response);
+            (SentState::Unacknowledged, 200..300) => {
+                let seq = sent.seq;
+                self.on_repeated_answer(cx, response, seq, None);
+                None
+            }
+            (SentState::Acknowledged { ack }, 200..300) => {
+                let (seq, ack) = (sent.seq, ack.clone());
+                self.on_repeated_answer(cx, response, seq, Some(ack));
                 None
             }
             // Provisional after final: late, and without meaning.
@@ -252,8 +287,20 @@ impl Leg {
         });
         let state = SentState::Pending { is_withdrawn: false, is_cancelled: false };
         let seq = self.dialog.local_seq;
+        self.keep_earlier();
         self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
         true
+    }
+
+    /// Makes room for the next INVITE of ours.
+    fn keep_earlier(&mut self) {
+        let Some(sent) = self.sent.take() else { return };
+        if let SentState::Acknowledged { ack } = sent.state {
+            if self.earlier.len() == MAX_EARLIER {
+                self.earlier.remove(0);
+            }
+            self.earlier.push(EarlierInvite { client: sent.client, seq: sent.seq, ack });
+        }
     }
 
     /// The other side takes its re-INVITE back: CANCEL, as soon as a provisional response has come.
@@ -420,6 +467,7 @@ impl Leg {
 
     /// The transaction of our INVITE has ended: its 2xx cannot be repeated any more.
     pub fn on_client_ended(&mut self, client: ClientKey) {
+        self.earlier.retain(|earlier| earlier.client != client);
         let is_over = |sent: &SentInvite| {
             sent.client == client && matches!(sent.state, SentState::Acknowledged { .. })
         };
@@ -507,17 +555,21 @@ impl Leg {
         }
     }
 
-    /// A repeated 2xx is acknowledged again; one of another dialog (a fork) is hung up.
-    fn on_repeated_answer(&mut self, cx: &mut Context, response: &Message) {
-        let Some(sent) = &self.sent else { return };
+    /// A repeated 2xx is acknowledged again, where it has been; one of another dialog (a fork) is hung up.
+    fn on_repeated_answer(
+        &mut self,
+        cx: &mut Context,
+        response: &Message,
+        seq: u32,
+        ack: Option<Bytes>,
+    ) {
         let is_ours = response.to_tag().unwrap_or_default() == &*self.dialog.remote_tag;
         if !is_ours {
-            stray::end_dialog(cx, self.flow, self.dialog.sibling(sent.seq, response));
+            stray::end_dialog(cx, self.flow, self.dialog.sibling(seq, response));
             cx.counters.late_answers += 1;
             return;
         }
-        if let SentState::Acknowledged { ack } = &sent.state {
-            let ack = ack.clone();
+        if let Some(ack) = ack {
             let flow = self.flow_out(cx);
             cx.counters.retransmissions_sent += 1;
             cx.send(flow, ack);

@@ -325,6 +325,63 @@ fn refuses_what_no_datagram_could_carry_on_and_blames_no_carrier() {
 }
 
 #[test]
+fn tells_a_carrier_that_asks_within_an_early_dialog_to_wait() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    world.sent();
+    world.carrier_sends(FIRST, &from_carrier(&outbound, "UPDATE", 1, ""));
+    assert_eq!(lines(&world.sent()), [to_first("500 Not Answered Yet")]);
+    world.answer(FIRST, &outbound, 486, "b1", "");
+    world.sent();
+    world.carrier_sends(FIRST, &from_carrier(&outbound, "UPDATE", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("481 Call/Transaction Does Not Exist")]);
+    world.run_dry();
+}
+
+#[test]
+fn ends_an_early_dialog_for_nobody_but_its_caller() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    let ringing = world.sent()[0].1.clone();
+    let bye = in_dialog(&ringing, "BYE", 2, "");
+    world.caller_sends(&bye.replace("tag=a1", "tag=other"));
+    assert_eq!(lines(&world.sent()), [to_caller("481 Call/Transaction Does Not Exist")]);
+    world.caller_sends(&bye.replace("branch=", "branch=z9hG4bKsecond"));
+    let sent = world.sent();
+    assert_eq!(lines(&sent)[0], to_caller("200 OK"));
+    assert_eq!(lines(&sent).last(), Some(&to_caller("487 Request Terminated")));
+}
+
+#[test]
+fn acknowledges_a_repeated_answer_though_a_reinvite_followed_it() {
+    let mut world = World::new();
+    let (ok, outbound) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let sent = world.sent();
+    let reinvite = sent.last().expect("it is relayed").1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK")]);
+    assert_eq!(sent[0].1.cseq(), (1, Method::Ack));
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK"), to_first("BYE")]);
+    assert_eq!(sent[1].1.to_tag(), Some(&b"fork"[..]));
+    world.answer(FIRST, &sent[1].1, 200, "fork", "");
+    world.answer(FIRST, &reinvite, 200, "b1", SDP);
+    let ok = world.sent().last().expect("the caller is told").1.clone();
+    world.caller_sends(&in_dialog(&ok, "ACK", 2, ""));
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let bye = world.sent()[1].1.clone();
+    world.answer(FIRST, &bye, 200, "b1", "");
+    world.run_dry();
+}
+
+#[test]
 fn keeps_nothing_of_a_cancel_without_an_invite() {
     let mut world = World::new();
     world.caller_sends(&cancel("1"));
