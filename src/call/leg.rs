@@ -529,6 +529,7 @@ impl Leg {
         }
         cx.respond(server, 100, b"", None, |_, _| {}, b"");
         self.dialog.refresh_target(request);
+        self.dialog.note_source(request, self.flow.remote.ip());
         self.hold_invite(server, request.cseq().0);
         Some(LegEvent::Offered(Carried::of(request)))
     }
