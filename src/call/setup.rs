@@ -128,11 +128,17 @@ impl Setup {
     }
 
     /// The caller gave up: by CANCEL, or by a BYE in the early dialog.
-    pub fn on_caller_gone(&mut self, cx: &mut Context, draft: &mut Draft, by: &str) -> Next {
+    pub fn on_caller_gone(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Next {
         if let Some(attempt) = self.take_attempt(cx) {
             let record = attempt.given_up(cx, by);
             draft.note(|draft| draft.attempts.push(record));
-            attempt.leave(cx, "SIP;cause=487;text=\"Request Terminated\"");
+            attempt.leave(cx, reason.unwrap_or("SIP;cause=487;text=\"Request Terminated\""));
         }
         self.inbound.refuse(cx, 487, b"", |_| {});
         draft.end(cx, Some(487), EndCause::Cancelled, EndedBy::Caller, "");

@@ -184,12 +184,12 @@ impl Engine {
         let Some(invite) = self.cx.transactions.server_of(&MatchKey::of_invite(&request)) else {
             return self.answer_statelessly(&request, flow, 481, "");
         };
-        let server = self.open_server(request, flow, false);
+        let server = self.open_server(request.clone(), flow, false);
         let tag = self.cx.new_tag();
         self.cx.respond(server, 200, b"", Some(tag), |_, _| {}, b"");
         let owner = self.cx.transactions.server(invite).and_then(|server| server.owner);
         if let Some(Owner::Invite(call) | Owner::Reinvite(call, _)) = owner {
-            self.with_call(call, |call, cx| call.on_cancel(cx, invite));
+            self.with_call(call, |call, cx| call.on_cancel(cx, invite, &request));
         }
     }
 

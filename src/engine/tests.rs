@@ -382,6 +382,49 @@ fn acknowledges_a_repeated_answer_though_a_reinvite_followed_it() {
 }
 
 #[test]
+fn hands_on_why_the_caller_gave_up() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    world.sent();
+    let reason = "SIP;cause=200;text=\"Call completed elsewhere\"";
+    let head = format!("Reason: {reason}\r\nContent-Length: 0");
+    world.caller_sends(&cancel("1").replace("Content-Length: 0", &head));
+    let sent = world.sent();
+    assert_eq!(lines(&sent)[1], to_first("CANCEL"));
+    assert_eq!(sent[1].1.first(HeaderName::Reason), Some(reason.as_bytes()));
+}
+
+#[test]
+fn answers_a_caller_behind_a_nat_where_it_sends_from() {
+    let mut world = World::new();
+    let private = |text: String| text.replace(CALLER, "10.1.2.3:5080");
+    world.caller_sends(&private(invite("1")));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    let (ack, ok) = (sent[0].1.clone(), sent[1].1.clone());
+    world.caller_sends(&private(in_dialog(&ok, "ACK", 1, "")));
+    world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
+    assert_eq!(lines(&world.sent()), [to_first("200 OK"), to_caller("BYE")]);
+}
+
+#[test]
+fn never_lets_a_call_end_before_it_began_though_the_clock_is_set_back() {
+    let mut world = World::new();
+    let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    let set = Command::WallClock { at: world.now, wall: begun };
+    world.engine.handle_command(set, world.now);
+    world.caller_sends(&invite("1"));
+    let set = Command::WallClock { at: world.now, wall: SystemTime::UNIX_EPOCH };
+    world.engine.handle_command(set, world.now);
+    world.caller_sends(&cancel("1"));
+    let record = world.record();
+    assert_eq!((record.started_at, record.ended_at), (begun, begun));
+}
+
+#[test]
 fn keeps_nothing_of_a_cancel_without_an_invite() {
     let mut world = World::new();
     world.caller_sends(&cancel("1"));
