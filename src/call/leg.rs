@@ -16,7 +16,7 @@ use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
 use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 
 /// Requests other than INVITE that may be on their way through one leg at a time.
-const MAX_RELAYS: u8 = 8;
+const MAX_RELAYS: usize = 8;
 /// Acknowledged INVITEs of ours whose 2xx are acknowledged again.
 const MAX_EARLIER: usize = 4;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
@@ -36,7 +36,8 @@ pub struct Leg {
     sent: Option<SentInvite>,
     /// INVITEs of ours before that one, whose 2xx may still be repeated, or come of another fork.
     earlier: SmallVec<[EarlierInvite; 1]>,
-    relays: u8,
+    /// Requests of the other side that this side has not answered yet.
+    relays: SmallVec<[ServerKey; 2]>,
 }
 
 /// An INVITE of ours that has been answered and acknowledged.
@@ -96,7 +97,7 @@ impl Leg {
             received: None,
             sent: None,
             earlier: SmallVec::new(),
-            relays: 0,
+            relays: SmallVec::new(),
         }
     }
 
@@ -249,7 +250,7 @@ impl Leg {
         if status_code < 200 {
             return None;
         }
-        self.relays = self.relays.saturating_sub(1);
+        self.relays.retain(|pending| *pending != server);
         if let Some(response) = response.filter(|_| status_code < 300)
             && response.cseq().1 == Method::Update
         {
@@ -388,10 +389,10 @@ impl Leg {
 
     /// Sends the other side's request on; `false` where too many are under way.
     pub fn relay(&mut self, cx: &mut Context, server: ServerKey, carried: Carried<'_>) -> bool {
-        if self.relays >= MAX_RELAYS {
+        if self.relays.len() >= MAX_RELAYS {
             return false;
         }
-        self.relays += 1;
+        self.relays.push(server);
         let flow = self.flow_out(cx);
         let method = carried.0.method();
         let owner = Owner::Relay { call: self.call, side: self.side, server };
@@ -453,6 +454,10 @@ impl Leg {
         // RFC 3261 §15.1.2: pending requests are answered 487.
         if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
             self.refuse(cx, 487, None);
+        }
+        // So are those that the other side waits for: the call may be gone before they are answered.
+        for server in self.relays.drain(..) {
+            cx.reject(server, 487, b"");
         }
         self.received = None;
         let is_unacknowledged = |sent: &SentInvite| matches!(sent.state, SentState::Unacknowledged);

@@ -196,7 +196,7 @@ impl Engine {
     fn on_dialog_request(&mut self, request: Message, flow: Flow) {
         let tag = request.to_tag().and_then(Tag::parse);
         let found = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied());
-        let Some((call, side)) = found else {
+        let Some((call, side)) = found.filter(|(call, _)| self.calls.contains_key(*call)) else {
             return self.answer_statelessly(&request, flow, 481, "");
         };
         if is_too_large(&request) {

@@ -245,7 +245,8 @@ fn answers_new_calls_with_503_while_it_drains_and_lets_the_others_go_on() {
     world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     assert_eq!(lines(&world.sent()), [to_first("INFO")]);
     world.engine.handle_command(Command::EndAllCalls, world.now);
-    assert_eq!(lines(&world.sent()), [to_caller("BYE"), to_first("BYE")]);
+    let expected = [to_caller("BYE"), to_caller("487 Request Terminated"), to_first("BYE")];
+    assert_eq!(lines(&world.sent()), expected);
 }
 
 #[test]
@@ -422,6 +423,20 @@ fn never_lets_a_call_end_before_it_began_though_the_clock_is_set_back() {
     world.caller_sends(&cancel("1"));
     let record = world.record();
     assert_eq!((record.started_at, record.ended_at), (begun, begun));
+}
+
+#[test]
+fn answers_what_is_on_its_way_when_the_call_ends() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("INFO")]);
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let sent = world.sent();
+    let expected = [to_caller("200 OK"), to_caller("487 Request Terminated"), to_first("BYE")];
+    assert_eq!(lines(&sent), expected);
+    world.answer(FIRST, &sent[2].1, 200, "b1", "");
+    world.run_dry();
 }
 
 #[test]
