@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
+use crate::carrier::Refusal;
+
 /// An operation of the store that did not happen.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -17,8 +19,8 @@ pub enum StoreError {
     #[error("the store did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// A value that an admin's client wrote past our constraints.
-    #[error("table {table}, column {column}: {reason}")]
-    Unreadable { table: &'static str, column: &'static str, reason: String },
+    #[error("{0}")]
+    Unreadable(Refusal),
     #[error("cannot bring the tables up to date: {0}")]
     Migration(#[from] MigrateError),
     #[error(transparent)]
@@ -31,7 +33,7 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::TimedOut(_) | Self::Folder { .. } => true,
-            Self::Url { .. } | Self::Unreadable { .. } => false,
+            Self::Url { .. } | Self::Unreadable(_) => false,
             Self::Migration(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             ) => is_unavailable(error),
