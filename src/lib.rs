@@ -5,6 +5,7 @@
 //! the system's randomness: time and seeds are arguments.
 
 // 1 nouns
+pub mod allowance;
 pub mod carrier;
 pub mod random;
 pub mod sip;

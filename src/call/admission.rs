@@ -32,6 +32,9 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
         return Err(Denial::new(503, "draining"));
     }
     let tables = cx.tables.clone();
+    if !tables.is_loaded() {
+        return Err(Denial::new(503, "no tables are in force yet"));
+    }
     let Some(customer) = tables.customer_at(source) else {
         return Err(Denial::new(403, "no customer has this address"));
     };

@@ -92,6 +92,8 @@ impl Attempt {
                 invite.clone()
             });
         cx.counters.attempts += 1;
+        // A carrier may ask something within the early dialog, which must not hear that there is none.
+        cx.dialogs.insert(local_tag, (call, super::Side::Outbound));
         if candidate.reachability == Reachability::HalfOpen {
             cx.emit_outcome(candidate.target, candidate.carrier.id, Evidence::AttemptStarted);
         }
@@ -119,6 +121,11 @@ impl Attempt {
     /// When an attempt that does not ring is given up.
     pub fn no_ringing_at(&self) -> Instant {
         self.started + self.candidate.carrier.no_ringing
+    }
+
+    /// Whether a request, which has our tag, is from the dialog that our INVITE makes.
+    pub fn is_of(&self, request: &Message) -> bool {
+        request.call_id() == self.outbound_call_id.as_bytes()
     }
 
     /// Takes in that a response came, of whatever code.

@@ -12,7 +12,7 @@ use super::hunt::Hunt;
 use super::leg::Leg;
 use super::setup::{Next, Setup};
 use super::verdict::Failure;
-use super::{CallRecord, Carried, EndCause, EndedBy, LegEvent, Side};
+use super::{CallRecord, Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
@@ -188,10 +188,14 @@ impl Call {
         request: &Message,
     ) {
         match &mut self.state {
+            State::Setup(setup) if !setup.has_dialog(side, request) => {
+                cx.reject(server, 481, b"");
+            }
             State::Setup(setup) if request.method() == Method::Bye && side == Side::Inbound => {
                 // RFC 3261 §15: a caller may end an early dialog so.
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");
-                let next = setup.on_caller_gone(cx, &mut self.draft, "BYE");
+                let reason = header_policy::reason_of_cancel(request);
+                let next = setup.on_caller_gone(cx, &mut self.draft, "BYE", reason);
                 self.go(cx, next);
             }
             State::Setup(_) => {
@@ -221,10 +225,11 @@ impl Call {
     }
 
     /// The caller, or a peer that sent a re-INVITE, cancels it.
-    pub fn on_cancel(&mut self, cx: &mut Context, server: ServerKey) {
+    pub fn on_cancel(&mut self, cx: &mut Context, server: ServerKey, cancel: &Message) {
         if let State::Setup(setup) = &mut self.state {
             if setup.server() == server {
-                let next = setup.on_caller_gone(cx, &mut self.draft, "CANCEL");
+                let reason = header_policy::reason_of_cancel(cancel);
+                let next = setup.on_caller_gone(cx, &mut self.draft, "CANCEL", reason);
                 self.go(cx, next);
             }
             return;
@@ -478,7 +483,9 @@ impl Draft {
         record.status_code = status_code.unwrap_or(record.status_code);
         record.end_cause = cause;
         record.ended_by = by;
-        record.ended_at = cx.wall_at(cx.now);
+        // The wall clock may have been set back since.
+        let last = record.answered_at.or(record.ringing_at).unwrap_or(record.started_at);
+        record.ended_at = cx.wall_at(cx.now).max(last);
         if record.detail.is_empty() {
             record.detail = detail.to_owned();
         }

@@ -5,13 +5,13 @@
 
 use super::Carried;
 use crate::carrier::number_rule::Identity;
-use crate::sip::{HeaderName, Printer};
+use crate::sip::{Header, HeaderName, Message, Printer};
 
 /// Writes the header fields of `carried` that may cross, Content-Type and its like included.
 pub fn write(carried: Carried<'_>, identity: Identity, printer: &mut Printer) {
     let has_body = !carried.0.body().is_empty();
     for header in carried.0.headers() {
-        let crosses = match fate(header.name) {
+        let crosses = match fate_of(header) {
             Fate::Crosses => true,
             Fate::Stays => false,
             Fate::GoesWithBody => has_body,
@@ -35,6 +35,39 @@ enum Fate {
     GoesWithBody,
     /// RFC 3325 §5: only inside the trust domain.
     ByTrust,
+}
+
+/// Fields that only matter here, so that the parser need not know them. Authentication-Info and the
+/// Security fields belong to one leg's credentials (RFC 3261 §22.3, RFC 3329), Path and Service-Route to
+/// its hops, Join and Target-Dialog name a dialog of it (RFC 3911, RFC 4538), the charging ones are for its
+/// own network (RFC 7315 §4.6).
+const STAYING: [&str; 12] = [
+    "Authentication-Info",
+    "Proxy-Authentication-Info",
+    "Security-Client",
+    "Security-Server",
+    "Security-Verify",
+    "Path",
+    "Service-Route",
+    "Join",
+    "Target-Dialog",
+    "Same-Dialog",
+    "P-Charging-Vector",
+    "P-Charging-Function-Addresses",
+];
+
+fn fate_of(header: Header<'_>) -> Fate {
+    let is = |name: &&str| header.name_text.eq_ignore_ascii_case(name.as_bytes());
+    match header.name {
+        HeaderName::Other if STAYING.iter().any(|name| is(&name)) => Fate::Stays,
+        name => fate(name),
+    }
+}
+
+/// Why the caller takes its INVITE back, in its own words (RFC 3326 §2): a phone that rings must not
+/// show as missed what was answered elsewhere.
+pub fn reason_of_cancel(cancel: &Message) -> Option<&str> {
+    std::str::from_utf8(cancel.first(HeaderName::Reason)?).ok().filter(|reason| !reason.is_empty())
 }
 
 fn fate(name: HeaderName) -> Fate {
@@ -114,7 +147,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::sip::Message;
 
     #[test]
     fn lets_nothing_of_a_legs_dialog_hops_capabilities_and_credentials_cross() {
@@ -136,6 +168,12 @@ mod tests {
             "Proxy-Authorization: Digest username=\"a\"",
             "WWW-Authenticate: Digest realm=\"a\"",
             "Proxy-Authenticate: Digest realm=\"a\"",
+            "Authentication-Info: nextnonce=\"a\"",
+            "security-verify: tls",
+            "Path: <sip:192.0.2.8;lr>",
+            "Join: c;to-tag=a;from-tag=b",
+            "Target-Dialog: c;local-tag=a;remote-tag=b",
+            "P-Charging-Vector: icid-value=1",
         ];
         for line in stays {
             assert_eq!(crossed(&[line], "", Identity::Pass), "", "{line}");

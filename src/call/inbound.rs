@@ -70,7 +70,8 @@ impl Inbound {
         for early in self.early.drain(..).filter(|early| early.local_tag != tag) {
             cx.dialogs.remove(&early.local_tag);
         }
-        let dialog = Dialog::uas(invite, tag);
+        let mut dialog = Dialog::uas(invite, tag);
+        dialog.note_source(invite, self.flow.remote.ip());
         let seq = invite.cseq().0;
         let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
         leg.hold_invite(self.server, seq);

@@ -537,6 +537,7 @@ impl Leg {
         }
         cx.respond(server, 100, b"", None, |_, _| {}, b"");
         self.dialog.refresh_target(request);
+        self.dialog.note_source(request, self.flow.remote.ip());
         let seq = request.cseq().0;
         self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
         Some(LegEvent::Offered(Carried::of(request)))

@@ -128,11 +128,17 @@ impl Setup {
     }
 
     /// The caller gave up: by CANCEL, or by a BYE in the early dialog.
-    pub fn on_caller_gone(&mut self, cx: &mut Context, draft: &mut Draft, by: &str) -> Next {
-        if let Some(attempt) = self.attempt.take() {
+    pub fn on_caller_gone(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Next {
+        if let Some(attempt) = self.take_attempt(cx) {
             let record = attempt.given_up(cx, by);
             draft.note(|draft| draft.attempts.push(record));
-            attempt.leave(cx, "SIP;cause=487;text=\"Request Terminated\"");
+            attempt.leave(cx, reason.unwrap_or("SIP;cause=487;text=\"Request Terminated\""));
         }
         self.inbound.refuse(cx, 487, b"", |_| {});
         draft.end(cx, Some(487), EndCause::Cancelled, EndedBy::Caller, "");
@@ -141,7 +147,7 @@ impl Setup {
 
     /// An admin, or the end of a drain, ends the call.
     pub fn on_terminated(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
-        if let Some(attempt) = self.attempt.take() {
+        if let Some(attempt) = self.take_attempt(cx) {
             let record = attempt.given_up(cx, "ended by us");
             draft.note(|draft| draft.attempts.push(record));
             attempt.leave(cx, "");
@@ -184,11 +190,30 @@ impl Setup {
         self.inbound.server
     }
 
+    /// Whether a request within an early dialog comes from the one who shares it with us.
+    pub fn has_dialog(&self, side: Side, request: &Message) -> bool {
+        match side {
+            Side::Inbound => {
+                let invite = &self.offer.invite;
+                request.call_id() == invite.call_id() && request.from_tag() == invite.from_tag()
+            }
+            Side::Outbound => self.attempt.as_ref().is_some_and(|attempt| attempt.is_of(request)),
+        }
+    }
+
+    /// The current attempt, which is not one any more: nothing may come within its early dialogs.
+    fn take_attempt(&mut self, cx: &mut Context) -> Option<Attempt> {
+        let attempt = self.attempt.take()?;
+        cx.dialogs.remove(&attempt.local_tag);
+        Some(attempt)
+    }
+
     fn progress(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) {
         let Some(attempt) = &self.attempt else { return };
         let status_code = response.status_code();
         if !is_ringing(status_code) {
-            if !self.is_ringing && attempt.stage == Stage::Trying {
+            // Also once an earlier attempt has rung: the caller hears that one, not this.
+            if attempt.stage == Stage::Trying {
                 self.deadlines.arm(Wait::Ringing, attempt.no_ringing_at());
             }
             return;
@@ -205,7 +230,7 @@ impl Setup {
     }
 
     fn answer(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) -> Next {
-        let Some(mut attempt) = self.attempt.take() else { return Next::Wait };
+        let Some(mut attempt) = self.take_attempt(cx) else { return Next::Wait };
         let record = attempt.answered(cx, response);
         draft.note(|draft| draft.attempts.push(record));
         let invite = Message::parse(attempt.invite.clone()).expect("we print what we can read");
@@ -239,7 +264,7 @@ impl Setup {
         draft: &mut Draft,
         failure: Failure<'_>,
     ) -> Next {
-        let Some(attempt) = self.attempt.take() else { return Next::Wait };
+        let Some(attempt) = self.take_attempt(cx) else { return Next::Wait };
         self.deadlines.stop(Wait::Response);
         self.deadlines.stop(Wait::Ringing);
         let carrier = &attempt.candidate.carrier;
@@ -278,7 +303,7 @@ impl Setup {
         status_code: u16,
         weight: Option<f32>,
     ) -> Next {
-        if let Some(attempt) = self.attempt.take() {
+        if let Some(attempt) = self.take_attempt(cx) {
             let carrier_id = attempt.candidate.carrier.id;
             let mut rule =
                 verdict::classify(&cx.tables, carrier_id, attempt.stage, Failure::Timeout);

@@ -65,6 +65,11 @@ impl Tables {
         self.customer(*id)
     }
 
+    /// Whether these came from a store; before that there is nobody and nothing in them.
+    pub fn is_loaded(&self) -> bool {
+        self.version > 0
+    }
+
     /// The route for a called number (see [`Route`] for which wins). `called` is the user part as
     /// it came; what is not a number matches only routes with an empty prefix.
     pub fn route_for(&self, customer: CustomerId, called: &str) -> Option<&Arc<Route>> {

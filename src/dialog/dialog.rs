@@ -36,6 +36,8 @@ pub struct Dialog {
     pub remote_target: Box<[u8]>,
     /// URIs with their parameters, as they stand between the angle brackets, nearest hop first.
     pub route_set: Box<[Box<[u8]>]>,
+    /// The peer is behind a NAT that it does not know of: its Contact leads nowhere.
+    pub is_behind_nat: bool,
 }
 
 /// A request whose CSeq is lower than one before it (RFC 3261 §12.2.2).
@@ -62,6 +64,7 @@ impl Dialog {
             remote_seq: Some(invite.cseq().0),
             remote_target: contact_of(invite).unwrap_or_else(|| from_uri(invite)).into(),
             route_set: record_routes(invite).collect(),
+            is_behind_nat: false,
         }
     }
 
@@ -81,6 +84,7 @@ impl Dialog {
             remote_seq: None,
             remote_target: contact_of(response).unwrap_or(invite.request_uri()).into(),
             route_set: route_set.into(),
+            is_behind_nat: false,
         }
     }
 
@@ -123,6 +127,19 @@ impl Dialog {
         }
     }
 
+    /// Takes in where a request that gave a Contact came from. Who writes an address of its own into Via
+    /// and Contact that is not the one it sends from sits behind a NAT: requests go back through that.
+    pub fn note_source(&mut self, request: &Message, source: IpAddr) {
+        let contact = contact_of(request).and_then(Uri::parse).map(|uri| uri.host_kind());
+        let sent_by = request.top_via().map(|via| Host::of(via.host));
+        self.is_behind_nat = match (contact, sent_by) {
+            (Some(Host::Address(contact)), Some(Host::Address(sent_by))) => {
+                contact == sent_by && contact != source
+            }
+            _ => false,
+        };
+    }
+
     /// Counts our CSeq up and begins a request: start line, Via, Route, Max-Forwards, From, To,
     /// Call-ID, CSeq.
     pub fn request(&mut self, method: &[u8], listener: &Listener, branch: Branch) -> Printer {
@@ -136,8 +153,11 @@ impl Dialog {
     }
 
     /// Where requests go: the first route, else the target, where that is an address. A host name,
-    /// and whatever else cannot be read, gives `None`.
+    /// an address behind a NAT, and whatever else cannot be read, gives `None`.
     pub fn next_hop(&self) -> Option<SocketAddr> {
+        if self.is_behind_nat && self.route_set.is_empty() {
+            return None;
+        }
         let uri = self.route_set.first().unwrap_or(&self.remote_target);
         let uri = Uri::parse(uri)?;
         match uri.host_kind() {

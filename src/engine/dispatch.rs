@@ -17,6 +17,13 @@ use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
 
 /// Where a response goes when its Via names no port (RFC 3261 §18.2.2).
 const DEFAULT_PORT: u16 = 5060;
+/// Server transactions that may be there for each call that may be: its INVITE, what is asked within
+/// it, and those of short calls that are over.
+const SERVERS_A_CALL: usize = 8;
+/// Server transactions beyond those, so that a small `max_calls` does not count against short calls.
+const SPARE_SERVERS: usize = 10_000;
+/// What we take to pass on: a datagram holds 65 507 octets, and what we write of our own must find room.
+const MAX_RELAYED_OCTETS: usize = 60_000;
 
 impl Engine {
     pub(super) fn on_response(&mut self, response: &Message) {
@@ -180,25 +187,27 @@ impl Engine {
 
     /// RFC 3261 §9.2
     fn on_cancel(&mut self, request: Message, flow: Flow) {
-        let invite = self.cx.transactions.server_of(&MatchKey::of_invite(&request));
-        let server = self.open_server(request, flow, false);
-        let Some(invite) = invite else {
-            return self.cx.reject(server, 481, b"");
+        let Some(invite) = self.cx.transactions.server_of(&MatchKey::of_invite(&request)) else {
+            return self.answer_statelessly(&request, flow, 481, "");
         };
+        let server = self.open_server(request.clone(), flow, false);
         let tag = self.cx.new_tag();
         self.cx.respond(server, 200, b"", Some(tag), |_, _| {}, b"");
         let owner = self.cx.transactions.server(invite).and_then(|server| server.owner);
         if let Some(Owner::Invite(call) | Owner::Reinvite(call, _)) = owner {
-            self.with_call(call, |call, cx| call.on_cancel(cx, invite));
+            self.with_call(call, |call, cx| call.on_cancel(cx, invite, &request));
         }
     }
 
     fn on_dialog_request(&mut self, request: Message, flow: Flow) {
         let tag = request.to_tag().and_then(Tag::parse);
         let found = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied());
-        let Some((call, side)) = found else {
+        let Some((call, side)) = found.filter(|(call, _)| self.calls.contains_key(*call)) else {
             return self.answer_statelessly(&request, flow, 481, "");
         };
+        if is_too_large(&request) {
+            return self.answer_statelessly(&request, flow, 513, "");
+        }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
         }
@@ -218,12 +227,19 @@ impl Engine {
         if let Some((status_code, reason)) = refusal(&request) {
             return self.answer_statelessly(&request, flow, status_code, reason);
         }
+        if is_too_large(&request) {
+            return self.answer_statelessly(&request, flow, 513, "");
+        }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
         }
-        if self.calls.len() >= self.cx.settings.max_calls {
+        if self.is_full() {
             self.cx.counters.calls_over_limit += 1;
             return self.answer_statelessly(&request, flow, 503, "");
+        }
+        if self.is_one_stranger_too_many(flow) {
+            self.cx.counters.strangers_unrecorded += 1;
+            return self.answer_statelessly(&request, flow, 403, "");
         }
         let server = self.open_server(request.clone(), flow, true);
         let offer = Offer::new(request);
@@ -243,6 +259,21 @@ impl Engine {
         }
     }
 
+    /// As many calls as may be, or more transactions than those calls can account for: calls that are
+    /// refused, or over, keep one for half a minute.
+    fn is_full(&self) -> bool {
+        let max_calls = self.cx.settings.max_calls;
+        let max_servers = max_calls.saturating_mul(SERVERS_A_CALL).saturating_add(SPARE_SERVERS);
+        self.calls.len() >= max_calls || self.cx.transactions.servers_len() >= max_servers
+    }
+
+    /// Nobody's customer, beyond what is put on record of such callers.
+    fn is_one_stranger_too_many(&mut self, flow: Flow) -> bool {
+        self.cx.tables.is_loaded()
+            && self.cx.tables.customer_at(flow.remote.ip()).is_none()
+            && self.strangers.take(self.cx.now).is_none()
+    }
+
     /// A request that begins no call.
     fn on_other_request(&mut self, method: Method, request: &Message, flow: Flow) {
         let (status_code, reason) = match method {
@@ -250,7 +281,7 @@ impl Engine {
             Method::Options => match refusal(request) {
                 // §11: OPTIONS is answered by us; Max-Forwards does not concern whom it has reached.
                 Some((status_code, reason)) if status_code == 416 => (status_code, reason),
-                _ if self.cx.is_draining => (503, ""),
+                _ if self.cx.is_draining || !self.cx.tables.is_loaded() => (503, ""),
                 _ => (200, ""),
             },
             Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack => {
@@ -368,6 +399,11 @@ fn refusal(request: &Message) -> Option<(u16, &'static str)> {
         return Some((406, ""));
     }
     None
+}
+
+/// What the other leg's transport could not carry must not look like that peer's silence.
+fn is_too_large(request: &Message) -> bool {
+    request.bytes().len() > MAX_RELAYED_OCTETS
 }
 
 /// Whether the caller can read an answer. Without an Accept it can; an empty one accepts nothing (RFC 3261 §20.1).

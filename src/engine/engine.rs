@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use slotmap::SlotMap;
 
+use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
 use crate::carrier::Tables;
@@ -46,12 +47,19 @@ pub enum Command {
 pub struct Engine {
     pub(super) cx: Context,
     pub(super) calls: SlotMap<CallKey, Call>,
+    /// Refusals of callers that no customer has which are worth a transaction and a record.
+    pub(super) strangers: Allowance,
 }
+
+/// Strangers that are put on record at once, and a second in the long run; the others are counted.
+const STRANGERS_BURST: u32 = 500;
+const STRANGERS_A_SECOND: u32 = 20;
 
 impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
-        Self { cx: Context::new(settings, seed, now, wall), calls: SlotMap::with_key() }
+        let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
+        Self { cx: Context::new(settings, seed, now, wall), calls: SlotMap::with_key(), strangers }
     }
 
     /// One message from one flow.

@@ -447,6 +447,203 @@ fn tells_the_board_how_a_probe_ended() {
 }
 
 #[test]
+fn puts_no_flood_of_strangers_on_record_and_counts_what_it_left_out() {
+    let mut world = World::new();
+    for number in 0..600 {
+        world.receive("203.0.113.66:5060", &invite(&number.to_string()));
+    }
+    let sent = world.sent();
+    let refused = ("203.0.113.66:5060".to_owned(), "403 Forbidden".to_owned());
+    assert_eq!(lines(&sent), vec![refused; 600]);
+    let counters = world.engine.counters();
+    assert_eq!((counters.strangers_unrecorded, counters.server_transactions_now), (100, 500));
+    let records = world.outputs.iter().filter(|output| matches!(output, Output::Record(_)));
+    assert_eq!(records.count(), 500);
+    world.caller_sends(&invite("600"));
+    assert_eq!(lines(&world.sent()), [to_caller("100 Trying"), to_first("INVITE")]);
+}
+
+#[test]
+fn takes_no_invite_while_refused_ones_hold_too_many_transactions() {
+    let mut world = World::with(|rows| rows.routes[0].enabled = false);
+    for number in 0..10_081 {
+        world.caller_sends(&invite(&number.to_string()));
+    }
+    let sent = world.sent();
+    assert_eq!(lines(&sent)[10_079], to_caller("404 Not Found"));
+    assert_eq!(lines(&sent)[10_080], to_caller("503 Service Unavailable"));
+    assert_eq!(world.engine.counters().calls_over_limit, 1);
+}
+
+#[test]
+fn asks_for_patience_before_there_are_tables() {
+    let mut world = World::new();
+    world.engine.handle_command(Command::Tables(Arc::default()), world.now);
+    world.caller_sends(&invite("1"));
+    world.caller_sends(&out_of_dialog("OPTIONS", ""));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), vec![to_caller("503 Service Unavailable"); 2]);
+    assert!(sent[0].1.first(HeaderName::RetryAfter).is_some());
+    assert_eq!(world.record().detail, "no tables are in force yet");
+}
+
+#[test]
+fn refuses_what_no_datagram_could_carry_on_and_blames_no_carrier() {
+    let mut world = World::new();
+    let text = invite("1");
+    let (head, _) = text.split_once("\r\n\r\n").expect("a head");
+    let head = head.replace(&content(SDP), &content(&"x".repeat(60_000)));
+    world.caller_sends(&format!("{head}\r\n\r\n{}", "x".repeat(60_000)));
+    assert_eq!(lines(&world.sent()), [to_caller("513 Message Too Large")]);
+    assert_eq!(world.outcomes(), []);
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, &"x".repeat(60_000)));
+    assert_eq!(lines(&world.sent()), [to_caller("513 Message Too Large")]);
+}
+
+#[test]
+fn tells_a_carrier_that_asks_within_an_early_dialog_to_wait() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    world.sent();
+    world.carrier_sends(FIRST, &from_carrier(&outbound, "UPDATE", 1, ""));
+    assert_eq!(lines(&world.sent()), [to_first("500 Not Answered Yet")]);
+    world.answer(FIRST, &outbound, 486, "b1", "");
+    world.sent();
+    world.carrier_sends(FIRST, &from_carrier(&outbound, "UPDATE", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("481 Call/Transaction Does Not Exist")]);
+    world.run_dry();
+}
+
+#[test]
+fn ends_an_early_dialog_for_nobody_but_its_caller() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    let ringing = world.sent()[0].1.clone();
+    let bye = in_dialog(&ringing, "BYE", 2, "");
+    world.caller_sends(&bye.replace("tag=a1", "tag=other"));
+    assert_eq!(lines(&world.sent()), [to_caller("481 Call/Transaction Does Not Exist")]);
+    world.caller_sends(&bye.replace("branch=", "branch=z9hG4bKsecond"));
+    let sent = world.sent();
+    assert_eq!(lines(&sent)[0], to_caller("200 OK"));
+    assert_eq!(lines(&sent).last(), Some(&to_caller("487 Request Terminated")));
+}
+
+#[test]
+fn acknowledges_a_repeated_answer_though_a_reinvite_followed_it() {
+    let mut world = World::new();
+    let (ok, outbound) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    let sent = world.sent();
+    let reinvite = sent.last().expect("it is relayed").1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK")]);
+    assert_eq!(sent[0].1.cseq(), (1, Method::Ack));
+    world.answer(FIRST, &outbound, 200, "fork", SDP);
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK"), to_first("BYE")]);
+    assert_eq!(sent[1].1.to_tag(), Some(&b"fork"[..]));
+    world.answer(FIRST, &sent[1].1, 200, "fork", "");
+    world.answer(FIRST, &reinvite, 200, "b1", SDP);
+    let ok = world.sent().last().expect("the caller is told").1.clone();
+    world.caller_sends(&in_dialog(&ok, "ACK", 2, ""));
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let bye = world.sent()[1].1.clone();
+    world.answer(FIRST, &bye, 200, "b1", "");
+    world.run_dry();
+}
+
+#[test]
+fn hands_on_why_the_caller_gave_up() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 180, "b1", "");
+    world.sent();
+    let reason = "SIP;cause=200;text=\"Call completed elsewhere\"";
+    let head = format!("Reason: {reason}\r\nContent-Length: 0");
+    world.caller_sends(&cancel("1").replace("Content-Length: 0", &head));
+    let sent = world.sent();
+    assert_eq!(lines(&sent)[1], to_first("CANCEL"));
+    assert_eq!(sent[1].1.first(HeaderName::Reason), Some(reason.as_bytes()));
+}
+
+#[test]
+fn answers_a_caller_behind_a_nat_where_it_sends_from() {
+    let mut world = World::new();
+    let private = |text: String| text.replace(CALLER, "10.1.2.3:5080");
+    world.caller_sends(&private(invite("1")));
+    let outbound = world.sent()[1].1.clone();
+    world.answer(FIRST, &outbound, 200, "b1", SDP);
+    let sent = world.sent();
+    let (ack, ok) = (sent[0].1.clone(), sent[1].1.clone());
+    world.caller_sends(&private(in_dialog(&ok, "ACK", 1, "")));
+    world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
+    assert_eq!(lines(&world.sent()), [to_first("200 OK"), to_caller("BYE")]);
+}
+
+#[test]
+fn never_lets_a_call_end_before_it_began_though_the_clock_is_set_back() {
+    let mut world = World::new();
+    let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    let set = Command::WallClock { at: world.now, wall: begun };
+    world.engine.handle_command(set, world.now);
+    world.caller_sends(&invite("1"));
+    let set = Command::WallClock { at: world.now, wall: SystemTime::UNIX_EPOCH };
+    world.engine.handle_command(set, world.now);
+    world.caller_sends(&cancel("1"));
+    let record = world.record();
+    assert_eq!((record.started_at, record.ended_at), (begun, begun));
+}
+
+#[test]
+fn answers_what_is_on_its_way_when_the_call_ends() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    assert_eq!(lines(&world.sent()), [to_first("INFO")]);
+    world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
+    let sent = world.sent();
+    let expected = [to_caller("200 OK"), to_caller("487 Request Terminated"), to_first("BYE")];
+    assert_eq!(lines(&sent), expected);
+    world.answer(FIRST, &sent[2].1, 200, "b1", "");
+    world.run_dry();
+}
+
+#[test]
+fn keeps_nothing_of_a_cancel_without_an_invite() {
+    let mut world = World::new();
+    world.caller_sends(&cancel("1"));
+    assert_eq!(lines(&world.sent()), [to_caller("481 Call/Transaction Does Not Exist")]);
+    assert_eq!(world.engine.counters().server_transactions_now, 0);
+}
+
+#[test]
+fn leaves_a_second_carrier_that_does_not_ring_though_the_first_one_had_rung() {
+    let mut world = World::with(|rows| {
+        rows.routes[0].reroute_after_ringing = "carrier_fault_only".to_owned();
+    });
+    world.caller_sends(&invite("1"));
+    let first = world.sent()[1].1.clone();
+    world.answer(FIRST, &first, 180, "b1", "");
+    world.answer(FIRST, &first, 503, "b1", "");
+    let sent = world.sent();
+    let second = sent.last().expect("the next carrier is called").1.clone();
+    world.answer(SECOND, &second, 100, "b2", "");
+    world.pass(Duration::from_millis(6_000));
+    let expected = [(SECOND.to_owned(), "CANCEL".to_owned()), to_caller("502 Bad Gateway")];
+    assert_eq!(lines(&world.sent()), expected);
+    let record = world.record();
+    let reasons: Vec<_> = record.attempts.iter().map(|attempt| attempt.reason.as_str()).collect();
+    assert_eq!(reasons, ["X", "no ringing in 6000 ms"]);
+}
+
+#[test]
 fn gives_the_same_bytes_for_the_same_seed() {
     let run = || {
         let mut world = World::new();
@@ -465,6 +662,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With the usual rows once `change` has been at them.
+    fn with(change: impl FnOnce(&mut Rows)) -> Self {
+        let mut rows = rows();
+        change(&mut rows);
         let now = base();
         let settings = EngineSettings {
             listeners: vec![Listener {
@@ -479,7 +683,7 @@ impl World {
             retry_after_s: 5,
         };
         let mut engine = Engine::new(settings, 1, now, SystemTime::UNIX_EPOCH);
-        let tables = Tables::check(rows(), 1).expect("good rows");
+        let tables = Tables::check(rows, 1).expect("good rows");
         engine.handle_command(Command::Tables(Arc::new(tables)), now);
         let targets = [(1, FIRST), (2, SECOND)].map(|(id, at)| {
             let target = Target { gateway_id: GatewayId(id), address: address(at) };

@@ -15,6 +15,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub const BATCH: usize = 32;
 /// The largest UDP payload.
 const MAX_DATAGRAM_OCTETS: usize = 65_535;
+/// Errors of earlier datagrams that one call sits out.
+const MAX_PENDING_ERRORS: usize = 8;
 /// What we ask the kernel to buffer in each direction.
 const BUFFER_OCTETS: usize = 8 * 1024 * 1024;
 
@@ -114,7 +116,20 @@ impl UdpSocket {
     }
 
     /// Sends datagrams in order; gives how many the kernel took. Fewer than given: it is full for now.
+    ///
+    /// An ICMP error that has come for an earlier datagram fails the call that meets it, whatever that
+    /// sends: it is tried again, so that peers that went away hold nobody else up.
     pub fn send(&self, datagrams: &[(SocketAddr, Bytes)]) -> io::Result<usize> {
+        for _ in 0..MAX_PENDING_ERRORS {
+            match self.send_once(datagrams) {
+                Err(error) if is_about_another(&error) => {}
+                result => return result.or_else(nothing_or),
+            }
+        }
+        Ok(0)
+    }
+
+    fn send_once(&self, datagrams: &[(SocketAddr, Bytes)]) -> io::Result<usize> {
         let datagrams = &datagrams[..datagrams.len().min(BATCH)];
         let mut addresses: [MaybeUninit<socket2::SockAddr>; BATCH] =
             [const { MaybeUninit::uninit() }; BATCH];
@@ -141,7 +156,7 @@ impl UdpSocket {
                 libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
             )
         };
-        usize::try_from(sent).or_else(|_| nothing_or(io::Error::last_os_error()))
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
     /// Datagrams that the kernel has dropped so far because the receive buffer was full.
@@ -235,6 +250,11 @@ fn nothing_or(error: io::Error) -> io::Result<usize> {
         ) => Ok(0),
         _ => Err(error),
     }
+}
+
+/// An unreachable port is only ever reported of a datagram that has left.
+fn is_about_another(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECONNREFUSED)
 }
 
 fn to_socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {

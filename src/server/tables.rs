@@ -15,6 +15,8 @@ use crate::telemetry::{metrics, redact};
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Changes that come closer together than this are read once.
 const SETTLE: Duration = Duration::from_millis(20);
+/// Refused rows that are logged one by one.
+const MAX_LINES: usize = 20;
 
 /// The one that reads the tables.
 #[derive(Debug)]
@@ -81,14 +83,13 @@ impl TablesTask {
                 self.take(rows);
                 self.report().await;
             }
-            Err(error) => match error.as_refusal() {
-                Some(refusal) => {
-                    self.note_away(None);
-                    self.complain(vec![refusal]);
-                    self.report().await;
-                }
-                None => self.note_away(Some(&error)),
-            },
+            // The store is there: it is what somebody wrote that cannot be understood.
+            Err(StoreError::Unreadable(refusal)) => {
+                self.note_away(None);
+                self.refuse_rows(vec![refusal]);
+                self.report().await;
+            }
+            Err(error) => self.note_away(Some(&error)),
         }
     }
 
@@ -106,12 +107,12 @@ impl TablesTask {
                 }
                 self.good_rows = Some(rows);
             }
-            Err(refusals) => self.complain(refusals),
+            Err(refusals) => self.refuse_rows(refusals),
         }
     }
 
-    fn complain(&mut self, refusals: Vec<Refusal>) {
-        for refusal in &refusals {
+    fn refuse_rows(&mut self, refusals: Vec<Refusal>) {
+        for refusal in refusals.iter().take(MAX_LINES) {
             tracing::error!(
                 table = refusal.table,
                 row = refusal.row,
@@ -120,6 +121,9 @@ impl TablesTask {
                 in_force = self.version,
                 "a row is refused; the last good tables stay in force"
             );
+        }
+        if let Some(more) = refusals.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+            tracing::error!(more, "more rows are refused; config_errors has them all");
         }
         self.refuse(refusals);
     }

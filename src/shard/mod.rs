@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 
+use crate::allowance::Allowance;
 use crate::call::CallRecord;
 use crate::carrier::Tables;
 use crate::engine::{
@@ -40,6 +41,11 @@ const LAST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How often the engine is told the wall clock.
 const WALL_CLOCK_EVERY: Duration = Duration::from_secs(30);
+/// Lines of one kind that messages from outside may bring into the log at once, and a second.
+const LINES_BURST: u32 = 20;
+const LINES_A_SECOND: u32 = 2;
+/// Addresses that the network says cannot be reached, taken from one socket in one turn.
+const MAX_UNREACHABLE: usize = 64;
 
 /// Where a shard's records go: gives one back that there is no room for.
 pub type RecordSink = Box<dyn Fn(Box<CallRecord>) -> Result<(), Box<CallRecord>> + Send>;
@@ -203,7 +209,15 @@ struct Shard {
     received: Vec<Received>,
     published_at: Instant,
     wall_clock_at: Instant,
+    lines: Lines,
     is_stopping: bool,
+}
+
+/// How much outsiders may have written into the log.
+struct Lines {
+    refused: Allowance,
+    config: Allowance,
+    lost: Allowance,
 }
 
 impl Shard {
@@ -228,6 +242,7 @@ impl Shard {
             received: Vec::new(),
             published_at: now,
             wall_clock_at: now,
+            lines: Lines::new(now),
             is_stopping: false,
         }
     }
@@ -338,9 +353,29 @@ impl Shard {
                 break;
             }
         }
-        while let Some(remote) = self.sockets[index].take_unreachable() {
-            let flow = Flow { listener, remote };
-            self.engine.handle_command(Command::Unreachable { flow }, now);
+        self.read_errors(index, listener, now);
+    }
+
+    /// An ICMP error may reach another socket of the same port than the one that sent, so all shards
+    /// hear of it. An address that is named often in one turn is looked for once.
+    fn read_errors(&mut self, index: usize, listener: ListenerId, now: Instant) {
+        let mut unreachable: Vec<SocketAddr> = Vec::new();
+        for _ in 0..MAX_UNREACHABLE {
+            match self.sockets[index].take_unreachable() {
+                Some(remote) if unreachable.contains(&remote) => {}
+                Some(remote) => unreachable.push(remote),
+                None => break,
+            }
+        }
+        for remote in unreachable {
+            let command = Command::Unreachable { flow: Flow { listener, remote } };
+            for (other, peer) in self.peers.iter().enumerate() {
+                if other != self.index {
+                    // One without room hears of it by its timers.
+                    let _ = peer.command(command.clone());
+                }
+            }
+            self.engine.handle_command(command, now);
             self.carry_out();
         }
     }
@@ -374,7 +409,7 @@ impl Shard {
                 }
                 Output::Outcome(outcome) => self.outcome_batch.push(outcome),
                 Output::Record(record) => self.record(record),
-                Output::Event(event) => log(&event),
+                Output::Event(event) => self.lines.log(&event, Instant::now()),
             }
         }
     }
@@ -389,7 +424,10 @@ impl Shard {
         } else {
             let published = &self.peers[self.index].published;
             published.records_lost.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(call.id = %record.call_id, "a record is lost: store, spool and backlog are full");
+            if let Some(left_out) = self.lines.lost.take(Instant::now()) {
+                tracing::error!(call.id = %record.call_id, left_out,
+                    "a record is lost: store, spool and backlog are full");
+            }
         }
     }
 
@@ -443,16 +481,35 @@ fn is_keep_alive(octets: &[u8]) -> bool {
         || (octets.len() >= 20 && octets[0] < 4 && octets[4..8] == [0x21, 0x12, 0xa4, 0x42])
 }
 
-fn log(event: &Event) {
-    match event {
-        Event::ConfigRefusal { gateway, status_code, reason } => tracing::warn!(
-            gateway = %gateway,
-            status_code,
-            reason = redact::text(reason),
-            "a carrier refuses what we send; look at its account and number_rules"
-        ),
-        Event::Refused { source, status_code, detail } => {
-            tracing::info!(%source, status_code, detail = %redact::text(detail), "call refused");
+impl Lines {
+    fn new(now: Instant) -> Self {
+        let allowance = Allowance::new(LINES_BURST, LINES_A_SECOND, now);
+        Self { refused: allowance.clone(), config: allowance.clone(), lost: allowance }
+    }
+
+    /// Writes a line, or counts it as left out: the next line of its kind says how many were.
+    fn log(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::ConfigRefusal { gateway, status_code, reason } => {
+                let Some(left_out) = self.config.take(now) else { return };
+                tracing::warn!(
+                    gateway = %gateway,
+                    status_code,
+                    reason = redact::text(reason),
+                    left_out,
+                    "a carrier refuses what we send; look at its account and number_rules"
+                );
+            }
+            Event::Refused { source, status_code, detail } => {
+                let Some(left_out) = self.refused.take(now) else { return };
+                tracing::info!(
+                    %source,
+                    status_code,
+                    detail = %redact::text(detail),
+                    left_out,
+                    "call refused"
+                );
+            }
         }
     }
 }

@@ -2,40 +2,48 @@ use std::net::UdpSocket as Peer;
 use std::sync::mpsc;
 
 use super::*;
-use crate::carrier::Transport;
+use crate::carrier::rows::{CarrierRow, GatewayRow};
+use crate::carrier::{GatewayId, Rows, Transport};
 use crate::engine::Listener;
+use crate::health::Target;
 
 /// Shards on one loopback address, and what they give out.
 struct World {
     shards: Vec<(ShardHandle, JoinHandle<()>)>,
     address: SocketAddr,
     records: mpsc::Receiver<Box<CallRecord>>,
+    outcomes: mpsc::Receiver<Vec<Outcome>>,
 }
 
 impl World {
     fn start(count: usize) -> Self {
+        Self::with(count, no_rows())
+    }
+
+    fn with(count: usize, tables: Tables) -> Self {
         let shared = Arc::new(Shared {
-            tables: ArcSwap::from_pointee(Tables::default()),
+            tables: ArcSwap::from_pointee(tables),
             view: ArcSwap::from_pointee(View::default()),
         });
         let (record, records) = mpsc::channel();
+        let (outcome, outcomes) = mpsc::channel();
         let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut parts = Vec::new();
         for index in 0..count {
             let socket = UdpSocket::bind(address, count > 1).expect("loopback can be bound");
             address = socket.local_address();
-            let record = record.clone();
+            let (record, outcome) = (record.clone(), outcome.clone());
             parts.push(ShardParts {
                 index,
                 settings: settings(address),
                 sockets: vec![socket],
                 shared: shared.clone(),
                 records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
-                outcomes: Box::new(|_| true),
+                outcomes: Box::new(move |batch| outcome.send(batch).is_ok()),
                 seed: index as u64,
             });
         }
-        Self { shards: start(parts).expect("threads start"), address, records }
+        Self { shards: start(parts).expect("threads start"), address, records, outcomes }
     }
 
     fn sum(&self, of: fn(&Counters) -> u64) -> u64 {
@@ -49,6 +57,10 @@ impl World {
         }
         self.records
     }
+}
+
+fn no_rows() -> Tables {
+    Tables::check(Rows::default(), 1).expect("nothing in them is wrong")
 }
 
 fn settings(address: SocketAddr) -> EngineSettings {
@@ -146,9 +158,59 @@ fn shows_that_it_turns_and_drains_when_told() {
 }
 
 #[test]
+fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
+    let closed = peer().local_addr().expect("bound, and closed at once");
+    let carrier = CarrierRow {
+        carrier_id: 1,
+        name: "one".to_owned(),
+        enabled: true,
+        region: None,
+        probe_interval_ms: 0,
+        no_response_ms: 1_800,
+        no_ringing_ms: 6_000,
+    };
+    let gateway = GatewayRow {
+        gateway_id: 1,
+        carrier_id: 1,
+        name: "gateway".to_owned(),
+        host: closed.ip().to_string(),
+        port: closed.port().into(),
+        transport: "udp".to_owned(),
+        admin_state: "on".to_owned(),
+        region: None,
+        priority: 0,
+        weight: 1,
+    };
+    let rows = Rows { carriers: vec![carrier], gateways: vec![gateway], ..Rows::default() };
+    let world = World::with(4, Tables::check(rows, 1).expect("good rows"));
+    let target = Target { gateway_id: GatewayId(1), address: closed };
+    wait_until(|| world.shards.iter().all(|(shard, _)| shard.is_turning()));
+    for (shard, _) in &world.shards {
+        assert!(shard.command(Command::Probe { target, timeout: Duration::from_secs(30) }));
+    }
+    for _ in 0..4 {
+        world.outcomes.recv_timeout(Duration::from_secs(5)).expect("a probe ends at once");
+    }
+    world.stop();
+}
+
+#[test]
+fn writes_no_more_lines_than_its_allowance_and_counts_those_left_out() {
+    let start = Instant::now();
+    let mut lines = Lines::new(start);
+    let source = SocketAddr::from(([192, 0, 2, 66], 5060));
+    let event = Event::Refused { source, status_code: 403, detail: String::new() };
+    for _ in 0..100 {
+        lines.log(&event, start);
+    }
+    assert_eq!(lines.refused.take(start + Duration::from_secs(1)), Some(80));
+    assert_eq!(lines.config.take(start), Some(0), "each kind has its own");
+}
+
+#[test]
 fn keeps_records_that_find_no_room_and_gives_them_out_later() {
     let shared = Arc::new(Shared {
-        tables: ArcSwap::from_pointee(Tables::default()),
+        tables: ArcSwap::from_pointee(no_rows()),
         view: ArcSwap::from_pointee(View::default()),
     });
     let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false)

@@ -24,8 +24,8 @@ pub enum StoreError {
     #[error("no connection to the store within {} s: it is away, or all its connections are in use", .0.as_secs())]
     NoConnection(Duration),
     /// A value that an admin's client wrote past our constraints.
-    #[error("table {table}, column {column}: {reason}")]
-    Unreadable { table: &'static str, column: &'static str, reason: String },
+    #[error("{0}")]
+    Unreadable(Refusal),
     #[error("cannot bring the tables up to date: {0}")]
     Migration(#[from] MigrateError),
     #[error("{0}")]
@@ -42,27 +42,12 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    /// A value that cannot be read, as a complaint about its table; `None` for every other error.
-    pub fn as_refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Unreadable { table, column, reason } => {
-                Some(Refusal { table, row: "?".to_owned(), column, reason: reason.clone() })
-            }
-            Self::Url { .. }
-            | Self::Folder { .. }
-            | Self::TimedOut(_)
-            | Self::NoConnection(_)
-            | Self::Migration(_)
-            | Self::Database(_) => None,
-        }
-    }
-
     /// Whether the store is away, full, busy or not yet set up, so that the same operation may succeed later. Otherwise
     /// it refuses this very data.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::TimedOut(_) | Self::NoConnection(_) | Self::Folder { .. } => true,
-            Self::Url { .. } | Self::Unreadable { .. } => false,
+            Self::Url { .. } | Self::Unreadable(_) => false,
             Self::Migration(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             ) => is_unavailable(error),

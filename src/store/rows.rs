@@ -10,11 +10,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Postgres, Row, Sqlite, Type};
 
 use super::StoreError;
-use crate::carrier::GatewayId;
 use crate::carrier::rows::{
     CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow,
     RouteCarrierRow, RouteRow,
 };
+use crate::carrier::{GatewayId, Refusal};
 use crate::health::reachability::SavedReachability;
 use crate::health::{Reachability, SavedTarget, Target};
 
@@ -55,13 +55,14 @@ struct Line<'r, R> {
 impl<R: Columns> Line<'_, R> {
     fn get<T: Cell>(&self, column: &'static str) -> Result<T, StoreError> {
         self.row.read(column).map_err(|error| match error {
-            sqlx::Error::ColumnDecode { source, .. } => self.unreadable(column, source),
-            other => self.unreadable(column, other),
+            sqlx::Error::ColumnDecode { source, .. } => self.unreadable("?", column, source),
+            other => self.unreadable("?", column, other),
         })
     }
 
-    fn unreadable(&self, column: &'static str, reason: impl Display) -> StoreError {
-        StoreError::Unreadable { table: self.table, column, reason: reason.to_string() }
+    fn unreadable(&self, key: &str, column: &'static str, reason: impl Display) -> StoreError {
+        let (row, reason) = (key.to_owned(), reason.to_string());
+        StoreError::Unreadable(Refusal { table: self.table, row, column, reason })
     }
 }
 
@@ -124,7 +125,7 @@ pub(super) fn customer_address(row: &impl Columns) -> Result<CustomerAddressRow,
         text.parse().ok().or_else(|| Some(text.parse::<IpAddr>().ok()?.into()));
     let reason = || {
         let reason = format!("'{text}' is neither an address nor a range such as 192.0.2.0/24");
-        line.unreadable("address_range", reason)
+        line.unreadable(&text, "address_range", reason)
     };
     Ok(CustomerAddressRow {
         address_range: address_range.ok_or_else(reason)?,
@@ -219,12 +220,13 @@ pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreErro
 pub(super) fn saved_target(row: &impl Columns) -> Result<(SavedTarget, Duration), StoreError> {
     let line = Line { table: "gateway_health", row };
     let address: String = line.get("address")?;
-    let address: IpAddr = address.parse().map_err(|error| line.unreadable("address", error))?;
+    let address: IpAddr =
+        address.parse().map_err(|error| line.unreadable("?", "address", error))?;
     let port: i32 = line.get("port")?;
-    let port = u16::try_from(port).map_err(|error| line.unreadable("port", error))?;
+    let port = u16::try_from(port).map_err(|error| line.unreadable("?", "port", error))?;
     let state: String = line.get("state")?;
     let state = Reachability::from_text(&state)
-        .ok_or_else(|| line.unreadable("state", format!("'{state}' is no state")))?;
+        .ok_or_else(|| line.unreadable("?", "state", format!("'{state}' is no state")))?;
     let downs: i64 = line.get("downs")?;
     let buckets: String = line.get("buckets")?;
     let milliseconds =
@@ -236,14 +238,14 @@ pub(super) fn saved_target(row: &impl Columns) -> Result<(SavedTarget, Duration)
         },
         reachability: SavedReachability {
             state,
-            downs: u32::try_from(downs).map_err(|error| line.unreadable("downs", error))?,
+            downs: u32::try_from(downs).map_err(|error| line.unreadable("?", "downs", error))?,
             pause_left_ms: milliseconds("pause_left_ms")?,
         },
         failure_rate: line.get("failure_rate")?,
         latency_ms: line.get("latency_ms")?,
         unusable_for_ms: milliseconds("unusable_for_ms")?,
         buckets: serde_json::from_str(&buckets)
-            .map_err(|error| line.unreadable("buckets", error))?,
+            .map_err(|error| line.unreadable("?", "buckets", error))?,
     };
     Ok((saved, Duration::from_millis(milliseconds("age_ms")?)))
 }

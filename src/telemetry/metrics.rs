@@ -88,6 +88,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_offered_total", counters.calls),
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
+        ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
         ("holdfast_retransmissions_received_total", counters.retransmissions_received),
@@ -216,6 +217,10 @@ fn describe() {
     describe_counter!(
         "holdfast_calls_over_limit_total",
         "INVITEs answered 503 because max_calls were in progress"
+    );
+    describe_counter!(
+        "holdfast_strangers_unrecorded_total",
+        "INVITEs of unknown addresses that were refused without a record, for there were too many"
     );
     describe_counter!("holdfast_attempts_started_total", "INVITEs sent to carriers");
     describe_counter!(
