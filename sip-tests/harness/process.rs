@@ -1,6 +1,7 @@
-//! A process that never outlives its owner.
+//! A process that never outlives its owner, nor do those that it started.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -11,12 +12,14 @@ use anyhow::{Context, Result, bail};
 /// How often an awaited thing is looked at again.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
-/// Ended by its pid when dropped, also while panicking.
+/// Ended with its whole process group when dropped, also while panicking: Kamailio's workers do not
+/// end with the process that forked them.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
     child: Child,
     exit: Option<i32>,
+    is_killed: bool,
     pub(crate) output: PathBuf,
 }
 
@@ -36,13 +39,14 @@ impl Process {
         command.args(["--pdeathsig", "KILL", program]);
         build(&mut command);
         let child = command
+            .process_group(0)
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {name} ({program})"))?;
-        Ok(Self { name: name.to_owned(), child, exit: None, output })
+        Ok(Self { name: name.to_owned(), child, exit: None, is_killed: false, output })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -85,8 +89,17 @@ impl Process {
     }
 
     pub(crate) fn kill(&mut self) {
+        // Once: the number may be somebody else's later.
+        if std::mem::replace(&mut self.is_killed, true) {
+            return;
+        }
+        // An error of either means that nobody is left.
+        let group = format!("-{}", self.pid());
+        let _ = Command::new("/bin/kill")
+            .args(["-s", "KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
         if self.exit.is_none() {
-            // An error means that it has ended by itself.
             let _ = self.child.kill();
             let _ = self.child.wait();
             self.exit = Some(128 + 9);
