@@ -48,6 +48,7 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     let query = Query {
         route,
         customer_region: customer.region.as_ref(),
+        country: offer.country,
         seed: cx.random.next_u64(),
         has_listener: &|gateway, address| {
             settings.listener_for(gateway.transport, address).is_some()

@@ -9,7 +9,7 @@ use super::record::AttemptRecord;
 use super::settings::Settings;
 use super::verdict::Failure;
 use super::{Carried, header_policy, stray};
-use crate::carrier::number_rule::{Identity, digits_of};
+use crate::carrier::number_rule::{Identity, country_of, digits_of};
 use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Evidence, Reachability};
@@ -23,6 +23,7 @@ pub struct Attempt {
     call: CallKey,
     /// Its place in the record, from 1.
     number: u8,
+    country: Option<u16>,
     pub candidate: Candidate,
     pub client: ClientKey,
     pub flow: Flow,
@@ -42,6 +43,8 @@ pub struct Offer {
     pub invite: Message,
     /// User part of the Request-URI, escapes resolved.
     pub called: String,
+    /// Country code of the called number, where it is one.
+    pub country: Option<u16>,
     /// User part of From, escapes resolved; empty where there is none.
     pub calling: String,
     /// The INVITE carries an offer (RFC 3264); else the answer's ACK carries the answer.
@@ -54,8 +57,9 @@ impl Offer {
             |uri: &[u8]| Uri::parse(uri).and_then(|uri| uri.user_text()).unwrap_or_default();
         let called = user_of(invite.request_uri());
         let calling = from_of(&invite).map(|from| user_of(from.uri)).unwrap_or_default();
+        let country = country_of(&called);
         let has_sdp = sdp::is_session_description(&invite);
-        Self { invite, called, calling, has_sdp }
+        Self { invite, called, country, calling, has_sdp }
     }
 
     /// Hops left for our INVITE: one less than came, 70 where none came (RFC 7332 §5).
@@ -100,6 +104,7 @@ impl Attempt {
         Some(Self {
             call,
             number,
+            country: offer.country,
             candidate,
             client,
             flow,
@@ -149,6 +154,7 @@ impl Attempt {
         self.stage = self.stage.max(stage);
         if self.stage >= Stage::Ringing && self.first_ringing.is_none() {
             self.first_ringing = Some(delay);
+            cx.emit_outcome(self.candidate.target, self.candidate.carrier.id, Evidence::Ringing);
         }
     }
 
@@ -226,6 +232,7 @@ impl Attempt {
             retry_after,
             trying_delay: self.first_response,
             ringing_delay: self.first_ringing,
+            country: self.country,
         };
         cx.emit_outcome(self.candidate.target, self.candidate.carrier.id, evidence);
     }

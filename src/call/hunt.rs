@@ -248,8 +248,10 @@ mod tests {
             target: target(index),
             priority: 1,
             reachability: Reachability::Up,
+            ramp: 1.0,
             failure_rate: 0.0,
             latency_ms: None,
+            ringing_ms: None,
             score: 1.0,
         }
     }

@@ -8,11 +8,13 @@ use super::context::{CallKey, Context, Event};
 use super::hunt::Hunt;
 use super::inbound::Inbound;
 use super::leg::Leg;
-use super::verdict::{self, Failure, FinalAnswer};
+use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, Side, header_policy};
 use crate::carrier::number_rule::Identity;
 use crate::carrier::{Action, Class, RerouteAfterRinging, Stage};
 use crate::dialog::Dialog;
+use crate::health::Evidence;
+use crate::routing::Candidate;
 use crate::sip::{HeaderName, Message, Printer, status};
 use crate::transaction::timer::Deadlines;
 use crate::transaction::{ClientKey, Flow, ServerKey};
@@ -41,6 +43,8 @@ pub struct Setup {
     /// The caller has been told that it rings.
     is_ringing: bool,
     final_answer: Option<FinalAnswer>,
+    /// The last attempt that failed, and what was made of it.
+    blamed: Option<(Candidate, Blame)>,
     deadlines: Deadlines<Wait>,
 }
 
@@ -72,6 +76,7 @@ impl Setup {
             attempt: None,
             is_ringing: false,
             final_answer: None,
+            blamed: None,
             deadlines,
         }
     }
@@ -232,6 +237,9 @@ impl Setup {
     fn answer(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) -> Next {
         let Some(mut attempt) = self.take_attempt(cx) else { return Next::Wait };
         let record = attempt.answered(cx, response);
+        let status_code = Some(response.status_code());
+        let good = Blame { class: Class::Answered, weight: 0.0, status_code };
+        self.weigh(cx, &attempt.candidate, good);
         draft.note(|draft| draft.attempts.push(record));
         let invite = Message::parse(attempt.invite.clone()).expect("we print what we can read");
         let dialog = Dialog::uac(&invite, attempt.local_tag, response);
@@ -270,6 +278,12 @@ impl Setup {
         let carrier = &attempt.candidate.carrier;
         let rule = verdict::classify(&cx.tables, carrier.id, attempt.stage, failure);
         let record = attempt.failed(cx, failure, rule);
+        let status_code = match failure {
+            Failure::Response(response) => Some(response.status_code()),
+            Failure::Timeout | Failure::Transport => None,
+        };
+        let blame = Blame { class: rule.class, weight: rule.weight, status_code };
+        self.weigh(cx, &attempt.candidate, blame);
         if rule.class == Class::Config {
             let gateway = record.gateway.clone();
             let (status_code, reason) = (record.status_code, record.reason.clone());
@@ -283,6 +297,23 @@ impl Setup {
             return self.fail(cx, draft);
         }
         self.hunt(cx, draft)
+    }
+
+    /// Sees the attempt before in the light of this one, which is another carrier's.
+    fn weigh(&mut self, cx: &mut Context, candidate: &Candidate, blame: Blame) {
+        let before = self.blamed.replace((candidate.clone(), blame));
+        let Some((earlier, earlier_blame)) = before else { return };
+        if earlier.carrier.id == candidate.carrier.id {
+            return;
+        }
+        let country = self.offer.country;
+        let (of_earlier, of_later) = verdict::revise(&earlier_blame, &blame);
+        for (whose, failures) in [(&earlier, of_earlier), (candidate, of_later)] {
+            if failures != 0.0 {
+                let evidence = Evidence::Revised { failures, country };
+                cx.emit_outcome(whose.target, whose.carrier.id, evidence);
+            }
+        }
     }
 
     fn may_reroute_after_ringing(&self, class: Class) -> bool {

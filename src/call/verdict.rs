@@ -27,6 +27,50 @@ pub struct FinalAnswer {
     rank: u8,
 }
 
+/// What an attempt's end says of its carrier, as far as the attempt after it may say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Blame {
+    pub class: Class,
+    /// What was counted as a failure, 0.0 to 1.0.
+    pub weight: f32,
+    /// Of the carrier's own final response.
+    pub status_code: Option<u16>,
+}
+
+/// What two carriers count that fail alike: the number is bad, not they.
+const ALIKE_WEIGHT: f32 = 0.2;
+
+/// How much the failures of two attempts for one call change in each other's light: of the earlier one, of the
+/// later one, which is another carrier's.
+///
+/// Whoever completes a call that another failed shows that the number was good. Two that refuse it with one code
+/// show that it was not. A doubtful refusal is taken back when the next one says that the number does not exist.
+pub fn revise(earlier: &Blame, later: &Blame) -> (f32, f32) {
+    let is_fault = |blame: &Blame| matches!(blame.class, Class::CarrierHard | Class::CarrierSoft);
+    if !is_fault(earlier) || earlier.weight == 0.0 {
+        return (0.0, 0.0);
+    }
+    match later.class {
+        Class::Destination if is_unallocated(later.status_code) => match earlier.class {
+            Class::CarrierSoft => (-earlier.weight, 0.0),
+            _ => (0.0, 0.0),
+        },
+        Class::Answered | Class::Destination => (1.0 - earlier.weight, 0.0),
+        Class::CarrierHard | Class::CarrierSoft => {
+            let is_alike = later.status_code.is_some() && earlier.status_code == later.status_code;
+            match is_alike && later.weight > 0.0 {
+                true => (ALIKE_WEIGHT - earlier.weight, ALIKE_WEIGHT - later.weight),
+                false => (0.0, 0.0),
+            }
+        }
+        Class::Capacity | Class::Config | Class::PolicyBlock | Class::Caller => (0.0, 0.0),
+    }
+}
+
+fn is_unallocated(status_code: Option<u16>) -> bool {
+    matches!(status_code, Some(404 | 410 | 484 | 604))
+}
+
 /// Looks the rule up that speaks of this failure.
 pub fn classify(
     tables: &Tables,
@@ -159,6 +203,26 @@ mod tests {
         }
         assert_eq!(FinalAnswer::new(Failure::Timeout, Class::CarrierHard).status_code, 504);
         assert_eq!(FinalAnswer::new(Failure::Transport, Class::CarrierHard).status_code, 502);
+    }
+
+    #[test]
+    fn judges_an_attempt_by_what_the_next_carrier_does_with_the_same_number() {
+        let blame = |class, weight, status_code| Blame { class, weight, status_code };
+        let hard = |code| blame(Class::CarrierHard, 0.5, Some(code));
+        let soft = blame(Class::CarrierSoft, 0.5, Some(480));
+        let answered = blame(Class::Answered, 0.0, Some(200));
+        let busy = blame(Class::Destination, 0.0, Some(486));
+        let unknown = blame(Class::Destination, 0.0, Some(404));
+        let silent = blame(Class::CarrierHard, 1.0, None);
+        assert_eq!(revise(&hard(503), &answered), (0.5, 0.0), "the number was good");
+        assert_eq!(revise(&soft, &busy), (0.5, 0.0), "the callee was reached");
+        assert_eq!(revise(&soft, &unknown), (-0.5, 0.0), "there is no such number");
+        assert_eq!(revise(&hard(503), &unknown), (0.0, 0.0), "a 503 is no word on a number");
+        assert_eq!(revise(&hard(500), &hard(500)), (0.2 - 0.5, 0.2 - 0.5), "both refuse it");
+        assert_eq!(revise(&hard(500), &hard(503)), (0.0, 0.0));
+        assert_eq!(revise(&silent, &silent), (0.0, 0.0), "silence says nothing of a number");
+        assert_eq!(revise(&answered, &hard(503)), (0.0, 0.0));
+        assert_eq!(revise(&busy, &answered), (0.0, 0.0), "it was not blamed");
     }
 
     #[test]

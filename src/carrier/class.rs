@@ -61,6 +61,16 @@ spelled! {
     }
 }
 
+impl Class {
+    /// Whether an attempt of this class says anything about its carrier, good or bad.
+    pub const fn is_counted(self) -> bool {
+        match self {
+            Self::Answered | Self::Destination | Self::CarrierHard | Self::CarrierSoft => true,
+            Self::Capacity | Self::Config | Self::PolicyBlock | Self::Caller => false,
+        }
+    }
+}
+
 spelled! {
     /// What the hunt does after an attempt that failed before the caller heard ringing.
     Action {

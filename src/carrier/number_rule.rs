@@ -80,6 +80,26 @@ pub fn digits_of(user: &str) -> Option<String> {
     (!digits.is_empty()).then_some(digits)
 }
 
+/// The country code that a called number begins with (ITU-T E.164 annex to its operational bulletins: one digit for
+/// zones 1 and 7, two for those listed, else three). `None` for what is no number, or has no country in it: short
+/// numbers, and those with a trunk prefix.
+pub fn country_of(user: &str) -> Option<u16> {
+    const TWO_DIGITS: [u16; 44] = [
+        20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55,
+        56, 57, 58, 60, 61, 62, 63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98,
+    ];
+    const SHORTEST: usize = 7;
+    let digits = digits_of(user)?;
+    if digits.len() < SHORTEST || digits.starts_with('0') {
+        return None;
+    }
+    if digits.starts_with(['1', '7']) {
+        return digits[..1].parse().ok();
+    }
+    let two = digits[..2].parse().ok()?;
+    if TWO_DIGITS.contains(&two) { Some(two) } else { digits[..3].parse().ok() }
+}
+
 /// Digits of an E.164 number (ITU-T E.164 §6) with some room for prefixes, at most.
 const MAX_DIGITS: usize = 32;
 
@@ -106,5 +126,68 @@ impl NumberRule {
                 _ => format!("00{digits}"),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_country_of_a_number_however_it_is_written() {
+        for (user, country) in [
+            ("+14155550100", Some(1)),
+            ("+49 30 123456", Some(49)),
+            ("004930123456", Some(49)),
+            ("+353123456789", Some(353)),
+            ("+79991234567", Some(7)),
+            ("+85212345678", Some(852)),
+            ("112", None),
+            ("030123456", None),
+            ("alice", None),
+        ] {
+            assert_eq!(country_of(user), country, "{user}");
+        }
+    }
+
+    #[test]
+    fn reads_digits_out_of_what_people_write_and_nothing_out_of_names() {
+        for (user, digits) in [
+            ("+49 (30) 123-456", Some("4930123456")),
+            ("004930123456", Some("4930123456")),
+            ("4930123456", Some("4930123456")),
+            ("+0049", Some("0049")),
+            ("alice", None),
+            ("*21#", None),
+            ("", None),
+            ("+", None),
+        ] {
+            assert_eq!(digits_of(user).as_deref(), digits, "{user}");
+        }
+        assert_eq!(digits_of(&"1".repeat(MAX_DIGITS + 1)), None);
+    }
+
+    #[test]
+    fn writes_numbers_as_a_carrier_wants_them() {
+        let rule = |format| NumberRule {
+            called_format: format,
+            calling_format: format,
+            country_code: "49".into(),
+            ..NumberRule::default()
+        };
+        for (format, given, written) in [
+            (NumberFormat::Unchanged, "0049 30 1", "0049 30 1"),
+            (NumberFormat::E164, "0049301", "+49301"),
+            (NumberFormat::Digits, "+49301", "49301"),
+            (NumberFormat::National, "+49301", "0301"),
+            (NumberFormat::National, "+43512", "0043512"),
+            (NumberFormat::E164, "alice", "alice"),
+        ] {
+            assert_eq!(rule(format).write_called(given), written, "{format}");
+            assert_eq!(rule(format).write_calling(given), written, "{format}");
+        }
+        let prefixed = NumberRule { called_prefix: "9#".into(), ..rule(NumberFormat::Digits) };
+        assert_eq!(prefixed.write_called("+49301"), "9#49301");
+        assert_eq!(prefixed.write_calling("+49301"), "49301");
     }
 }

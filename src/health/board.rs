@@ -4,30 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use hashbrown::HashMap;
 
-use super::reachability::{Machine, SavedReachability, jittered};
-use super::window::{Counts, Window};
-use super::{Evidence, Outcome, Target, TargetView, View};
-use crate::carrier::{AdminState, CarrierId, Class, Tables};
+use super::entry::{Entry, Prior, SavedTarget};
+use super::posterior::Posterior;
+use super::window::{Counts, SLOW_WIDTH, Slow};
+use super::{Evidence, Outcome, Reachability, Target, View};
+use crate::carrier::{AdminState, CarrierId, Tables};
 use crate::random::Random;
 
-/// Longest Retry-After that is honoured.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Weighted attempts that the prior counts for.
-const PRIOR_ATTEMPTS: f64 = 4.0;
-/// Failure rate of a carrier of which nothing is known.
-const PRIOR_FAILURE_RATE: f64 = 0.02;
+/// Share of good attempts of a carrier of which nothing is known.
+const PRIOR_MEAN: f64 = 0.98;
 /// New targets are first probed within this time.
 const FIRST_PROBES_WITHIN: Duration = Duration::from_secs(1);
-/// How fast a latency comes down again: the share that a new, lower measure has.
-const LATENCY_SHARE: f64 = 0.2;
 /// Saved targets that wait for their gateway to appear.
 const MAX_RESTORED: usize = 10_000;
+/// Carrier and country pairs that are told apart.
+const MAX_DESTINATIONS: usize = 10_000;
+/// A country's factor never takes away more than this leaves.
+const MIN_DESTINATION_FACTOR: f64 = 0.05;
+/// Carriers that must fail together before a node doubts itself …
+const DOUBT_CARRIERS: usize = 3;
+/// … and the share of all carriers that they must be.
+const DOUBT_SHARE: f64 = 0.8;
 
-/// Numbers that an admin sets.
+/// Numbers and names that an admin sets.
 #[derive(Clone, Debug)]
 pub struct BoardSettings {
+    /// This node's name.
+    pub node: Arc<str>,
     /// How long a probe waits for a response.
     pub probe_timeout: Duration,
 }
@@ -41,17 +46,12 @@ pub struct ProbeDue {
     pub timeout: Duration,
 }
 
-/// A target's state as `gateway_health` keeps it; times are ages, so that no clock is stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedTarget {
-    pub target: Target,
-    #[serde(flatten)]
-    pub reachability: SavedReachability,
-    pub failure_rate: f64,
-    pub latency_ms: Option<f64>,
-    pub unusable_for_ms: u64,
-    /// The newest first, five seconds each.
-    pub buckets: Vec<Counts>,
+/// What another node last said of a target, and how long ago.
+#[derive(Clone, Debug)]
+pub struct PeerTarget {
+    pub node: Arc<str>,
+    pub saved: SavedTarget,
+    pub age: Duration,
 }
 
 /// Health of all targets. A value: time and randomness (a seed) come from outside.
@@ -61,25 +61,17 @@ pub struct Board {
     random: Random,
     targets: BTreeMap<Target, Entry>,
     restored: BTreeMap<Target, (SavedTarget, Instant)>,
+    /// As of the last view.
+    priors: BTreeMap<CarrierId, Prior>,
+    destinations: HashMap<(CarrierId, u16), Slow>,
+    /// Other nodes that have spoken lately, in order.
+    peers: Vec<Arc<str>>,
+    /// Carriers of which another node says that one of their targets can be used.
+    up_elsewhere: BTreeSet<CarrierId>,
+    is_unfit: bool,
     /// When which target wants a look: for its probe, or since time changes it.
     agenda: BTreeSet<(Instant, Target)>,
     is_changed: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    carrier_id: CarrierId,
-    /// `None` where the carrier, or the gateway's admin state, wants no probes.
-    probe_interval: Option<Duration>,
-    next_probe: Option<Instant>,
-    /// A probe is on its way.
-    probed_at: Option<Instant>,
-    machine: Machine,
-    window: Window,
-    latency_ms: Option<f64>,
-    unusable_until: Option<Instant>,
-    on_agenda: Option<Instant>,
-    view: Option<Arc<TargetView>>,
 }
 
 impl Board {
@@ -89,6 +81,11 @@ impl Board {
             random: Random::new(seed),
             targets: BTreeMap::new(),
             restored: BTreeMap::new(),
+            priors: BTreeMap::new(),
+            destinations: HashMap::new(),
+            peers: Vec::new(),
+            up_elsewhere: BTreeSet::new(),
+            is_unfit: false,
             agenda: BTreeSet::new(),
             is_changed: true,
         }
@@ -118,14 +115,46 @@ impl Board {
             self.targets.insert(*target, entry);
             self.put_on_agenda(*target);
         }
+        self.destinations.retain(|(carrier_id, _), _| tables.carrier(*carrier_id).is_some());
         self.is_changed = true;
     }
 
     pub fn handle_outcome(&mut self, outcome: &Outcome, now: Instant) {
         let Some(entry) = self.targets.get_mut(&outcome.target) else { return };
-        entry.take(outcome, now, &mut self.random);
+        let prior = prior_of(&self.priors, entry.carrier_id);
+        entry.take(&outcome.evidence, prior, self.is_unfit, now, &mut self.random);
+        self.note_destination(outcome, now);
         self.is_changed = true;
         self.put_on_agenda(outcome.target);
+    }
+
+    /// Takes what other nodes have saved in the last seconds; nodes that are silent are none.
+    pub fn merge_peers(&mut self, peers: &[PeerTarget], now: Instant) {
+        let mut counts: BTreeMap<Target, Counts> = BTreeMap::new();
+        let mut nodes = BTreeSet::new();
+        self.up_elsewhere.clear();
+        for peer in peers {
+            let target = peer.saved.target;
+            nodes.insert(peer.node.clone());
+            let sum = counts.entry(target).or_default();
+            *sum = *sum + peer.saved.last_minute(peer.age, now);
+            let Some(entry) = self.targets.get_mut(&target) else { continue };
+            if peer.saved.reachability.state == Reachability::Up {
+                self.up_elsewhere.insert(entry.carrier_id);
+            }
+            let before = entry.machine.reachability();
+            entry.machine.take_over(&peer.saved.reachability, peer.age, now);
+            if entry.machine.reachability() != before {
+                self.is_changed = true;
+                self.put_on_agenda(target);
+            }
+        }
+        for (target, entry) in &mut self.targets {
+            let counts = counts.get(target).copied().unwrap_or_default();
+            self.is_changed |= entry.set_peers(counts);
+        }
+        self.peers = nodes.into_iter().collect();
+        self.doubt();
     }
 
     /// Lets time pass: pauses end, counts grow old. Call at [`poll_timeout`](Self::poll_timeout).
@@ -147,20 +176,29 @@ impl Board {
 
     /// The next probe that is due; call until `None`.
     pub fn poll_probe(&mut self, now: Instant) -> Option<ProbeDue> {
-        let due = |(at, target): &&(Instant, Target)| {
-            *at <= now && self.targets.get(target).is_some_and(|entry| entry.is_probe_due(now))
-        };
-        let (_, target) = *self.agenda.iter().take_while(|(at, _)| *at <= now).find(due)?;
-        let entry = self.targets.get_mut(&target)?;
-        let interval = entry.probe_interval?;
-        entry.probed_at = Some(now);
-        entry.machine.on_rechecked();
-        // A little uneven, so that probes of many targets do not stay in step.
-        let spread = interval.mul_f64(0.95 + 0.1 * self.random.unit_f64());
-        entry.next_probe = Some(now + spread);
-        let carrier_id = entry.carrier_id;
-        self.put_on_agenda(target);
-        Some(ProbeDue { target, carrier_id, timeout: self.settings.probe_timeout.min(interval) })
+        loop {
+            let due = |(at, target): &&(Instant, Target)| {
+                *at <= now && self.targets.get(target).is_some_and(|entry| entry.is_probe_due(now))
+            };
+            let (_, target) = *self.agenda.iter().take_while(|(at, _)| *at <= now).find(due)?;
+            let is_ours = self.is_prober_of(target);
+            let entry = self.targets.get_mut(&target)?;
+            let interval = entry.probe_interval?;
+            let is_recheck = entry.machine.next_recheck().is_some_and(|at| at <= now);
+            entry.machine.on_rechecked();
+            // A little uneven, so that probes of many targets do not stay in step.
+            let spread = interval.mul_f64(0.95 + 0.1 * self.random.unit_f64());
+            entry.next_probe = Some(now + spread);
+            let carrier_id = entry.carrier_id;
+            // One node asks for all; a suspect is looked at by whoever suspects it.
+            let is_sent = is_ours || is_recheck;
+            entry.probed_at = is_sent.then_some(now);
+            self.put_on_agenda(target);
+            if is_sent {
+                let timeout = self.settings.probe_timeout.min(interval);
+                return Some(ProbeDue { target, carrier_id, timeout });
+            }
+        }
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -172,10 +210,11 @@ impl Board {
         if !std::mem::take(&mut self.is_changed) {
             return None;
         }
-        let rates = self.carrier_rates();
+        self.priors = self.carrier_priors();
+        self.doubt();
         let mut views = Vec::with_capacity(self.targets.len());
         for (target, entry) in &mut self.targets {
-            let prior = rates.get(&entry.carrier_id).copied().unwrap_or(PRIOR_FAILURE_RATE);
+            let prior = prior_of(&self.priors, entry.carrier_id);
             let fresh = entry.view(*target, prior, now);
             match &entry.view {
                 Some(view) if **view == fresh => views.push(view.clone()),
@@ -186,16 +225,23 @@ impl Board {
                 }
             }
         }
-        Some(Arc::new(View::new(views)))
+        let mut view = View::new(views).with_destinations(self.destination_factors(now));
+        view.is_unfit = self.is_unfit;
+        Some(Arc::new(view))
     }
 
-    /// For `gateway_health`: what a restart needs.
+    /// Nearly everything fails from here, and other nodes say that it is us.
+    pub fn is_unfit(&self) -> bool {
+        self.is_unfit
+    }
+
+    /// For `gateway_health`: what a restart, or another node, needs.
     pub fn save(&self, now: Instant) -> Vec<SavedTarget> {
-        let rates = self.carrier_rates();
-        let saved = self.targets.iter().map(|(target, entry)| {
-            let prior = rates.get(&entry.carrier_id).copied().unwrap_or(PRIOR_FAILURE_RATE);
-            entry.save(*target, prior, now)
-        });
+        let priors = self.carrier_priors();
+        let saved = self
+            .targets
+            .iter()
+            .map(|(target, entry)| entry.save(*target, prior_of(&priors, entry.carrier_id), now));
         saved.collect()
     }
 
@@ -216,34 +262,95 @@ impl Board {
     }
 
     fn new_entry(&mut self, target: Target, carrier_id: CarrierId, now: Instant) -> Entry {
-        let mut entry = Entry {
-            carrier_id,
-            probe_interval: None,
-            next_probe: None,
-            probed_at: None,
-            machine: Machine::new(),
-            window: Window::new(now),
-            latency_ms: None,
-            unusable_until: None,
-            on_agenda: None,
-            view: None,
-        };
+        let mut entry = Entry::new(carrier_id, now);
         if let Some((saved, at)) = self.restored.remove(&target) {
             entry.restore(&saved, now.saturating_duration_since(at), now);
         }
         entry
     }
 
+    /// Which of the nodes probes a target: the one whose name hashes highest with it, so that a node
+    /// that comes or goes moves only its own share.
+    fn is_prober_of(&self, target: Target) -> bool {
+        let rank = |node: &str| {
+            let key = format!("{node} {} {}", target.gateway_id, target.address);
+            (crate::sip::peek::bucket_key(key.as_bytes()), node.to_owned())
+        };
+        let own = rank(&self.settings.node);
+        self.peers.iter().all(|peer| rank(peer) < own)
+    }
+
     /// What all targets of a carrier do together: the prior of each.
-    fn carrier_rates(&self) -> BTreeMap<CarrierId, f64> {
+    fn carrier_priors(&self) -> BTreeMap<CarrierId, Prior> {
         let mut sums: BTreeMap<CarrierId, Counts> = BTreeMap::new();
         for entry in self.targets.values() {
-            let total = entry.window.total();
             let sum = sums.entry(entry.carrier_id).or_default();
-            sum.attempts += total.attempts;
-            sum.failures += total.failures;
+            *sum = *sum + entry.counted();
         }
-        sums.into_iter().map(|(id, sum)| (id, rate(sum, PRIOR_FAILURE_RATE))).collect()
+        let prior = |sum: Counts| Prior {
+            mean: Posterior::new(sum, PRIOR_MEAN, 0.0).mean(),
+            attempts: sum.attempts,
+        };
+        sums.into_iter().map(|(id, sum)| (id, prior(sum))).collect()
+    }
+
+    fn note_destination(&mut self, outcome: &Outcome, now: Instant) {
+        let (country, attempts, failures) = match &outcome.evidence {
+            Evidence::Attempt { country, class, weight, .. } if class.is_counted() => {
+                (country, 1.0, *weight)
+            }
+            Evidence::Revised { failures, country } => (country, 0.0, *failures),
+            Evidence::Attempt { .. }
+            | Evidence::Probe { .. }
+            | Evidence::Alive
+            | Evidence::Ringing
+            | Evidence::AttemptStarted => return,
+        };
+        let Some(country) = *country else { return };
+        let key = (outcome.carrier_id, country);
+        if self.destinations.len() >= MAX_DESTINATIONS && !self.destinations.contains_key(&key) {
+            return;
+        }
+        let ring = self.destinations.entry(key).or_insert_with(|| Slow::new(SLOW_WIDTH, now));
+        ring.add(attempts, failures.into(), now);
+    }
+
+    fn destination_factors(&mut self, now: Instant) -> HashMap<(CarrierId, u16), f64> {
+        let priors = &self.priors;
+        self.destinations.retain(|_, ring| {
+            ring.turn(now);
+            ring.next_change().is_some()
+        });
+        let factors = self.destinations.iter().filter_map(|(key, ring)| {
+            let prior = prior_of(priors, key.0);
+            let here = Posterior::new(ring.total(), prior.mean, prior.attempts).mean();
+            let factor = (here / prior.mean).max(MIN_DESTINATION_FACTOR);
+            (factor < 0.99).then_some((*key, factor))
+        });
+        factors.collect()
+    }
+
+    /// When most carriers fail together and other nodes reach them, the failure is here.
+    fn doubt(&mut self) {
+        let mut failing: BTreeMap<CarrierId, bool> = BTreeMap::new();
+        for entry in self.targets.values() {
+            let is_failing = match entry.machine.reachability() {
+                Reachability::Suspect | Reachability::Down => !entry.machine.is_ejected(),
+                Reachability::Unknown | Reachability::Up | Reachability::HalfOpen => false,
+            };
+            *failing.entry(entry.carrier_id).or_insert(true) &= is_failing;
+        }
+        let all = failing.len();
+        let failing: Vec<CarrierId> =
+            failing.into_iter().filter_map(|(id, is_failing)| is_failing.then_some(id)).collect();
+        let elsewhere = failing.iter().filter(|id| self.up_elsewhere.contains(id)).count();
+        let is_unfit = failing.len() >= DOUBT_CARRIERS
+            && failing.len() as f64 >= DOUBT_SHARE * all as f64
+            && 2 * elsewhere > failing.len();
+        if is_unfit != self.is_unfit {
+            self.is_unfit = is_unfit;
+            self.is_changed = true;
+        }
     }
 
     fn put_on_agenda(&mut self, target: Target) {
@@ -262,153 +369,6 @@ impl Board {
     }
 }
 
-impl Entry {
-    fn take(&mut self, outcome: &Outcome, now: Instant, random: &mut Random) {
-        match &outcome.evidence {
-            Evidence::Probe { status_code, delay } => {
-                self.probed_at = None;
-                self.take_sign(*status_code, now, random);
-                if status_code.is_some() {
-                    self.measure(*delay);
-                }
-            }
-            Evidence::Alive => self.machine.on_sign(now),
-            Evidence::AttemptStarted => self.machine.on_trial(now),
-            Evidence::Attempt { class, weight, status_code, retry_after, trying_delay, .. } => {
-                self.machine.on_trial_over();
-                self.take_attempt(*class, *weight, *status_code, now, random);
-                if let Some(delay) = trying_delay {
-                    self.measure(*delay);
-                }
-                if let Some(retry_after) = retry_after.filter(|_| *status_code == Some(503)) {
-                    let pause = jittered(retry_after.min(MAX_RETRY_AFTER), random);
-                    self.unusable_until = Some(now + pause);
-                }
-            }
-        }
-    }
-
-    fn take_attempt(
-        &mut self,
-        class: Class,
-        weight: f32,
-        status_code: Option<u16>,
-        now: Instant,
-        random: &mut Random,
-    ) {
-        match class {
-            Class::Answered | Class::Destination => {
-                self.window.add(1.0, 0.0, now);
-                self.machine.on_sign(now);
-            }
-            Class::CarrierHard => {
-                self.window.add(1.0, weight.into(), now);
-                // Beyond the budget of a call nobody is to blame: weight 0 moves nothing.
-                if weight > 0.0 {
-                    self.take_sign(status_code, now, random);
-                }
-            }
-            Class::CarrierSoft => self.window.add(1.0, weight.into(), now),
-            Class::Capacity | Class::Config | Class::PolicyBlock | Class::Caller => {}
-        }
-    }
-
-    /// Any response but 408 and 503 is a sign of life; those two and silence are hard failures.
-    fn take_sign(&mut self, status_code: Option<u16>, now: Instant, random: &mut Random) {
-        match status_code {
-            None | Some(408 | 503) => self.machine.on_hard_failure(now, random),
-            Some(_) => self.machine.on_sign(now),
-        }
-    }
-
-    /// Up at once, down slowly: the peak of late counts longest.
-    fn measure(&mut self, delay: Duration) {
-        let measured = (delay.as_secs_f64() * 1_000.0).max(0.01);
-        self.latency_ms = Some(match self.latency_ms {
-            Some(known) if measured < known => known + LATENCY_SHARE * (measured - known),
-            _ => measured,
-        });
-    }
-
-    /// Returns whether anything that decisions read has changed.
-    fn let_pass(&mut self, now: Instant, probe_timeout: Duration) -> bool {
-        let before = (self.machine.reachability(), self.machine.is_half_open_busy());
-        self.machine.on_time(now, self.probe_interval.is_some());
-        let is_counted_less = self.window.turn(now);
-        let is_usable_again = self.unusable_until.is_some_and(|until| until <= now);
-        if is_usable_again {
-            self.unusable_until = None;
-        }
-        // A probe whose end got lost on its way to us.
-        if self.probed_at.is_some_and(|at| now - at > 2 * probe_timeout) {
-            self.probed_at = None;
-        }
-        let after = (self.machine.reachability(), self.machine.is_half_open_busy());
-        before != after || is_counted_less || is_usable_again
-    }
-
-    fn next_look(&self, probe_timeout: Duration) -> Option<Instant> {
-        let is_probed = self.probe_interval.is_some();
-        let probe = match self.probed_at {
-            Some(at) => Some(at + 2 * probe_timeout + Duration::from_millis(1)),
-            None => self.next_probe_at(),
-        };
-        let looks = [
-            probe,
-            self.machine.next_change(is_probed),
-            self.window.next_change(),
-            self.unusable_until,
-        ];
-        looks.into_iter().flatten().min()
-    }
-
-    fn is_probe_due(&self, now: Instant) -> bool {
-        self.probed_at.is_none() && self.next_probe_at().is_some_and(|at| at <= now)
-    }
-
-    fn next_probe_at(&self) -> Option<Instant> {
-        let next = self.next_probe?;
-        Some(self.machine.next_recheck().map_or(next, |recheck| recheck.min(next)))
-    }
-
-    fn view(&self, target: Target, prior: f64, now: Instant) -> TargetView {
-        let total = self.window.total();
-        TargetView {
-            target,
-            reachability: self.machine.reachability(),
-            failure_rate: rate(total, prior),
-            samples: total.attempts,
-            latency_ms: self.latency_ms,
-            unusable_until: self.unusable_until.filter(|until| *until > now),
-            is_half_open_busy: self.machine.is_half_open_busy(),
-        }
-    }
-
-    fn save(&self, target: Target, prior: f64, now: Instant) -> SavedTarget {
-        let unusable_for = self.unusable_until.map(|until| until.saturating_duration_since(now));
-        SavedTarget {
-            target,
-            reachability: self.machine.save(now),
-            failure_rate: rate(self.window.total(), prior),
-            latency_ms: self.latency_ms,
-            unusable_for_ms: unusable_for
-                .and_then(|left| u64::try_from(left.as_millis()).ok())
-                .unwrap_or_default(),
-            buckets: self.window.save(),
-        }
-    }
-
-    fn restore(&mut self, saved: &SavedTarget, age: Duration, now: Instant) {
-        self.machine = Machine::restore(saved.reachability, age, now);
-        self.window = Window::restore(&saved.buckets, age, now);
-        self.latency_ms = saved.latency_ms.filter(|latency| latency.is_finite());
-        let left = Duration::from_millis(saved.unusable_for_ms).min(MAX_RETRY_AFTER);
-        let left = left.saturating_sub(age);
-        self.unusable_until = (!left.is_zero()).then(|| now + left);
-    }
-}
-
-/// Share of failures, with a prior that few attempts do not outweigh.
-fn rate(counts: Counts, prior: f64) -> f64 {
-    (counts.failures + PRIOR_ATTEMPTS * prior) / (counts.attempts + PRIOR_ATTEMPTS)
+fn prior_of(priors: &BTreeMap<CarrierId, Prior>, carrier_id: CarrierId) -> Prior {
+    priors.get(&carrier_id).copied().unwrap_or(Prior { mean: PRIOR_MEAN, attempts: 0.0 })
 }

@@ -19,6 +19,8 @@ pub enum Evidence {
     Probe { status_code: Option<u16>, delay: Duration },
     /// A live sign of life that ends nothing: the first provisional of an INVITE, an in-dialog response.
     Alive,
+    /// A call rings: the carrier has done most of its work.
+    Ringing,
     /// An INVITE goes to a target that is half open.
     AttemptStarted,
     /// An attempt ended.
@@ -34,5 +36,9 @@ pub enum Evidence {
         trying_delay: Option<Duration>,
         /// INVITE to 18x, or to 2xx where no 18x came.
         ringing_delay: Option<Duration>,
+        /// Country code of the called number (ITU-T E.164), where it is one.
+        country: Option<u16>,
     },
+    /// What came after it puts an earlier attempt in another light: its failures change by this much, -1.0 to 1.0.
+    Revised { failures: f32, country: Option<u16> },
 }

@@ -3,12 +3,15 @@
 //! Reading a view never changes it, and time is an argument.
 
 pub mod board;
+mod entry;
 pub mod evidence;
+pub mod posterior;
 pub mod reachability;
 pub mod view;
-mod window;
+pub mod window;
 
-pub use board::{Board, BoardSettings, ProbeDue, SavedTarget};
+pub use board::{Board, BoardSettings, PeerTarget, ProbeDue};
+pub use entry::SavedTarget;
 pub use evidence::{Evidence, Outcome};
 pub use view::{Reachability, TargetView, View};
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use hashbrown::HashMap;
+
 use super::Target;
-use crate::carrier::GatewayId;
 use crate::carrier::class::spelled;
+use crate::carrier::{CarrierId, GatewayId};
 
 spelled! {
     /// Whether a target can be reached (ROUTING: `unknown -> up -> suspect -> down -> half_open -> up`).
@@ -29,10 +31,18 @@ pub struct TargetView {
     pub reachability: Reachability,
     /// Estimated share of attempts that fail by the carrier's fault, prior included; 0.0 to 1.0.
     pub failure_rate: f64,
-    /// Weighted attempts behind `failure_rate`.
-    pub samples: f64,
-    /// INVITE to first response, smoothed towards the worst; `None` = never measured.
+    /// Standard deviation of that estimate.
+    pub deviation: f64,
+    /// Attempts of the last minute, other nodes' included.
+    pub attempts: f64,
+    /// INVITE or OPTIONS to first response, smoothed towards the worst; `None` = never measured.
     pub latency_ms: Option<f64>,
+    /// INVITE to ringing, or to an answer without ringing, smoothed alike.
+    pub ringing_ms: Option<f64>,
+    /// Share of its calls that a target gets that was down lately, 0.0 to 1.0.
+    pub ramp: f64,
+    /// Down (or half open) though it answers: too many calls failed.
+    pub is_ejected: bool,
     /// Not to be used before this time (Retry-After).
     pub unusable_until: Option<Instant>,
     /// Half open, and a call is on its way to it.
@@ -46,8 +56,12 @@ impl TargetView {
             target,
             reachability: Reachability::Unknown,
             failure_rate: 0.0,
-            samples: 0.0,
+            deviation: 0.0,
+            attempts: 0.0,
             latency_ms: None,
+            ringing_ms: None,
+            ramp: 1.0,
+            is_ejected: false,
             unusable_until: None,
             is_half_open_busy: false,
         }
@@ -59,12 +73,33 @@ impl TargetView {
 pub struct View {
     /// Sorted by target.
     targets: Vec<Arc<TargetView>>,
+    /// How much less likely a carrier completes calls to a country than calls in general, below 1.0.
+    destinations: HashMap<(CarrierId, u16), f64>,
+    /// Of all targets that were measured.
+    pub median_latency_ms: Option<f64>,
+    pub median_ringing_ms: Option<f64>,
+    /// Nearly everything fails from here, and not from elsewhere: it is us.
+    pub is_unfit: bool,
 }
 
 impl View {
     pub fn new(mut targets: Vec<Arc<TargetView>>) -> Self {
         targets.sort_by_key(|view| view.target);
-        Self { targets }
+        let median_latency_ms = median(targets.iter().filter_map(|view| view.latency_ms));
+        let median_ringing_ms = median(targets.iter().filter_map(|view| view.ringing_ms));
+        Self { targets, median_latency_ms, median_ringing_ms, ..Self::default() }
+    }
+
+    /// Adds what is known of carriers and countries.
+    pub fn with_destinations(mut self, destinations: HashMap<(CarrierId, u16), f64>) -> Self {
+        self.destinations = destinations;
+        self
+    }
+
+    /// 1.0 where a carrier completes calls to a country as it does others, less where it does not.
+    pub fn destination_factor(&self, carrier_id: CarrierId, country: Option<u16>) -> f64 {
+        let Some(country) = country.filter(|_| !self.destinations.is_empty()) else { return 1.0 };
+        self.destinations.get(&(carrier_id, country)).copied().unwrap_or(1.0)
     }
 
     /// The targets of a gateway, by address; empty while its name is not resolved.
@@ -82,4 +117,12 @@ impl View {
     pub fn targets(&self) -> &[Arc<TargetView>] {
         &self.targets
     }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    let middle = values.len() / 2;
+    let (_, median, _) =
+        (!values.is_empty()).then(|| values.select_nth_unstable_by(middle, f64::total_cmp))?;
+    Some(*median)
 }

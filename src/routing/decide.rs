@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{Candidate, Drop, Dropped, Plan};
 use crate::carrier::{AdminState, Carrier, Gateway, Route, RouteCarrier, Strategy, Tables};
-use crate::health::{Reachability, Target, TargetView, View};
+use crate::health::{Reachability, TargetView, View};
 use crate::random::Random;
 
 /// Candidates in a plan at most; a call never makes more attempts.
@@ -18,8 +18,15 @@ pub const MAX_CANDIDATES: usize = 32;
 const FAILURE_RATE_BAND: f64 = 0.05;
 /// One decision in this many gives its first attempt to a half-open target, which can only so come back.
 const HALF_OPEN_SHARE: u64 = 4;
-/// How much faster than linearly a worse score loses traffic.
+/// How much faster than linearly a worse gateway of a carrier loses traffic.
 const SCORE_EXPONENT: i32 = 8;
+/// Twice the median latency costs this share of a score.
+const LATENCY_COST: f64 = 0.1;
+/// However slow, a latency costs no more than this many times that share.
+const LATENCY_COSTS_MAX: f64 = 5.0;
+/// Differences below these are nothing that a caller notices.
+const LATENCY_NOTICED_MS: f64 = 100.0;
+const RINGING_NOTICED_MS: f64 = 500.0;
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -28,6 +35,8 @@ pub struct Query<'a> {
     pub route: &'a Arc<Route>,
     /// The region the customer must stay in; the route's own comes first.
     pub customer_region: Option<&'a Arc<str>>,
+    /// Country code of the called number, where it is one.
+    pub country: Option<u16>,
     /// For every random draw of this decision.
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
@@ -39,13 +48,15 @@ pub struct Query<'a> {
 /// Region, admin state and listeners are hard filters. Then reachability: a target that is down, or
 /// that asked us to stay away, is dropped; a suspect one goes behind all others of the route. What
 /// is left is ordered by the route's tiers, within a tier by its strategy, within a carrier by its
-/// gateways' priority. When nothing is left, everything that passed the hard filters is tried, least
-/// bad first: better a bad carrier than none.
+/// gateways' priority. No more than half of a tier's carriers stay away for their quality alone. When
+/// nothing is left, everything that passed the hard filters is tried, least bad first: better a bad
+/// carrier than none.
 pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
     let region = query.route.region.as_ref().or(query.customer_region);
     let mut decision = Decision {
         view,
         region,
+        country: query.country,
         has_listener: query.has_listener,
         now,
         random: Random::new(query.seed),
@@ -73,6 +84,7 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
 struct Decision<'a> {
     view: &'a View,
     region: Option<&'a Arc<str>>,
+    country: Option<u16>,
     has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
     now: Instant,
     random: Random,
@@ -103,6 +115,7 @@ impl Decision<'_> {
         let mut ordered = Vec::new();
         for tier in route.carriers.chunk_by(|a, b| a.priority == b.priority) {
             let mut bids: SmallVec<[Bid; 8]> = SmallVec::new();
+            let begun = self.unusable.len();
             for place in tier {
                 let Some(carrier) = tables.carrier(place.carrier_id) else { continue };
                 let candidates = self.targets(tables, carrier, *place);
@@ -110,10 +123,33 @@ impl Decision<'_> {
                     bids.push(Bid { place: *place, candidates });
                 }
             }
+            self.readmit(tier, begun, &mut bids);
             self.order(&mut bids, route.strategy);
             ordered.extend(bids.into_iter().flat_map(|bid| bid.candidates));
         }
         self.place_by_reachability(ordered)
+    }
+
+    /// Never ejects more than half of a tier's carriers: the least bad of those that stay away only for
+    /// their quality take calls again.
+    fn readmit(&mut self, tier: &[RouteCarrier], begun: usize, bids: &mut SmallVec<[Bid; 8]>) {
+        let ejected = |(_, reason): &(Candidate, Drop)| *reason == Drop::Ejected;
+        while 2 * bids.len() < tier.len() {
+            let left = self.unusable[begun..].iter().enumerate().filter(|(_, it)| ejected(it));
+            let best = left.max_by(|(_, a), (_, b)| a.0.score.total_cmp(&b.0.score));
+            let Some((index, _)) = best else { return };
+            let (candidate, _) = self.unusable.remove(begun + index);
+            let place = tier.iter().find(|place| place.carrier_id == candidate.carrier.id);
+            let Some(place) = place else { return };
+            self.dropped.retain(|dropped| dropped.gateway_id != candidate.gateway.id);
+            match bids.iter_mut().find(|bid| bid.place.carrier_id == place.carrier_id) {
+                Some(bid) => bid.candidates.push(candidate),
+                None => {
+                    let candidates = SmallVec::from_iter([candidate]);
+                    bids.push(Bid { place: *place, candidates });
+                }
+            }
+        }
     }
 
     /// The targets of a carrier that may be used, best first.
@@ -138,7 +174,7 @@ impl Decision<'_> {
                     self.drop(gateway, Drop::NoListener);
                     continue;
                 }
-                let candidate = candidate(carrier, gateway, target, place);
+                let candidate = self.candidate(carrier, gateway, target, place);
                 match self.soft_reason(target) {
                     Some(reason) => {
                         self.drop(gateway, reason);
@@ -172,6 +208,7 @@ impl Decision<'_> {
             return Some(Drop::RetryAfter);
         }
         match target.reachability {
+            Reachability::Down if target.is_ejected => Some(Drop::Ejected),
             Reachability::Down => Some(Drop::Down),
             Reachability::HalfOpen if target.is_half_open_busy => Some(Drop::HalfOpenBusy),
             Reachability::HalfOpen
@@ -205,7 +242,9 @@ impl Decision<'_> {
             let is_out_of_band = bid.failure_rate() > best + FAILURE_RATE_BAND;
             let weight = f64::from(bid.place.weight);
             let key = match strategy {
-                Strategy::Healthiest => (false, self.draw(weight * sharpened(bid.score()))),
+                // The score is a draw already: who is surely better wins nearly always, whose quality
+                // is little known wins now and then, and is known better afterwards.
+                Strategy::Healthiest => (false, bid.score()),
                 Strategy::Weighted => (is_out_of_band, self.draw(weight)),
                 Strategy::LeastCost => (is_out_of_band, -(bid.place.cost_micros as f64)),
                 Strategy::Priority => (false, weight),
@@ -227,6 +266,12 @@ impl Decision<'_> {
                 Reachability::HalfOpen if is_trial && !trial_taken => {
                     trial_taken = true;
                     0
+                }
+                // Back from being down, it gets a part of its calls.
+                Reachability::Up
+                    if candidate.ramp < 1.0 && self.random.unit_f64() >= candidate.ramp =>
+                {
+                    2
                 }
                 Reachability::Up | Reachability::Unknown => 1,
                 Reachability::HalfOpen => 2,
@@ -260,36 +305,48 @@ impl Decision<'_> {
         self.dropped.push(dropped);
     }
 
+    fn candidate(
+        &mut self,
+        carrier: &Arc<Carrier>,
+        gateway: &Arc<Gateway>,
+        target: &TargetView,
+        place: RouteCarrier,
+    ) -> Candidate {
+        Candidate {
+            carrier: carrier.clone(),
+            gateway: gateway.clone(),
+            target: target.target,
+            priority: place.priority,
+            reachability: target.reachability,
+            ramp: target.ramp,
+            failure_rate: target.failure_rate,
+            latency_ms: target.latency_ms,
+            ringing_ms: target.ringing_ms,
+            score: self.score(carrier, target),
+        }
+    }
+
+    /// A draw from what is believed of the target's share of good attempts (Thompson sampling, with a
+    /// normal distribution of the same mean and spread), less for this country and for its latency.
+    fn score(&mut self, carrier: &Carrier, target: &TargetView) -> f64 {
+        let mean = 1.0 - target.failure_rate;
+        let drawn = (mean + target.deviation * self.random.normal_f64()).clamp(0.0, 1.0);
+        let view = self.view;
+        let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
+            (Some(own), Some(median)) if own - median > noticed_ms => own / median - 1.0,
+            _ => 0.0,
+        };
+        let penalty = slower(target.latency_ms, view.median_latency_ms, LATENCY_NOTICED_MS)
+            .max(slower(target.ringing_ms, view.median_ringing_ms, RINGING_NOTICED_MS))
+            .min(LATENCY_COSTS_MAX);
+        drawn * view.destination_factor(carrier.id, self.country) / (1.0 + LATENCY_COST * penalty)
+    }
+
     /// A key whose highest falls on each of several with a chance in proportion to its weight
     /// (Efraimidis and Spirakis): `ln(u) / weight`.
     fn draw(&mut self, weight: f64) -> f64 {
         (1.0 - self.random.unit_f64()).ln() / weight.max(f64::MIN_POSITIVE)
     }
-}
-
-fn candidate(
-    carrier: &Arc<Carrier>,
-    gateway: &Arc<Gateway>,
-    target: &TargetView,
-    place: RouteCarrier,
-) -> Candidate {
-    let TargetView { target, reachability, failure_rate, latency_ms, .. } = *target;
-    Candidate {
-        carrier: carrier.clone(),
-        gateway: gateway.clone(),
-        target: Target { ..target },
-        priority: place.priority,
-        reachability,
-        failure_rate,
-        latency_ms,
-        score: score(failure_rate, latency_ms),
-    }
-}
-
-/// Chance of success, less up to a tenth for latency: a second of it costs half of that tenth.
-fn score(failure_rate: f64, latency_ms: Option<f64>) -> f64 {
-    let penalty = latency_ms.map_or(0.0, |latency| latency / (latency + 1_000.0));
-    (1.0 - failure_rate).max(0.0) * (1.0 - penalty / 10.0)
 }
 
 fn sharpened(score: f64) -> f64 {

@@ -34,9 +34,12 @@ pub struct Candidate {
     /// Tier of the route: its `priority`.
     pub priority: u16,
     pub reachability: Reachability,
+    /// Share of its calls that it gets back after it was down.
+    pub ramp: f64,
     pub failure_rate: f64,
     pub latency_ms: Option<f64>,
-    /// What it was sorted by within its tier; higher is better.
+    pub ringing_ms: Option<f64>,
+    /// Drawn from what is believed of it; what it was sorted by within its tier. Higher is better.
     pub score: f64,
 }
 
@@ -59,8 +62,8 @@ spelled! {
         /// Its host name is not resolved.
         Unresolved = "unresolved",
         Down = "down",
-        /// Suspect while another is up.
-        Suspect = "suspect",
+        /// It answers, but too many of its calls failed.
+        Ejected = "ejected",
         /// Half open, and already carrying its one call.
         HalfOpenBusy = "half_open_busy",
         /// Asked us to stay away (Retry-After).
@@ -83,8 +86,10 @@ impl Plan {
                     "address": candidate.target.address,
                     "priority": candidate.priority,
                     "reachability": candidate.reachability,
+                    "ramp": candidate.ramp,
                     "failure_rate": candidate.failure_rate,
                     "latency_ms": candidate.latency_ms,
+                    "ringing_ms": candidate.ringing_ms,
                     "score": candidate.score,
                 })
             })

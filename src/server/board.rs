@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::Command;
-use crate::health::{Board, Evidence, Outcome, Target};
+use crate::health::{Board, Evidence, Outcome, PeerTarget, Target};
 use crate::net::dns::{Answer, Names, Resolver};
 use crate::shard::{ShardHandle, Shared};
 use crate::store::Store;
@@ -16,8 +16,10 @@ use crate::store::record::{self, StoredProbe};
 use crate::store::recorder::RecordSender;
 use crate::telemetry::metrics;
 
-/// How often the board's state is saved, when it has changed.
-const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// How often the board's state is saved, and other nodes' is read.
+const SHARE_EVERY: Duration = Duration::from_secs(1);
+/// A node that has saved nothing for so long is none.
+const PEER_LIMIT: Duration = Duration::from_secs(5);
 /// How long the last save may take.
 const LAST_SAVE_LIMIT: Duration = Duration::from_secs(3);
 /// Views follow each other no closer than this, however many outcomes come.
@@ -49,10 +51,10 @@ pub(super) struct BoardTask {
 /// What the task keeps while it runs.
 struct Turn {
     names: Names,
-    save_at: Instant,
+    share_at: Instant,
     view_at: Instant,
     is_changed: bool,
-    saving: Option<JoinHandle<()>>,
+    sharing: Option<JoinHandle<()>>,
 }
 
 impl BoardTask {
@@ -60,13 +62,14 @@ impl BoardTask {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         self.restore().await;
         let (answer, mut answers) = mpsc::channel(ANSWERS_LEN);
+        let (heard, mut hearing) = mpsc::channel::<Vec<PeerTarget>>(1);
         let now = Instant::now();
         let mut turn = Turn {
             names: Names::default(),
-            save_at: now + SAVE_EVERY,
+            share_at: now + SHARE_EVERY,
             view_at: now,
             is_changed: true,
-            saving: None,
+            sharing: None,
         };
         self.take_tables(&mut turn, now);
         loop {
@@ -94,9 +97,13 @@ impl BoardTask {
                         self.set_targets(&mut turn, now);
                     }
                 }
+                Some(peers) = hearing.recv() => {
+                    self.board.merge_peers(&peers, Instant::now());
+                    turn.is_changed = true;
+                }
                 () = tokio::time::sleep_until(wake_at) => {}
             }
-            self.act(&mut turn, &answer, Instant::now());
+            self.act(&mut turn, &answer, &heard, Instant::now());
         }
         let last = self.board.save(Instant::now());
         let saved = self.store.save_health(&self.node, &last);
@@ -123,7 +130,7 @@ impl BoardTask {
     fn next_look(&self, turn: &Turn) -> Instant {
         let idle = Instant::now() + IDLE;
         let view = turn.is_changed.then_some(turn.view_at);
-        [self.board.poll_timeout(), turn.names.next_due(), view, Some(turn.save_at)]
+        [self.board.poll_timeout(), turn.names.next_due(), view, Some(turn.share_at)]
             .into_iter()
             .flatten()
             .fold(idle, Instant::min)
@@ -188,7 +195,13 @@ impl BoardTask {
         }
     }
 
-    fn act(&mut self, turn: &mut Turn, answer: &mpsc::Sender<Answer>, now: Instant) {
+    fn act(
+        &mut self,
+        turn: &mut Turn,
+        answer: &mpsc::Sender<Answer>,
+        heard: &mpsc::Sender<Vec<PeerTarget>>,
+        now: Instant,
+    ) {
         self.board.handle_timeout(now);
         while let Some(due) = self.board.poll_probe(now) {
             let command = Command::Probe { target: due.target, timeout: due.timeout };
@@ -205,21 +218,32 @@ impl BoardTask {
         if now >= turn.view_at {
             self.publish(turn, now);
         }
-        if now >= turn.save_at {
-            turn.save_at = now + SAVE_EVERY;
-            self.save(turn, now);
+        if now >= turn.share_at {
+            turn.share_at = now + SHARE_EVERY;
+            self.share(turn, heard, now);
         }
     }
 
-    /// Beside the loop, and no second one while the first is on its way.
-    fn save(&mut self, turn: &mut Turn, now: Instant) {
-        if turn.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+    /// Saves the board, and reads what other nodes saved: beside the loop, and never twice at a time.
+    fn share(&mut self, turn: &mut Turn, heard: &mpsc::Sender<Vec<PeerTarget>>, now: Instant) {
+        if turn.sharing.as_ref().is_some_and(|sharing| !sharing.is_finished()) {
             return;
         }
-        let (store, node, targets) = (self.store.clone(), self.node.clone(), self.board.save(now));
-        turn.saving = Some(tokio::spawn(async move {
-            if let Err(error) = store.save_health(&node, &targets).await {
-                tracing::debug!(%error, "health is not saved");
+        let (store, node, heard) = (self.store.clone(), self.node.clone(), heard.clone());
+        // What a node believes that doubts itself is nobody's business.
+        let targets = (!self.board.is_unfit()).then(|| self.board.save(now));
+        turn.sharing = Some(tokio::spawn(async move {
+            let shared = async {
+                if let Some(targets) = targets {
+                    store.save_health(&node, &targets).await?;
+                }
+                store.load_peers(&node, PEER_LIMIT).await
+            };
+            match shared.await {
+                Ok(peers) => {
+                    let _ = heard.send(peers).await;
+                }
+                Err(error) => tracing::debug!(%error, "health is not shared"),
             }
         }));
     }

@@ -119,7 +119,13 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (is_draining, draining) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
     let board = BoardTask {
-        board: Board::new(BoardSettings { probe_timeout: settings.probe_timeout }, random_u64()),
+        board: Board::new(
+            BoardSettings {
+                node: settings.node_name.as_str().into(),
+                probe_timeout: settings.probe_timeout,
+            },
+            random_u64(),
+        ),
         resolver: resolver(),
         shared: shared.clone(),
         shards: shards.clone(),

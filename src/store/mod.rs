@@ -29,7 +29,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::carrier::{Refusal, Rows};
-use crate::health::SavedTarget;
+use crate::health::{PeerTarget, SavedTarget};
 use postgres::{PostgresStore, PostgresWatch};
 use record::{StoredCall, StoredProbe};
 use recorder::{RecordStore, WriteError};
@@ -176,6 +176,18 @@ impl Store {
         match &self.inner {
             Inner::Postgres(store) => store.load_health(node).await,
             Inner::Sqlite(store) => store.load_health(node).await,
+        }
+    }
+
+    /// What other nodes have saved within the last `lately`.
+    pub async fn load_peers(
+        &self,
+        node: &str,
+        lately: Duration,
+    ) -> Result<Vec<PeerTarget>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.load_peers(node, lately).await,
+            Inner::Sqlite(store) => store.load_peers(node, lately).await,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::carrier::rows::{
 };
 use crate::carrier::{GatewayId, Refusal};
 use crate::health::reachability::SavedReachability;
-use crate::health::{Reachability, SavedTarget, Target};
+use crate::health::{PeerTarget, Reachability, SavedTarget, Target};
 
 /// A type that both stores know.
 pub(super) trait Cell:
@@ -240,14 +240,24 @@ pub(super) fn saved_target(row: &impl Columns) -> Result<(SavedTarget, Duration)
             state,
             downs: u32::try_from(downs).map_err(|error| line.unreadable("?", "downs", error))?,
             pause_left_ms: milliseconds("pause_left_ms")?,
+            is_ejected: line.get("is_ejected")?,
+            state_age_ms: milliseconds("state_age_ms")?,
         },
         failure_rate: line.get("failure_rate")?,
         latency_ms: line.get("latency_ms")?,
+        ringing_ms: line.get("ringing_ms")?,
         unusable_for_ms: milliseconds("unusable_for_ms")?,
         buckets: serde_json::from_str(&buckets)
             .map_err(|error| line.unreadable("?", "buckets", error))?,
     };
     Ok((saved, Duration::from_millis(milliseconds("age_ms")?)))
+}
+
+/// The same of another node.
+pub(super) fn peer_target(row: &impl Columns) -> Result<PeerTarget, StoreError> {
+    let (saved, age) = saved_target(row)?;
+    let node: String = Line { table: "gateway_health", row }.get("node")?;
+    Ok(PeerTarget { node: node.into(), saved, age })
 }
 
 /// A duration of health as a column takes it: no pause comes near this bound, and a time can be reckoned from it.

@@ -81,10 +81,13 @@ pub(crate) fn target(gateway_id: i64, address: &str) -> SavedTarget {
         reachability: SavedReachability {
             state: Reachability::HalfOpen,
             downs: u32::MAX,
+            is_ejected: true,
+            state_age_ms: 12_345,
             pause_left_ms: 4_000,
         },
         failure_rate: 0.125,
         latency_ms: Some(33.5),
+        ringing_ms: Some(812.5),
         unusable_for_ms: 60_000,
         buckets: serde_json::from_value(json!([
             { "attempts": 8.0, "failures": 1.5 },

@@ -21,7 +21,7 @@ use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
 use crate::carrier::{Refusal, Rows};
-use crate::health::SavedTarget;
+use crate::health::{PeerTarget, SavedTarget};
 
 /// Connections for everything but the watch, which has its own.
 const MAX_CONNECTIONS: u32 = 5;
@@ -121,6 +121,17 @@ impl PostgresStore {
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let loaded = within(OPERATION_LIMIT, health::load(&mut connection, node)).await;
+        give_back(connection, loaded)
+    }
+
+    pub(super) async fn load_peers(
+        &self,
+        node: &str,
+        lately: Duration,
+    ) -> Result<Vec<PeerTarget>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let loaded =
+            within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await;
         give_back(connection, loaded)
     }
 

@@ -6,9 +6,9 @@ use sqlx::types::Json;
 use sqlx::{Connection, SqliteConnection};
 
 use super::super::StoreError;
-use super::super::rows::{bounded_ms, saved_target};
+use super::super::rows::{bounded_ms, peer_target, saved_target};
 use super::BEGIN_WRITING;
-use crate::health::SavedTarget;
+use crate::health::{PeerTarget, SavedTarget};
 
 /// A node's rows are few and all new each time: there is nothing to keep of the old ones.
 const FORGET: &str = "delete from gateway_health where node = $1";
@@ -16,19 +16,28 @@ const FORGET: &str = "delete from gateway_health where node = $1";
 const INSERT: &str = "\
     insert into gateway_health (\
       node, gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
-      unusable_for_ms, buckets) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 /// Of each target one row: this node's, else the freshest.
 const LOAD: &str = "\
     select gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
-      unusable_for_ms, buckets, \
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, \
       cast(round((julianday('now') - julianday(updated_at)) * 86400000) as integer) as age_ms \
     from (\
       select *, row_number() over (\
         partition by gateway_id, address, port order by node = $1 desc, updated_at desc) as place \
       from gateway_health) as ranked \
     where place = 1 order by gateway_id, address, port";
+
+/// What other nodes have written lately.
+const PEERS: &str = "\
+    select node, gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, \
+      cast(round((julianday('now') - julianday(updated_at)) * 86400000) as integer) as age_ms \
+    from gateway_health \
+    where node <> $1 and (julianday('now') - julianday(updated_at)) * 86400000 < $2 \
+    order by node, gateway_id, address, port";
 
 pub(super) async fn save(
     connection: &mut SqliteConnection,
@@ -50,6 +59,9 @@ pub(super) async fn save(
             .bind(saved.latency_ms)
             .bind(bounded_ms(saved.unusable_for_ms))
             .bind(Json(&saved.buckets))
+            .bind(saved.reachability.is_ejected)
+            .bind(bounded_ms(saved.reachability.state_age_ms))
+            .bind(saved.ringing_ms)
             .execute(&mut *transaction)
             .await?;
     }
@@ -63,4 +75,14 @@ pub(super) async fn load(
 ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
     let rows = sqlx::query(LOAD).bind(node).fetch_all(connection).await?;
     rows.iter().map(saved_target).collect()
+}
+
+pub(super) async fn load_peers(
+    connection: &mut SqliteConnection,
+    node: &str,
+    within: Duration,
+) -> Result<Vec<PeerTarget>, StoreError> {
+    let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+    let rows = sqlx::query(PEERS).bind(node).bind(within_ms).fetch_all(connection).await?;
+    rows.iter().map(peer_target).collect()
 }

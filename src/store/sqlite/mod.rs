@@ -23,7 +23,7 @@ use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
 use crate::carrier::{Refusal, Rows};
-use crate::health::SavedTarget;
+use crate::health::{PeerTarget, SavedTarget};
 
 /// One writes at a time anyway; the others read.
 const MAX_CONNECTIONS: u32 = 3;
@@ -128,6 +128,15 @@ impl SqliteStore {
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         within(OPERATION_LIMIT, health::load(&mut connection, node)).await
+    }
+
+    pub(super) async fn load_peers(
+        &self,
+        node: &str,
+        lately: Duration,
+    ) -> Result<Vec<PeerTarget>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await
     }
 
     pub(super) async fn report_refusals(
