@@ -31,6 +31,8 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(60);
 ///                                             │                            v
 ///                          Up <── three signs ┴──────────────────────── HalfOpen ──hard failure──> Down
 /// ```
+///
+/// A target without probes leaves Suspect and Down for HalfOpen by time alone.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     state: State,
@@ -126,10 +128,15 @@ impl Machine {
         }
     }
 
-    /// Lets time pass. `is_probed`: without probes nothing but time can end a pause.
+    /// Lets time pass. `is_probed`: without probes nothing but time can end a pause or a suspicion,
+    /// since calls go elsewhere.
     pub(super) fn on_time(&mut self, now: Instant, is_probed: bool) {
         match &mut self.state {
             State::Down { until } if *until <= now && !is_probed => {
+                self.state = State::HalfOpen { signs: 0, trial_since: None };
+            }
+            // No recheck will clear it: a call has to.
+            State::Suspect { since, .. } if now - *since > SUSPICION && !is_probed => {
                 self.state = State::HalfOpen { signs: 0, trial_since: None };
             }
             State::HalfOpen { trial_since, .. }
@@ -165,6 +172,9 @@ impl Machine {
     pub(super) fn next_change(&self, is_probed: bool) -> Option<Instant> {
         match self.state {
             State::Down { until } if !is_probed => Some(until),
+            State::Suspect { since, .. } if !is_probed => {
+                Some(since + SUSPICION + Duration::from_millis(1))
+            }
             State::HalfOpen { trial_since, .. } => trial_since.map(|since| since + TRIAL_LIMIT),
             State::Unknown | State::Up | State::Suspect { .. } | State::Down { .. } => None,
         }
@@ -211,4 +221,121 @@ impl Machine {
 /// ± 20 %, so that nodes and targets do not move in step.
 pub(super) fn jittered(duration: Duration, random: &mut Random) -> Duration {
     duration.mul_f64(0.8 + 0.4 * random.unit_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_down_on_a_second_failure_within_five_seconds_and_not_on_a_later_one() {
+        let mut soon = World::new();
+        soon.sign().fail().wait(5_000).fail();
+        assert_eq!(soon.machine.reachability(), Reachability::Down);
+        let mut late = World::new();
+        late.sign().fail().wait(5_001).fail();
+        assert_eq!(late.machine.reachability(), Reachability::Suspect);
+    }
+
+    #[test]
+    fn clears_a_suspect_by_two_signs_and_asks_for_them_soon() {
+        let mut world = World::new();
+        world.sign().fail();
+        assert_eq!(world.machine.next_recheck(), Some(world.now + RECHECKS[0]));
+        world.machine.on_rechecked();
+        assert_eq!(world.machine.next_recheck(), Some(world.now + RECHECKS[1]));
+        world.sign();
+        assert_eq!(world.machine.reachability(), Reachability::Suspect);
+        world.sign();
+        assert_eq!(world.machine.reachability(), Reachability::Up);
+    }
+
+    #[test]
+    fn comes_back_through_half_open_by_three_signs_after_its_pause() {
+        let mut world = World::new();
+        world.sign().fail().fail().wait(3_900).sign();
+        assert_eq!(world.machine.reachability(), Reachability::Down, "its pause is not over");
+        world.wait(2_200).sign();
+        assert_eq!(world.machine.reachability(), Reachability::HalfOpen);
+        world.sign().sign();
+        assert_eq!(world.machine.reachability(), Reachability::Up);
+    }
+
+    #[test]
+    fn doubles_its_pause_each_time_it_goes_down_again_up_to_five_minutes() {
+        let mut world = World::new();
+        world.sign().fail().fail();
+        for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+            let left = world.machine.save(world.now).pause_left_ms;
+            assert!((seconds * 800..=seconds * 1_200).contains(&left), "{seconds} s, {left} ms");
+            world.wait(left + 1).sign().fail();
+        }
+    }
+
+    #[test]
+    fn is_tried_again_by_a_call_where_no_probe_can_clear_it() {
+        let mut suspect = World::new();
+        suspect.sign().fail();
+        let change = suspect.machine.next_change(false).expect("time clears it");
+        suspect.machine.on_time(change, true);
+        assert_eq!(suspect.machine.reachability(), Reachability::Suspect, "probes clear it");
+        suspect.machine.on_time(change, false);
+        assert_eq!(suspect.machine.reachability(), Reachability::HalfOpen);
+        let mut down = World::new();
+        down.sign().fail().fail();
+        let change = down.machine.next_change(false).expect("time ends its pause");
+        down.machine.on_time(change, false);
+        assert_eq!(down.machine.reachability(), Reachability::HalfOpen);
+    }
+
+    #[test]
+    fn admits_one_call_at_a_time_while_half_open_and_forgets_a_lost_one() {
+        let mut world = World::new();
+        world.sign().fail().fail();
+        let change = world.machine.next_change(false).expect("time ends its pause");
+        world.machine.on_time(change, false);
+        world.machine.on_trial(change);
+        assert!(world.machine.is_half_open_busy());
+        world.machine.on_time(change + TRIAL_LIMIT, false);
+        assert!(!world.machine.is_half_open_busy());
+    }
+
+    #[test]
+    fn goes_on_after_a_restart_where_it_was() {
+        let mut world = World::new();
+        world.sign().fail().fail();
+        let saved = world.machine.save(world.now);
+        let age = Duration::from_secs(1);
+        let restored = Machine::restore(saved, age, world.now).save(world.now);
+        assert_eq!((restored.state, restored.downs), (Reachability::Down, 1));
+        assert_eq!(restored.pause_left_ms, saved.pause_left_ms - 1_000);
+    }
+
+    struct World {
+        machine: Machine,
+        now: Instant,
+        random: Random,
+    }
+
+    impl World {
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        fn new() -> Self {
+            Self { machine: Machine::new(), now: Instant::now(), random: Random::new(1) }
+        }
+
+        fn sign(&mut self) -> &mut Self {
+            self.machine.on_sign(self.now);
+            self
+        }
+
+        fn fail(&mut self) -> &mut Self {
+            self.machine.on_hard_failure(self.now, &mut self.random);
+            self
+        }
+
+        fn wait(&mut self, ms: u64) -> &mut Self {
+            self.now += Duration::from_millis(ms);
+            self
+        }
+    }
 }
