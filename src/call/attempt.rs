@@ -380,11 +380,24 @@ impl NewLeg<'_> {
 const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
 
 /// Writes `user@`: the octets that came where the rule changed nothing, so that nothing in them is lost.
+/// What a rule wrote is escaped: the text it was written from may hold anything, line ends included.
 fn push_user(uri: &mut Vec<u8>, raw: &[u8], text: &str, written: &str) {
-    let user = if written == text { raw } else { written.as_bytes() };
-    if !user.is_empty() {
-        uri.extend_from_slice(user);
+    let start = uri.len();
+    match written == text {
+        true => uri.extend_from_slice(raw),
+        false => written.bytes().for_each(|octet| push_escaped(uri, octet)),
+    }
+    if uri.len() > start {
         uri.push(b'@');
+    }
+}
+
+/// RFC 3261 §25.1: `unreserved` and `user-unreserved` stand for themselves.
+fn push_escaped(uri: &mut Vec<u8>, octet: u8) {
+    if octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&octet) {
+        uri.push(octet);
+    } else {
+        uri.extend_from_slice(format!("%{octet:02X}").as_bytes());
     }
 }
 

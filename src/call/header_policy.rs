@@ -59,7 +59,7 @@ const STAYING: [&str; 12] = [
 fn fate_of(header: Header<'_>) -> Fate {
     let is = |name: &&str| header.name_text.eq_ignore_ascii_case(name.as_bytes());
     match header.name {
-        HeaderName::Other if STAYING.iter().any(|name| is(&name)) => Fate::Stays,
+        HeaderName::Other if STAYING.iter().any(is) => Fate::Stays,
         name => fate(name),
     }
 }

@@ -23,3 +23,6 @@ pub use refusal::Refusal;
 pub use route::{RerouteAfterRinging, Route, RouteCarrier, Strategy};
 pub use rows::Rows;
 pub use tables::Tables;
+
+#[cfg(test)]
+mod tests;

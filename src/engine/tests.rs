@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::{Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received};
 use crate::call::{CallRecord, EndCause, EndedBy};
 use crate::carrier::rows::{
-    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, RouteCarrierRow, RouteRow,
+    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, NumberRuleRow, RouteCarrierRow,
+    RouteRow,
 };
 use crate::carrier::{Class, GatewayId, Rows, Tables, Transport};
 use crate::health::{Evidence, Outcome, Target, TargetView, View};
@@ -613,6 +614,28 @@ fn answers_what_is_on_its_way_when_the_call_ends() {
     assert_eq!(lines(&sent), expected);
     world.answer(FIRST, &sent[2].1, 200, "b1", "");
     world.run_dry();
+}
+
+#[test]
+fn escapes_what_a_number_rule_writes_so_that_no_user_part_can_end_the_line() {
+    let mut world = World::with(|rows| {
+        rows.number_rules.push(NumberRuleRow {
+            carrier_id: 1,
+            called_format: "unchanged".to_owned(),
+            called_prefix: "77#".to_owned(),
+            calling_format: "unchanged".to_owned(),
+            country_code: String::new(),
+            request_uri_host: None,
+            from_host: None,
+            identity: "strip".to_owned(),
+        });
+    });
+    let evil = "INVITE sip:a%40b%0d%0aX-Evil%3a%20y@203.0.113.1";
+    world.caller_sends(&invite("1").replace("INVITE sip:+14155550100@203.0.113.1", evil));
+    let sent = world.sent();
+    let expected = "sip:77%23a%40b%0D%0AX-Evil%3A%20y@198.51.100.1";
+    assert_eq!(String::from_utf8_lossy(sent[1].1.request_uri()), expected);
+    assert_eq!(sent[1].1.by_text("X-Evil"), None);
 }
 
 #[test]

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 
 use super::entry::{Entry, Prior, SavedTarget};
-use super::posterior::Posterior;
+use super::posterior::{PRIOR_MEAN, Posterior};
 use super::window::{Counts, SLOW_WIDTH, Slow};
 use super::{Evidence, Outcome, Reachability, Target, View};
 use crate::carrier::{AdminState, CarrierId, Tables};
 use crate::random::Random;
 
-/// Share of good attempts of a carrier of which nothing is known.
-const PRIOR_MEAN: f64 = 0.98;
 /// New targets are first probed within this time.
 const FIRST_PROBES_WITHIN: Duration = Duration::from_secs(1);
 /// Saved targets that wait for their gateway to appear.

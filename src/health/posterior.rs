@@ -2,6 +2,8 @@
 
 use super::window::Counts;
 
+/// Share of good attempts of a carrier of which nothing is known.
+pub const PRIOR_MEAN: f64 = 0.98;
 /// Attempts that a prior counts for at least, so that nothing is certain at first.
 const STRENGTH_MIN: f64 = 4.0;
 /// Attempts that a prior counts for at most, so that news are believed soon.
@@ -118,7 +120,7 @@ mod tests {
             (2.0, 2.0, 0.5, 0.5),
             (2.0, 3.0, 0.4, 0.5248),
             (5.0, 1.0, 0.8, 0.8_f64.powi(5)),
-            (20.0, 5.0, 0.8, 0.460_050),
+            (20.0, 5.0, 0.8, 0.459_877),
         ] {
             let got = regularized_beta(a, b, x);
             assert!((got - expected).abs() < 1e-4, "I({a}, {b}, {x}) = {got}, not {expected}");

@@ -36,7 +36,8 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(60);
 ///             Up, 10 %, 30 %, all calls <── three good ones ─────────── HalfOpen ──hard failure──> Down
 /// ```
 ///
-/// Whoever was ejected proves itself by calls alone: it always answered its probes.
+/// Whoever was ejected proves itself by calls alone: it always answered its probes. A target without
+/// probes leaves Suspect and Down for HalfOpen by time alone.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     state: State,
@@ -204,11 +205,16 @@ impl Machine {
         }
     }
 
-    /// Lets time pass. `is_probed`: without probes nothing but time can end a pause.
+    /// Lets time pass. `is_probed`: without probes nothing but time can end a pause or a suspicion,
+    /// since calls go elsewhere.
     pub(super) fn on_time(&mut self, now: Instant, is_probed: bool) {
         let next = match self.state {
             State::Down { until, is_ejected } if until <= now && !is_probed => {
                 State::HalfOpen { good: 0, trial_since: None, is_ejected }
+            }
+            // No recheck will clear it: a call has to.
+            State::Suspect { since, .. } if now - since > SUSPICION && !is_probed => {
+                State::HalfOpen { good: 0, trial_since: None, is_ejected: false }
             }
             State::HalfOpen { good, trial_since: Some(since), is_ejected }
                 if now - since >= TRIAL_LIMIT =>
@@ -245,6 +251,9 @@ impl Machine {
     pub(super) fn next_change(&self, is_probed: bool) -> Option<Instant> {
         match self.state {
             State::Down { until, .. } if !is_probed => Some(until),
+            State::Suspect { since, .. } if !is_probed => {
+                Some(since + SUSPICION + Duration::from_millis(1))
+            }
             State::HalfOpen { trial_since, .. } => trial_since.map(|since| since + TRIAL_LIMIT),
             State::Up { ramp } => ramp.map(|ramp| ramp.since + RAMP_STEP),
             State::Unknown | State::Suspect { .. } | State::Down { .. } => None,
@@ -504,7 +513,14 @@ mod tests {
     }
 
     #[test]
-    fn without_probes_time_alone_ends_a_pause() {
+    fn without_probes_time_alone_ends_a_pause_and_a_suspicion() {
+        let mut suspect = World::new();
+        suspect.alive().fails();
+        let at = suspect.machine.next_change(false).expect("time clears it");
+        suspect.machine.on_time(at, true);
+        suspect.is(Suspect);
+        suspect.machine.on_time(at, false);
+        suspect.is(HalfOpen);
         let mut world = World::new();
         world.fails().fails().is(Down);
         let at = world.machine.next_change(false).expect("the end of its pause");

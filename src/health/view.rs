@@ -6,6 +6,8 @@ use std::time::Instant;
 use hashbrown::HashMap;
 
 use super::Target;
+use super::posterior::{PRIOR_MEAN, Posterior};
+use super::window::Counts;
 use crate::carrier::class::spelled;
 use crate::carrier::{CarrierId, GatewayId};
 
@@ -50,13 +52,14 @@ pub struct TargetView {
 }
 
 impl TargetView {
-    /// A target of which nothing is known yet.
+    /// A target of which nothing is known yet but what is believed of all.
     pub fn unknown(target: Target) -> Self {
+        let posterior = Posterior::new(Counts::default(), PRIOR_MEAN, 0.0);
         Self {
             target,
             reachability: Reachability::Unknown,
-            failure_rate: 0.0,
-            deviation: 0.0,
+            failure_rate: 1.0 - posterior.mean(),
+            deviation: posterior.deviation(),
             attempts: 0.0,
             latency_ms: None,
             ringing_ms: None,

@@ -330,7 +330,8 @@ impl Decision<'_> {
     /// normal distribution of the same mean and spread), less for this country and for its latency.
     fn score(&mut self, carrier: &Carrier, target: &TargetView) -> f64 {
         let mean = 1.0 - target.failure_rate;
-        let drawn = (mean + target.deviation * self.random.normal_f64()).clamp(0.0, 1.0);
+        // Above 1 is left as it is: a cut would make ties of the best.
+        let drawn = (mean + target.deviation * self.random.normal_f64()).max(0.0);
         let view = self.view;
         let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
             (Some(own), Some(median)) if own - median > noticed_ms => own / median - 1.0,

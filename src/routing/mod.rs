@@ -5,3 +5,6 @@ pub mod plan;
 
 pub use decide::{Query, decide};
 pub use plan::{Candidate, Drop, Dropped, Plan};
+
+#[cfg(test)]
+mod tests;

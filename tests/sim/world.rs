@@ -88,8 +88,10 @@ impl World {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);
         let tables = Tables::check(tables::rows(), 1).expect("good rows");
-        let mut board =
-            Board::new(BoardSettings { probe_timeout: Duration::from_secs(1) }, seed ^ 0xb0a2d);
+        let mut board = Board::new(
+            BoardSettings { node: "sim".into(), probe_timeout: Duration::from_secs(1) },
+            seed ^ 0xb0a2d,
+        );
         let targets: Vec<Target> = (1..=tables::GATEWAYS)
             .map(|id| Target { gateway_id: GatewayId(id), address: tables::address(id) })
             .collect();

@@ -1,0 +1,310 @@
+//! What each column of failure_rules, number_rules, routes and customers does.
+
+use super::number_rule::{Identity, NumberFormat, NumberRule, digits_of};
+use super::rows::{
+    CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow, RouteCarrierRow,
+    RouteRow,
+};
+use super::{
+    Action, CarrierId, Class, CustomerId, FailureRuleId, Observation, Origin, Refusal, RouteId,
+    Rows, RuleMatch, Stage, Tables,
+};
+
+#[test]
+fn takes_a_rule_only_where_every_condition_holds() {
+    type Change = fn(&mut FailureRuleRow);
+    let conditions: [(Change, Change); 8] = [
+        (|rule| rule.carrier_id = Some(1), |rule| rule.carrier_id = Some(2)),
+        (|rule| rule.status = Some("486".into()), |rule| rule.status = Some("487".into())),
+        (|rule| rule.status = Some("4xx".into()), |rule| rule.status = Some("5xx".into())),
+        (
+            |rule| rule.reason_regex = Some("(?i)^busy".into()),
+            |rule| rule.reason_regex = Some("^Busy$".into()),
+        ),
+        (
+            |rule| rule.header_name = Some("x-error".into()),
+            |rule| rule.header_name = Some("x-e".into()),
+        ),
+        (|rule| header(rule, "^322"), |rule| header(rule, "^4")),
+        (|rule| rule.q850_cause = Some(17), |rule| rule.q850_cause = Some(34)),
+        (|rule| rule.stage = Some("ringing".into()), |rule| rule.stage = Some("trying".into())),
+    ];
+    for (index, (holds, fails)) in conditions.into_iter().enumerate() {
+        assert_eq!(rule_of(&[holds]), Some(FailureRuleId(1)), "{index}");
+        assert_eq!(rule_of(&[fails]), None, "{index}");
+    }
+    assert_eq!(rule_of(&[|rule| rule.origin = Some("remote".into())]), Some(FailureRuleId(1)));
+    assert_eq!(rule_of(&[|rule| rule.origin = Some("timeout".into())]), None);
+    assert_eq!(rule_of(&[|rule| rule.enabled = false]), None);
+}
+
+#[test]
+fn takes_the_most_specific_rule_and_of_two_alike_the_lower_one() {
+    type Change = fn(&mut FailureRuleRow);
+    let rising: [Change; 7] = [
+        |_| {},
+        |rule| rule.stage = Some("ringing".into()),
+        |rule| rule.status = Some("4xx".into()),
+        |rule| rule.status = Some("486".into()),
+        |rule| rule.q850_cause = Some(17),
+        |rule| rule.reason_regex = Some("Busy".into()),
+        |rule| rule.carrier_id = Some(1),
+    ];
+    for count in 1..=rising.len() {
+        let last = FailureRuleId(i64::try_from(count).expect("small"));
+        assert_eq!(rule_of(&rising[..count]), Some(last));
+    }
+    assert_eq!(rule_of(&[|_| {}, |_| {}]), Some(FailureRuleId(1)));
+}
+
+#[test]
+fn gives_class_action_and_weight_of_its_rule() {
+    let rule = |rule: &mut FailureRuleRow| {
+        rule.class = "carrier_soft".into();
+        rule.action = "next_carrier_once".into();
+        rule.weight = 0.25;
+    };
+    let expected = RuleMatch {
+        rule_id: Some(FailureRuleId(1)),
+        class: Class::CarrierSoft,
+        action: Action::NextCarrierOnce,
+        weight: 0.25,
+    };
+    assert_eq!(classify(&[rule]), expected);
+}
+
+#[test]
+fn knows_what_to_do_without_any_rule() {
+    let tables = Tables::check(rows(), 1).expect("good rows");
+    for (origin, status_code, class, action) in [
+        (Origin::Remote, 486, Class::Destination, Action::Stop),
+        (Origin::Remote, 603, Class::Destination, Action::Stop),
+        (Origin::Remote, 500, Class::CarrierHard, Action::NextGateway),
+        (Origin::Timeout, 408, Class::CarrierHard, Action::NextGateway),
+        (Origin::Transport, 503, Class::CarrierHard, Action::NextGateway),
+    ] {
+        let seen = Observation { origin, status_code, ..busy() };
+        let found = tables.failure_rules.classify(&seen);
+        assert_eq!((found.rule_id, found.class, found.action), (None, class, action));
+    }
+}
+
+#[test]
+fn writes_numbers_in_each_format_and_leaves_what_is_no_number() {
+    let rule = |format| NumberRule {
+        called_format: format,
+        calling_format: format,
+        country_code: "49".into(),
+        ..NumberRule::default()
+    };
+    for (format, came, written) in [
+        (NumberFormat::Unchanged, "0049 30-123", "0049 30-123"),
+        (NumberFormat::E164, "0049 30-123", "+4930123"),
+        (NumberFormat::Digits, "+49(30)123", "4930123"),
+        (NumberFormat::National, "+4930123", "030123"),
+        (NumberFormat::National, "+14155550100", "0014155550100"),
+        (NumberFormat::E164, "alice", "alice"),
+        (NumberFormat::E164, "*21#", "*21#"),
+    ] {
+        assert_eq!(rule(format).write_called(came), written);
+        assert_eq!(rule(format).write_calling(came), written);
+    }
+    let prefixed = NumberRule { called_prefix: "77*".into(), ..rule(NumberFormat::Digits) };
+    assert_eq!(prefixed.write_called("+4930123"), "77*4930123");
+    assert_eq!(prefixed.write_calling("+4930123"), "4930123");
+    assert_eq!(NumberRule::default().identity, Identity::Strip);
+}
+
+#[test]
+fn takes_no_name_and_no_endless_row_of_digits_for_a_number() {
+    for user in ["", "+", "alice", "49x", "4+9", &"1".repeat(33)] {
+        assert_eq!(digits_of(user), None, "{user}");
+    }
+    assert_eq!(digits_of(&"1".repeat(32)).map(|digits| digits.len()), Some(32));
+}
+
+#[test]
+fn finds_the_route_a_customers_own_first_then_by_the_longest_prefix() {
+    let mut rows = rows();
+    for (id, customer_id, prefix, enabled) in [
+        (2, None, "49", true),
+        (3, None, "+4930", true),
+        (4, Some(1), "", true),
+        (5, None, "49301", false),
+    ] {
+        rows.routes.push(RouteRow { enabled, ..route(id, customer_id, prefix) });
+        rows.route_carriers.push(place(id));
+    }
+    rows.customers.push(customer(2));
+    let tables = Tables::check(rows, 1).expect("good rows");
+    let found =
+        |customer, called| tables.route_for(CustomerId(customer), called).map(|route| route.id);
+    for (called, id) in [("+493012", 3), ("004931", 2), ("1", 1), ("alice", 1)] {
+        assert_eq!(found(2, called), Some(RouteId(id)), "{called}");
+    }
+    assert_eq!(found(1, "+493012"), Some(RouteId(4)));
+}
+
+#[test]
+fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
+    let mut rows = rows();
+    rows.customers.push(CustomerRow { enabled: false, ..customer(2) });
+    for (range, customer_id) in [("192.0.2.0/24", 1), ("192.0.2.9/32", 2), ("2001:db8::/32", 2)] {
+        let address_range = range.parse().expect("a range");
+        rows.customer_addresses.push(CustomerAddressRow { address_range, customer_id });
+    }
+    let tables = Tables::check(rows, 1).expect("good rows");
+    let found = |address: &str| {
+        tables.customer_at(address.parse().expect("an address")).map(|customer| customer.id.0)
+    };
+    assert_eq!(found("192.0.2.8"), Some(1));
+    assert_eq!(found("192.0.2.9"), Some(2));
+    assert_eq!(found("::ffff:192.0.2.8"), Some(1));
+    assert_eq!(found("2001:db8::1"), Some(2));
+    assert_eq!(found("198.51.100.1"), None);
+    assert!(!tables.customer_at("192.0.2.9".parse().expect("an address")).expect("one").is_enabled);
+}
+
+#[test]
+fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
+    type Change = fn(&mut Rows);
+    let changes: [(Change, &str); 12] = [
+        (|rows| rows.carriers[0].no_ringing_ms = 1, "carriers 1 no_ringing_ms"),
+        (|rows| rows.carriers[0].probe_interval_ms = 1, "carriers 1 probe_interval_ms"),
+        (|rows| rows.carriers[0].name.clear(), "carriers 1 name"),
+        (|rows| rows.gateways[0].carrier_id = 7, "gateways 1 carrier_id"),
+        (|rows| rows.gateways[0].host = "a b".into(), "gateways 1 host"),
+        (|rows| rows.gateways[0].port = 0, "gateways 1 port"),
+        (|rows| rows.gateways[0].admin_state = "maybe".into(), "gateways 1 admin_state"),
+        (|rows| rows.routes[0].strategy = "best".into(), "routes 1 strategy"),
+        (|rows| rows.routes[0].max_attempts = 0, "routes 1 max_attempts"),
+        (|rows| rows.routes[0].setup_budget_ms = -1, "routes 1 setup_budget_ms"),
+        (|rows| rows.route_carriers.clear(), "routes 1 route_id"),
+        (|rows| rows.route_carriers[0].weight = 0, "route_carriers 1/1 weight"),
+    ];
+    for (change, expected) in changes {
+        let mut rows = rows();
+        change(&mut rows);
+        let refusals = Tables::check(rows, 1).expect_err(expected);
+        let named =
+            |refusal: &Refusal| format!("{} {} {}", refusal.table, refusal.row, refusal.column);
+        let names: Vec<String> = refusals.iter().map(named).collect();
+        assert!(names.iter().any(|name| name == expected), "{expected} is not in {names:?}");
+    }
+}
+
+fn header(rule: &mut FailureRuleRow, regex: &str) {
+    rule.header_name = Some("X-Error".into());
+    rule.header_regex = Some(regex.into());
+}
+
+/// Which of the rules, counted from 1, a busy callee's answer matches.
+fn rule_of(changes: &[fn(&mut FailureRuleRow)]) -> Option<FailureRuleId> {
+    classify(changes).rule_id
+}
+
+fn classify(changes: &[fn(&mut FailureRuleRow)]) -> RuleMatch {
+    let mut rows = rows();
+    for (id, change) in (1..).zip(changes) {
+        let mut rule = FailureRuleRow {
+            failure_rule_id: id,
+            enabled: true,
+            carrier_id: None,
+            status: None,
+            reason_regex: None,
+            header_name: None,
+            header_regex: None,
+            q850_cause: None,
+            origin: None,
+            stage: None,
+            class: "destination".into(),
+            action: "stop".into(),
+            weight: 0.0,
+        };
+        change(&mut rule);
+        rows.failure_rules.push(rule);
+    }
+    rows.carriers.push(carrier(2));
+    rows.gateways.push(gateway(2));
+    Tables::check(rows, 1).expect("good rows").failure_rules.classify(&busy())
+}
+
+fn busy() -> Observation<'static> {
+    Observation {
+        carrier_id: CarrierId(1),
+        origin: Origin::Remote,
+        stage: Stage::Ringing,
+        status_code: 486,
+        reason: b"Busy Here",
+        q850_cause: Some(17),
+        header: &|name| name.eq_ignore_ascii_case("X-Error").then_some(b"32203"),
+    }
+}
+
+fn rows() -> Rows {
+    Rows {
+        carriers: vec![carrier(1)],
+        gateways: vec![gateway(1)],
+        customers: vec![customer(1)],
+        routes: vec![route(1, None, "")],
+        route_carriers: vec![place(1)],
+        ..Rows::default()
+    }
+}
+
+fn carrier(carrier_id: i64) -> CarrierRow {
+    CarrierRow {
+        carrier_id,
+        name: format!("carrier-{carrier_id}"),
+        enabled: true,
+        region: None,
+        probe_interval_ms: 5_000,
+        no_response_ms: 1_800,
+        no_ringing_ms: 6_000,
+    }
+}
+
+fn gateway(id: i64) -> GatewayRow {
+    GatewayRow {
+        gateway_id: id,
+        carrier_id: id,
+        name: format!("gateway-{id}"),
+        host: "192.0.2.1".into(),
+        port: 5060,
+        transport: "udp".into(),
+        admin_state: "on".into(),
+        region: None,
+        priority: 0,
+        weight: 1,
+    }
+}
+
+fn customer(customer_id: i64) -> CustomerRow {
+    CustomerRow {
+        customer_id,
+        name: format!("customer-{customer_id}"),
+        enabled: true,
+        region: None,
+    }
+}
+
+fn route(route_id: i64, customer_id: Option<i64>, prefix: &str) -> RouteRow {
+    RouteRow {
+        route_id,
+        enabled: true,
+        customer_id,
+        called_prefix: prefix.into(),
+        region: None,
+        strategy: "priority".into(),
+        reroute_after_ringing: "never".into(),
+        verify_unallocated: false,
+        setup_budget_ms: 12_000,
+        max_carriers: 4,
+        max_attempts: 8,
+        max_ringing_ms: 180_000,
+    }
+}
+
+fn place(route_id: i64) -> RouteCarrierRow {
+    RouteCarrierRow { route_id, carrier_id: 1, priority: 1, weight: 1, cost_micros: 0 }
+}

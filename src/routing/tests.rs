@@ -1,0 +1,294 @@
+//! What each column of the tables, and each state of a target, does to a decision.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Drop, Plan, Query, decide};
+use crate::carrier::rows::{CarrierRow, GatewayRow, RouteCarrierRow, RouteRow};
+use crate::carrier::{GatewayId, RouteId, Rows, Tables};
+use crate::health::{Reachability, Target, TargetView, View};
+
+/// Decisions that a share is counted over.
+const DRAWS: u64 = 2_000;
+
+#[test]
+fn tries_the_tier_of_the_lowest_priority_first() {
+    let world = World::new(&[1, 2, 3], |rows| {
+        rows.route_carriers[0].priority = 30;
+        rows.route_carriers[1].priority = 10;
+        rows.route_carriers[2].priority = 20;
+    });
+    assert_eq!(world.order(), [2, 3, 1]);
+}
+
+#[test]
+fn shares_calls_by_weight_within_a_tier() {
+    let world = World::new(&[1, 2], |rows| {
+        rows.routes[0].strategy = "weighted".to_owned();
+        rows.route_carriers[0].weight = 3;
+    });
+    assert_share(world.firsts()[&1], 0.75);
+}
+
+#[test]
+fn takes_the_cheapest_unless_it_fails_far_more_than_the_best() {
+    let mut world = World::new(&[1, 2], |rows| {
+        rows.routes[0].strategy = "least_cost".to_owned();
+        rows.route_carriers[0].cost_micros = 20_000;
+        rows.route_carriers[1].cost_micros = 10_000;
+    });
+    assert_eq!(world.order(), [2, 1]);
+    world.change(2, |view| view.failure_rate = 0.5);
+    assert_eq!(world.order(), [1, 2]);
+}
+
+#[test]
+fn prefers_the_healthier_and_still_gives_the_other_a_little() {
+    let mut world = World::new(&[1, 2], |rows| rows.routes[0].strategy = "healthiest".to_owned());
+    assert_share(world.firsts()[&1], 0.5);
+    world.change(1, |view| view.failure_rate = 0.1);
+    let little = share(world.firsts()[&1]);
+    assert!((0.05..0.3).contains(&little), "{little}");
+    // The surer it is, the less.
+    for id in [1, 2] {
+        world.change(id, |view| view.deviation = 0.01);
+    }
+    assert_eq!(world.firsts().get(&1), None);
+}
+
+#[test]
+fn keeps_the_order_of_ids_within_a_tier_under_the_strategy_priority() {
+    let world = World::new(&[1, 2, 3], |_| {});
+    assert_eq!(world.order(), [1, 2, 3]);
+}
+
+#[test]
+fn tries_gateways_of_a_carrier_by_their_priority_and_shares_by_their_weight() {
+    let two = |rows: &mut Rows| rows.gateways[1].carrier_id = 1;
+    let by_priority = World::new(&[1, 2], |rows| {
+        two(rows);
+        rows.gateways[0].priority = 2;
+        rows.gateways[1].priority = 1;
+        rows.route_carriers.truncate(1);
+    });
+    assert_eq!(by_priority.order(), [2, 1]);
+    let by_weight = World::new(&[1, 2], |rows| {
+        two(rows);
+        rows.gateways[0].weight = 9;
+        rows.route_carriers.truncate(1);
+    });
+    assert_share(by_weight.firsts()[&1], 0.9);
+}
+
+#[test]
+fn gives_no_call_to_what_an_admin_has_put_aside() {
+    type Change = fn(&mut Rows);
+    let changes: [(Change, Drop); 3] = [
+        (|rows| rows.carriers[0].enabled = false, Drop::CarrierDisabled),
+        (|rows| rows.gateways[0].admin_state = "draining".to_owned(), Drop::GatewayDraining),
+        (|rows| rows.gateways[0].admin_state = "off".to_owned(), Drop::GatewayOff),
+    ];
+    for (change, reason) in changes {
+        let world = World::new(&[1, 2], change);
+        assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, reason)]));
+    }
+}
+
+#[test]
+fn keeps_a_call_in_the_region_of_its_route_else_of_its_customer() {
+    let regions = |rows: &mut Rows| {
+        rows.carriers[0].region = Some("eu".to_owned());
+        rows.carriers[1].region = Some("eu".to_owned());
+        rows.gateways[1].region = Some("us".to_owned());
+    };
+    let world = World::new(&[1, 2, 3], regions);
+    assert_eq!(world.order(), [1, 2, 3], "no region is asked for");
+    let eu = Arc::from("eu");
+    assert_eq!(ids(&world.decide(1, Some(&eu))), [1], "a gateway's own region comes first");
+    let world = World::new(&[1, 2, 3], |rows| {
+        regions(rows);
+        rows.routes[0].region = Some("us".to_owned());
+    });
+    assert_eq!(ids(&world.decide(1, Some(&eu))), [2], "and a route's before its customer's");
+}
+
+#[test]
+fn leaves_out_what_is_down_and_what_asked_to_be_left_alone_for_a_while() {
+    let mut world = World::new(&[1, 2, 3], |_| {});
+    let later = world.now + Duration::from_secs(1);
+    world.change(1, |view| view.reachability = Reachability::Down);
+    world.change(2, |view| view.unusable_until = Some(later));
+    assert_eq!(world.order(), [3]);
+    assert_eq!(world.dropped(), [(1, Drop::Down), (2, Drop::RetryAfter)]);
+    world.now = later;
+    assert_eq!(world.order(), [2, 3]);
+}
+
+#[test]
+fn tries_a_suspect_after_everything_else_even_of_a_later_tier() {
+    let mut world = World::new(&[1, 2], |rows| rows.route_carriers[1].priority = 9);
+    world.change(1, |view| view.reachability = Reachability::Suspect);
+    assert_eq!(world.order(), [2, 1]);
+}
+
+#[test]
+fn gives_a_half_open_target_one_call_in_four_and_no_second_one_at_a_time() {
+    let mut world = World::new(&[1, 2], |_| {});
+    world.change(1, |view| view.reachability = Reachability::HalfOpen);
+    assert_share(world.firsts()[&1], 0.25);
+    world.change(1, |view| view.is_half_open_busy = true);
+    assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, Drop::HalfOpenBusy)]));
+}
+
+#[test]
+fn tries_the_least_bad_when_nothing_is_left_but_never_what_an_admin_put_aside() {
+    let mut world = World::new(&[1, 2, 3], |rows| rows.carriers[2].enabled = false);
+    let later = world.now + Duration::from_secs(1);
+    world.change(1, |view| view.reachability = Reachability::Down);
+    world.change(2, |view| view.unusable_until = Some(later));
+    let plan = world.decide(1, None);
+    assert!(plan.is_panic);
+    assert_eq!(ids(&plan), [2, 1]);
+}
+
+#[test]
+fn says_which_gateways_have_no_address_yet() {
+    let mut world = World::new(&[1, 2], |_| {});
+    world.views.remove(&1);
+    assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, Drop::Unresolved)]));
+}
+
+#[test]
+fn decides_the_same_for_the_same_seed() {
+    let world = World::new(&[1, 2, 3], |rows| rows.routes[0].strategy = "healthiest".to_owned());
+    for seed in 0..20 {
+        assert_eq!(ids(&world.decide(seed, None)), ids(&world.decide(seed, None)));
+    }
+}
+
+/// Tables of one route, and what is known of each gateway.
+struct World {
+    tables: Tables,
+    views: BTreeMap<i64, TargetView>,
+    now: Instant,
+}
+
+impl World {
+    /// One carrier with one gateway for each id, all in one tier, under the strategy priority.
+    fn new(ids: &[i64], change: impl FnOnce(&mut Rows)) -> Self {
+        let mut rows = rows(ids);
+        change(&mut rows);
+        let tables = Tables::check(rows, 1).expect("good rows");
+        let views = ids.iter().map(|id| (*id, up(*id))).collect();
+        Self { tables, views, now: base() }
+    }
+
+    fn change(&mut self, id: i64, change: impl FnOnce(&mut TargetView)) {
+        change(self.views.get_mut(&id).expect("a gateway"));
+    }
+
+    fn decide(&self, seed: u64, customer_region: Option<&Arc<str>>) -> Plan {
+        let view = View::new(self.views.values().cloned().map(Arc::new).collect());
+        let route = self.tables.route_for(crate::carrier::CustomerId(1), "1").expect("a route");
+        assert_eq!(route.id, RouteId(1));
+        let query =
+            Query { route, customer_region, country: None, seed, has_listener: &|_, _| true };
+        decide(&self.tables, &view, &query, self.now)
+    }
+
+    /// Gateways in the order in which a call tries them; with a seed that draws no trial.
+    fn order(&self) -> Vec<i64> {
+        ids(&self.decide(1, None))
+    }
+
+    fn dropped(&self) -> Vec<(i64, Drop)> {
+        let plan = self.decide(1, None);
+        plan.dropped.iter().map(|dropped| (dropped.gateway_id.0, dropped.reason)).collect()
+    }
+
+    /// How often each gateway is tried first.
+    fn firsts(&self) -> BTreeMap<i64, u64> {
+        let mut firsts = BTreeMap::new();
+        for seed in 0..DRAWS {
+            *firsts.entry(ids(&self.decide(seed, None))[0]).or_default() += 1;
+        }
+        firsts
+    }
+}
+
+fn share(count: u64) -> f64 {
+    count as f64 / DRAWS as f64
+}
+
+fn assert_share(count: u64, expected: f64) {
+    let share = share(count);
+    assert!((share - expected).abs() < 0.05, "{share} is not about {expected}");
+}
+
+fn ids(plan: &Plan) -> Vec<i64> {
+    plan.candidates.iter().map(|candidate| candidate.gateway.id.0).collect()
+}
+
+fn up(id: i64) -> TargetView {
+    let address = SocketAddr::from(([192, 0, 2, u8::try_from(id).expect("small")], 5060));
+    let target = Target { gateway_id: GatewayId(id), address };
+    TargetView { reachability: Reachability::Up, ..TargetView::unknown(target) }
+}
+
+fn rows(ids: &[i64]) -> Rows {
+    let carrier = |id: &i64| CarrierRow {
+        carrier_id: *id,
+        name: format!("carrier-{id}"),
+        enabled: true,
+        region: None,
+        probe_interval_ms: 5_000,
+        no_response_ms: 1_800,
+        no_ringing_ms: 6_000,
+    };
+    let gateway = |id: &i64| GatewayRow {
+        gateway_id: *id,
+        carrier_id: *id,
+        name: format!("gateway-{id}"),
+        host: format!("192.0.2.{id}"),
+        port: 5060,
+        transport: "udp".to_owned(),
+        admin_state: "on".to_owned(),
+        region: None,
+        priority: 0,
+        weight: 1,
+    };
+    let place = |id: &i64| RouteCarrierRow {
+        route_id: 1,
+        carrier_id: *id,
+        priority: 1,
+        weight: 1,
+        cost_micros: 0,
+    };
+    Rows {
+        carriers: ids.iter().map(carrier).collect(),
+        gateways: ids.iter().map(gateway).collect(),
+        routes: vec![RouteRow {
+            route_id: 1,
+            enabled: true,
+            customer_id: None,
+            called_prefix: String::new(),
+            region: None,
+            strategy: "priority".to_owned(),
+            reroute_after_ringing: "never".to_owned(),
+            verify_unallocated: false,
+            setup_budget_ms: 12_000,
+            max_carriers: 4,
+            max_attempts: 8,
+            max_ringing_ms: 180_000,
+        }],
+        route_carriers: ids.iter().map(place).collect(),
+        ..Rows::default()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+fn base() -> Instant {
+    Instant::now()
+}
