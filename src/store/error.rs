@@ -14,8 +14,14 @@ pub enum StoreError {
     /// The URL is not repeated, since it may hold a password.
     #[error("the store's URL is not valid: {reason}")]
     Url { reason: String },
-    #[error("cannot create the folder {path}: {source}")]
-    Folder { path: PathBuf, source: std::io::Error },
+    #[error("cannot create the folder {path}: {error}")]
+    Folder { path: PathBuf, error: std::io::Error },
+    /// sqlx tries again and again, and does not say what went wrong.
+    #[error(
+        "no connection to the store within {} s: it is away, or does not take the user, password or \
+         database of database_url", .0.as_secs()
+    )]
+    NoConnection(Duration),
     #[error("the store did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// A value that an admin's client wrote past our constraints.
@@ -23,8 +29,18 @@ pub enum StoreError {
     Unreadable(Refusal),
     #[error("cannot bring the tables up to date: {0}")]
     Migration(#[from] MigrateError),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
+    /// Its text says all that its sources say.
+    #[error("{0}")]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::NoConnection(super::ACQUIRE_LIMIT),
+            other => Self::Database(other),
+        }
+    }
 }
 
 impl StoreError {
@@ -32,7 +48,7 @@ impl StoreError {
     /// it refuses this very data.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::TimedOut(_) | Self::Folder { .. } => true,
+            Self::TimedOut(_) | Self::NoConnection(_) | Self::Folder { .. } => true,
             Self::Url { .. } | Self::Unreadable(_) => false,
             Self::Migration(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
@@ -101,6 +117,17 @@ fn is_sqlite_unavailable(code: &str, message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn says_what_to_look_at_when_no_connection_comes_and_says_nothing_twice() {
+        let error = StoreError::from(sqlx::Error::PoolTimedOut);
+        assert!(error.is_unavailable());
+        assert!(error.to_string().contains("database_url"), "{error}");
+        let broken = std::io::Error::other("broken pipe");
+        let whole =
+            format!("{:#}", anyhow::Error::from(StoreError::from(sqlx::Error::from(broken))));
+        assert_eq!(whole.matches("broken pipe").count(), 1, "{whole}");
+    }
 
     #[test]
     fn tells_an_absent_server_from_refused_data() {
