@@ -1,5 +1,7 @@
 //! The documentation, as far as a machine can judge it.
 
+#![allow(clippy::disallowed_methods, reason = "a test of pages reads pages")]
+
 use std::path::{Path, PathBuf};
 
 use holdfast::server::settings::KNOWN;

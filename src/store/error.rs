@@ -8,34 +8,36 @@ use thiserror::Error;
 
 use crate::carrier::Refusal;
 
-use super::ACQUIRE_LIMIT;
-
 /// An operation of the store that did not happen.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The URL is not repeated, since it may hold a password.
     #[error("the store's URL is not valid: {reason}")]
     Url { reason: String },
-    #[error("cannot create the folder {path}: {source}")]
-    Folder { path: PathBuf, source: std::io::Error },
+    #[error("cannot create the folder {path}: {error}")]
+    Folder { path: PathBuf, error: std::io::Error },
+    /// sqlx tries again and again, and does not say what went wrong.
+    #[error(
+        "no connection to the store within {} s: it is away, or does not take the user, password or \
+         database of database_url", .0.as_secs()
+    )]
+    NoConnection(Duration),
     #[error("the store did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// The pool does not tell why.
-    #[error("no connection to the store within {} s: it is away, or all its connections are in use", .0.as_secs())]
-    NoConnection(Duration),
     /// A value that an admin's client wrote past our constraints.
     #[error("{0}")]
     Unreadable(Refusal),
     #[error("cannot bring the tables up to date: {0}")]
     Migration(#[from] MigrateError),
+    /// Its text says all that its sources say.
     #[error("{0}")]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::PoolTimedOut => Self::NoConnection(ACQUIRE_LIMIT),
+            sqlx::Error::PoolTimedOut => Self::NoConnection(super::ACQUIRE_LIMIT),
             other => Self::Database(other),
         }
     }
@@ -115,6 +117,17 @@ fn is_sqlite_unavailable(code: &str, message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn says_what_to_look_at_when_no_connection_comes_and_says_nothing_twice() {
+        let error = StoreError::from(sqlx::Error::PoolTimedOut);
+        assert!(error.is_unavailable());
+        assert!(error.to_string().contains("database_url"), "{error}");
+        let broken = std::io::Error::other("broken pipe");
+        let whole =
+            format!("{:#}", anyhow::Error::from(StoreError::from(sqlx::Error::from(broken))));
+        assert_eq!(whole.matches("broken pipe").count(), 1, "{whole}");
+    }
 
     #[test]
     fn tells_an_absent_server_from_refused_data() {

@@ -73,7 +73,7 @@ async fn names_the_column_of_a_row_that_makes_no_sense(database: Database) {
     ] {
         database.execute(&format!("update gateway_health set {set}")).await;
         let error = database.store.load_health("a").await.unwrap_err();
-        let begin = format!("table gateway_health, column {column}: ");
+        let begin = format!("gateway_health row ?, column {column}: ");
         assert!(error.to_string().starts_with(&begin), "{error}");
         assert!(!error.is_unavailable());
     }

@@ -142,7 +142,7 @@ fn names_the_column_that_cannot_be_read() {
         let error = database.store.read_rows().await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "table customer_addresses, column address_range: '192.0.2.999/24' is neither an address \
+            "customer_addresses row 192.0.2.999/24, column address_range: '192.0.2.999/24' is neither an address \
              nor a range such as 192.0.2.0/24"
         );
         assert!(!error.is_unavailable());

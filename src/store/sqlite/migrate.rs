@@ -13,7 +13,7 @@ pub(super) async fn migrate(options: SqliteConnectOptions) -> Result<Vec<i64>, S
     if let Some(folder) = options.get_filename().parent() {
         tokio::fs::create_dir_all(folder)
             .await
-            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+            .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
     }
     let options = options.create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await?;
