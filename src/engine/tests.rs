@@ -217,6 +217,21 @@ fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
 }
 
 #[test]
+fn sends_no_408_to_a_request_that_nobody_answered_and_ends_the_call() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    world.sent();
+    world.pass(Duration::from_secs(32));
+    let sent: Vec<_> =
+        lines(&world.sent()).into_iter().filter(|(_, what)| what != "INFO").collect();
+    assert_eq!(sent, [to_caller("BYE"), to_first("BYE")]);
+    assert_eq!(world.engine.counters().server_transactions_now, 0);
+    let record = world.record();
+    assert_eq!((record.end_cause, record.ended_by), (EndCause::Terminated, EndedBy::Holdfast));
+}
+
+#[test]
 fn answers_what_it_has_relayed_when_the_call_ends_before_the_other_side_has_answered() {
     let mut world = World::new();
     let (ok, _) = world.establish();

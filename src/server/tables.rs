@@ -13,6 +13,8 @@ use crate::telemetry::{metrics, redact};
 
 /// How soon a store that is away is asked again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a start waits for the store before it uses the tables on disk.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Changes that come closer together than this are read once.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Refused rows that are logged one by one.
@@ -54,8 +56,9 @@ impl TablesTask {
 
     /// Never returns; dropped at the end of the program.
     pub(super) async fn run(mut self) {
-        self.read().await;
-        if self.good_rows.is_none() {
+        // A store that is there answers within this time; one that is not must keep no call waiting.
+        let is_read = tokio::time::timeout(PATIENCE, self.read()).await.is_ok();
+        if !is_read || self.good_rows.is_none() {
             self.use_snapshot();
         }
         loop {
