@@ -4,8 +4,6 @@
 //! CARRIER. It waits, receives and sends exactly as a shard does: one `ppoll`, then batches of up to 32 datagrams in
 //! one `recvmmsg` and one `sendmmsg`, so that what a shard costs above it is Holdfast's own doing.
 
-#![allow(clippy::disallowed_methods, reason = "a program of its own that reads its arguments")]
-
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
@@ -23,9 +21,11 @@ fn main() -> Result<()> {
     let mut caller = None;
     let mut unsent: Vec<(SocketAddr, Bytes)> = Vec::with_capacity(BATCH);
     loop {
-        wait(&[socket.as_raw_fd()], None)?;
-        // A caller that is gone must not keep the socket's error queue, and so the wait, ready for ever.
-        while socket.take_unreachable().is_some() {}
+        let ready = wait(&[socket.as_raw_fd()], None)?;
+        if ready.has_error(0) {
+            // A caller that is gone must not keep the wait ready for ever.
+            while socket.take_unreachable().is_some() {}
+        }
         socket.receive(&mut buffers, |from, octets| {
             let to = if from == carrier {
                 caller

@@ -32,6 +32,7 @@ pub(crate) struct World {
 }
 
 impl World {
+    #[allow(clippy::disallowed_methods, reason = "a world begins at some time")]
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         let settings = EngineSettings {
