@@ -220,9 +220,8 @@ impl Context {
         let key = self.settings.bucket_key;
         let bucket = peek::bucket(sibling, key);
         loop {
-            let call_id = format!("{:016x}", self.ids.next_u64());
-            if peek::bucket(call_id.as_bytes(), key) == bucket {
-                return call_id;
+            if let Some(digits) = peek::call_id_within(bucket, key, self.ids.next_u64()) {
+                return String::from_utf8_lossy(&digits).into_owned();
             }
         }
     }
