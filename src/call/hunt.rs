@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
     use crate::carrier::{
-        AdminState, Carrier, Gateway, GatewayId, NumberRule, RerouteAfterRinging, Route, RouteId,
-        Strategy, Transport,
+        AdminState, Carrier, Gateway, GatewayId, Limits, NumberRule, RerouteAfterRinging, Route,
+        RouteId, Strategy, Transport,
     };
     use crate::health::{Target, TargetView};
 
@@ -228,6 +228,7 @@ mod tests {
             probe_interval: None,
             no_response: Duration::from_millis(1_800),
             no_ringing: Duration::from_millis(6_000),
+            limits: Limits::default(),
             number_rule: NumberRule::default(),
         });
         let gateway = Arc::new(Gateway {
@@ -241,6 +242,7 @@ mod tests {
             region: None,
             priority: 0,
             weight: 1,
+            limits: Limits::default(),
         });
         Candidate {
             carrier,

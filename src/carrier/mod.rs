@@ -16,7 +16,7 @@ pub mod tables;
 pub use class::{Action, Class, Origin, Stage};
 pub use customer::Customer;
 pub use failure_rule::{FailureRule, Observation, RuleMatch};
-pub use gateway::{AdminState, Carrier, Gateway, Transport};
+pub use gateway::{AdminState, Carrier, Gateway, Limits, Transport};
 pub use ids::{CarrierId, CustomerId, FailureRuleId, GatewayId, RouteId};
 pub use number_rule::NumberRule;
 pub use refusal::Refusal;

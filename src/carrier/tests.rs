@@ -168,7 +168,11 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 16] = [
+        (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
+        (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
+        (|rows| rows.gateways[0].max_cps = Some(f64::NAN), "gateways 1 max_cps"),
+        (|rows| rows.gateways[0].max_channels = Some(-1), "gateways 1 max_channels"),
         (|rows| rows.carriers[0].no_ringing_ms = 1, "carriers 1 no_ringing_ms"),
         (|rows| rows.carriers[0].probe_interval_ms = 1, "carriers 1 probe_interval_ms"),
         (|rows| rows.carriers[0].name.clear(), "carriers 1 name"),
@@ -261,6 +265,8 @@ fn carrier(carrier_id: i64) -> CarrierRow {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     }
 }
 
@@ -276,6 +282,8 @@ fn gateway(id: i64) -> GatewayRow {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     }
 }
 

@@ -958,6 +958,8 @@ fn rows() -> Rows {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = |id, at: &str| GatewayRow {
         gateway_id: id,
@@ -970,6 +972,8 @@ fn rows() -> Rows {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     Rows {
         carriers: vec![carrier(1, "one"), carrier(2, "two")],

@@ -246,6 +246,8 @@ fn rows(ids: &[i64]) -> Rows {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = |id: &i64| GatewayRow {
         gateway_id: *id,
@@ -258,6 +260,8 @@ fn rows(ids: &[i64]) -> Rows {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     let place = |id: &i64| RouteCarrierRow {
         route_id: 1,

@@ -168,6 +168,8 @@ fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
         probe_interval_ms: 0,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = GatewayRow {
         gateway_id: 1,
@@ -180,6 +182,8 @@ fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     let rows = Rows { carriers: vec![carrier], gateways: vec![gateway], ..Rows::default() };
     let world = World::with(4, Tables::check(rows, 1).expect("good rows"));
