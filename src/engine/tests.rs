@@ -701,6 +701,7 @@ impl World {
             }],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            shards: 1,
             max_calls: 10,
             max_call_duration: None,
             retry_after_s: 5,

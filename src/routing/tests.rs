@@ -172,6 +172,7 @@ fn decides_the_same_for_the_same_seed() {
 struct World {
     tables: Tables,
     views: BTreeMap<i64, TargetView>,
+    headroom: BTreeMap<i64, f64>,
     now: Instant,
 }
 
@@ -182,7 +183,8 @@ impl World {
         change(&mut rows);
         let tables = Tables::check(rows, 1).expect("good rows");
         let views = ids.iter().map(|id| (*id, up(*id))).collect();
-        Self { tables, views, now: base() }
+        let headroom = ids.iter().map(|id| (*id, 1.0)).collect();
+        Self { tables, views, headroom, now: base() }
     }
 
     fn change(&mut self, id: i64, change: impl FnOnce(&mut TargetView)) {
@@ -193,8 +195,14 @@ impl World {
         let view = View::new(self.views.values().cloned().map(Arc::new).collect());
         let route = self.tables.route_for(crate::carrier::CustomerId(1), "1").expect("a route");
         assert_eq!(route.id, RouteId(1));
-        let query =
-            Query { route, customer_region, country: None, seed, has_listener: &|_, _| true };
+        let query = Query {
+            route,
+            customer_region,
+            country: None,
+            seed,
+            has_listener: &|_, _| true,
+            headroom: &|_, gateway| self.headroom[&gateway.id.0],
+        };
         decide(&self.tables, &view, &query, self.now)
     }
 
