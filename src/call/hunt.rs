@@ -215,6 +215,32 @@ mod tests {
         assert_eq!(index(second.take_next(&down(&[0, 1]), |_| true)), Some(0));
     }
 
+    #[test]
+    fn passes_over_a_candidate_that_has_no_room_now_and_remembers_that_it_was_short() {
+        let mut hunt = hunt(&[1, 2], |_| {});
+        let has_room = |candidate: &Candidate| candidate.carrier.id != CarrierId(1);
+        assert!(!hunt.is_short());
+        assert_eq!(index(hunt.take_next(&View::default(), has_room)), Some(1));
+        assert!(hunt.is_short());
+        assert_eq!(take(&mut hunt), None);
+        hunt.go_on_with(hunt.plan().clone());
+        assert_eq!(take(&mut hunt), Some(0), "who has been tried has had its chance");
+    }
+
+    #[test]
+    fn tries_a_carrier_that_was_full_again_only_after_another_decision() {
+        let mut hunt = hunt(&[1, 1], |route| route.max_attempts = 2);
+        take(&mut hunt);
+        assert!(hunt.may_follow(Action::NextCarrier, CarrierId(1)));
+        hunt.note_full(CarrierId(1), target(0));
+        assert_eq!(take(&mut hunt), None);
+        assert!(hunt.is_short());
+        hunt.go_on_with(hunt.plan().clone());
+        assert_eq!(take(&mut hunt), Some(0));
+        hunt.note_full(CarrierId(1), target(0));
+        assert!(!hunt.is_short(), "no attempt is left");
+    }
+
     fn take(hunt: &mut Hunt) -> Option<u16> {
         index(hunt.take_next(&View::default(), |_| true))
     }

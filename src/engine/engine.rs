@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
-use crate::carrier::Tables;
+use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
 use crate::transaction::{Branch, Flow};
@@ -129,6 +129,11 @@ impl Engine {
             channels_now: self.cx.capacity.channels_now(),
             ..self.cx.counters
         }
+    }
+
+    /// What is left of the limits of each gateway that has had calls of this shard.
+    pub fn headrooms(&self, now: Instant) -> Vec<(GatewayId, f64)> {
+        self.cx.capacity.headrooms(&self.cx.tables, now).collect()
     }
 
     /// Lets `act` work on a call, and drops the call once it is over.

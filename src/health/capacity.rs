@@ -142,6 +142,19 @@ impl Capacity {
         }
     }
 
+    /// The headroom of every gateway that has had a call since it is in the tables.
+    pub fn headrooms<'a>(
+        &'a self,
+        tables: &'a Tables,
+        now: Instant,
+    ) -> impl Iterator<Item = (GatewayId, f64)> + 'a {
+        self.gateways.keys().filter_map(move |id| {
+            let gateway = tables.gateway(*id)?;
+            let carrier = tables.carrier(gateway.carrier_id)?;
+            Some((*id, self.headroom(carrier, gateway, now)))
+        })
+    }
+
     /// Channels in use, over all gateways.
     pub fn channels_now(&self) -> u64 {
         self.channels_now
@@ -330,4 +343,294 @@ fn headroom(usage: Option<&Usage>, limits: Limits, parts: f64, now: Instant) -> 
         .channels(limits, parts, now)
         .map_or(1.0, |channels| ((channels - f64::from(usage.channels)) / channels).max(0.0));
     of_cps.min(of_channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier::{AdminState, NumberRule, Transport};
+
+    #[test]
+    fn lets_a_seconds_calls_begin_at_once_and_then_as_many_a_second() {
+        let mut world = World::new(|_, gateway| gateway.cps = Some(4.0));
+        assert_eq!(world.start_all(), 4);
+        world.pass(249);
+        assert_eq!(world.start_all(), 0);
+        world.pass(1);
+        assert_eq!(world.start_all(), 1);
+        world.pass(60_000);
+        assert_eq!(world.start_all(), 4, "no more is saved than a second's");
+    }
+
+    #[test]
+    fn lets_one_call_begin_in_two_seconds_where_half_a_one_is_allowed() {
+        let mut world = World::new(|_, gateway| gateway.cps = Some(0.5));
+        assert_eq!(world.start_all(), 1);
+        world.pass(1_990);
+        assert_eq!(world.start_all(), 0);
+        world.pass(10);
+        assert_eq!(world.start_all(), 1);
+    }
+
+    #[test]
+    fn holds_a_channel_until_it_is_given_back() {
+        let mut world = World::new(|_, gateway| gateway.channels = Some(2));
+        assert_eq!(world.start_all(), 2);
+        assert_eq!((world.headroom(), world.capacity.channels_now()), (0.0, 2));
+        world.pass(100_000);
+        assert_eq!(world.start_all(), 0);
+        world.release_one();
+        assert_eq!(world.headroom(), 0.5);
+        world.release_one();
+        assert_eq!((world.headroom(), world.capacity.channels_now()), (1.0, 0));
+    }
+
+    #[test]
+    fn holds_all_gateways_of_a_carrier_to_its_limits_and_tells_the_tightest() {
+        let mut world = World::new(|carrier, gateway| {
+            *carrier = Limits { cps: Some(100.0), channels: Some(4) };
+            gateway.channels = Some(3);
+        });
+        let other = gateway(2, Limits::default());
+        let channel = world.capacity.start(&world.carrier, &other, world.now);
+        assert_eq!(world.headroom(), 0.75);
+        world.start();
+        assert_eq!(world.headroom(), 0.5);
+        assert_eq!(world.start_all(), 2);
+        assert_eq!(world.capacity.headroom(&world.carrier, &other, world.now), 0.0);
+        world.capacity.release(channel);
+        assert_eq!(world.headroom(), 0.0, "the gateway's own are used up");
+        assert_eq!(world.capacity.headroom(&world.carrier, &other, world.now), 0.25);
+        let fast = World::new(|carrier, _| carrier.cps = Some(2.0));
+        assert_eq!({ fast }.start_all(), 2, "a carrier's calls a second count too");
+    }
+
+    #[test]
+    fn keeps_to_its_part_of_a_limit_but_never_to_none() {
+        let mut world = World::new(|_, gateway| gateway.channels = Some(10));
+        world.capacity.set_parts(4);
+        assert_eq!(world.start_all(), 2);
+        world.capacity.set_parts(0);
+        assert_eq!(world.start_all(), 8);
+        let mut small = World::new(|_, gateway| *gateway = limits(Some(2.0), Some(1)));
+        small.capacity.set_parts(4);
+        assert_eq!(small.start_all(), 1);
+        small.release_one();
+        small.pass(1_990);
+        assert_eq!(small.start_all(), 0);
+        small.pass(10);
+        assert_eq!(small.start_all(), 1);
+    }
+
+    #[test]
+    fn learns_from_a_burst_what_a_gateway_takes_a_second() {
+        let mut world = World::new(|_, _| {});
+        (0..10).for_each(|_| world.start());
+        world.pass(50);
+        (0..5).for_each(|_| world.refuse(Full::Rate));
+        // It took five; the bucket is empty, and fills 4.5 times a second.
+        assert_eq!(world.start_all(), 0);
+        world.pass(222);
+        assert_eq!(world.start_all(), 0);
+        world.pass(1);
+        assert_eq!(world.start_all(), 1);
+        world.pass(2_000);
+        assert_eq!(world.start_all(), 4);
+    }
+
+    #[test]
+    fn learns_how_many_channels_a_gateway_has_where_a_refusal_speaks_of_them_or_nothing_else_began()
+    {
+        for (full, after_ms) in [(Full::Channels, 0), (Full::Unsaid, 5_000)] {
+            let mut world = World::new(|_, _| {});
+            (0..3).for_each(|_| world.start());
+            world.pass(after_ms);
+            world.start();
+            world.refuse(full);
+            assert_eq!(world.start_all(), 0, "{full:?}");
+            world.release_one();
+            assert_eq!(world.start_all(), 1, "{full:?}");
+        }
+    }
+
+    #[test]
+    fn learns_to_call_less_than_once_a_second_where_even_the_first_call_is_too_much() {
+        let mut world = World::new(|_, _| {});
+        world.start();
+        world.refuse(Full::Rate);
+        world.pass(1_111);
+        assert_eq!(world.start_all(), 0);
+        world.pass(1);
+        world.start();
+        world.refuse(Full::Rate);
+        world.pass(1_234);
+        assert_eq!(world.start_all(), 0);
+        world.pass(1);
+        assert_eq!(world.start_all(), 1);
+    }
+
+    #[test]
+    fn learns_nothing_of_a_gateway_that_carries_nothing() {
+        let mut world = World::new(|_, _| {});
+        world.start();
+        world.refuse(Full::Channels);
+        assert_eq!(world.headroom(), 1.0);
+    }
+
+    #[test]
+    fn gives_a_learned_limit_up_by_a_tenth_every_ten_seconds_until_nobody_needs_it() {
+        let mut world = World::new(|_, _| {});
+        (0..11).for_each(|_| world.start());
+        world.refuse(Full::Channels);
+        (0..10).for_each(|_| world.release_one());
+        assert_eq!(world.start_all(), 10);
+        world.pass(9_999);
+        assert_eq!(world.start_all(), 0);
+        world.pass(1);
+        assert_eq!(world.start_all(), 1, "eleven by now");
+        world.pass(10_000);
+        assert_eq!(world.start_all(), 1, "12.1 by now");
+        (0..12).for_each(|_| world.release_one());
+        world.pass(20_000);
+        assert_eq!(world.start_all(), usize::MAX, "far more than is used");
+    }
+
+    #[test]
+    fn never_takes_a_learned_limit_for_more_than_the_tables_allow() {
+        let mut world = World::new(|_, gateway| gateway.channels = Some(3));
+        (0..6).for_each(|_| world.start());
+        world.refuse(Full::Channels);
+        world.release_one();
+        world.release_one();
+        assert_eq!(world.start_all(), 0);
+        world.release_one();
+        assert_eq!(world.start_all(), 1);
+    }
+
+    #[test]
+    fn counts_starts_in_the_last_second_only() {
+        let mut starts = Usage::new(base()).starts;
+        for (at_ms, in_last_second) in
+            [(0, 1), (500, 2), (950, 3), (1_000, 3), (1_500, 3), (9_000, 1)]
+        {
+            let now = base() + Duration::from_millis(at_ms);
+            starts.add(now);
+            assert_eq!(starts.count(now), in_last_second, "{at_ms}");
+        }
+        let at = |ms| base() + Duration::from_millis(ms);
+        assert_eq!(starts.count(at(9_899)), 1);
+        assert_eq!(starts.count(at(10_000)), 0);
+        starts.take_back(at(9_000), at(9_500));
+        assert_eq!(starts.count(at(9_500)), 0);
+    }
+
+    #[test]
+    fn forgets_what_the_tables_do_not_know_once_nothing_uses_it() {
+        let mut world = World::new(|_, _| {});
+        world.start();
+        world.capacity.retain(&Tables::default());
+        assert_eq!((world.capacity.gateways.len(), world.capacity.carriers.len()), (1, 1));
+        world.release_one();
+        world.capacity.retain(&Tables::default());
+        assert_eq!((world.capacity.gateways.len(), world.capacity.carriers.len()), (0, 0));
+    }
+
+    /// One gateway of one carrier.
+    struct World {
+        capacity: Capacity,
+        carrier: Carrier,
+        gateway: Gateway,
+        now: Instant,
+        channels: Vec<Channel>,
+    }
+
+    impl World {
+        fn new(change: impl FnOnce(&mut Limits, &mut Limits)) -> Self {
+            let (mut of_carrier, mut of_gateway) = (Limits::default(), Limits::default());
+            change(&mut of_carrier, &mut of_gateway);
+            Self {
+                capacity: Capacity::default(),
+                carrier: carrier(of_carrier),
+                gateway: gateway(1, of_gateway),
+                now: base(),
+                channels: Vec::new(),
+            }
+        }
+
+        fn headroom(&self) -> f64 {
+            self.capacity.headroom(&self.carrier, &self.gateway, self.now)
+        }
+
+        fn start(&mut self) {
+            let channel = self.capacity.start(&self.carrier, &self.gateway, self.now);
+            self.channels.push(channel);
+        }
+
+        /// Begins calls while there is room; gives how many, or `usize::MAX` for more than a hundred.
+        fn start_all(&mut self) -> usize {
+            for count in 0..=100 {
+                if self.headroom() == 0.0 {
+                    return count;
+                }
+                self.start();
+            }
+            usize::MAX
+        }
+
+        fn release_one(&mut self) {
+            let channel = self.channels.remove(0);
+            self.capacity.release(channel);
+        }
+
+        /// The call that began last is refused.
+        fn refuse(&mut self, full: Full) {
+            let channel = self.channels.pop().expect("a call");
+            self.capacity.refused(channel, full, self.now);
+        }
+
+        fn pass(&mut self, ms: u64) {
+            self.now += Duration::from_millis(ms);
+        }
+    }
+
+    fn limits(cps: Option<f64>, channels: Option<u32>) -> Limits {
+        Limits { cps, channels }
+    }
+
+    fn carrier(limits: Limits) -> Carrier {
+        Carrier {
+            id: CarrierId(1),
+            name: "a".into(),
+            is_enabled: true,
+            probe_interval: None,
+            no_response: Duration::from_secs(1),
+            no_ringing: Duration::from_secs(2),
+            limits,
+            number_rule: NumberRule::default(),
+        }
+    }
+
+    fn gateway(id: i64, limits: Limits) -> Gateway {
+        Gateway {
+            id: GatewayId(id),
+            carrier_id: CarrierId(1),
+            name: "g".into(),
+            host: "192.0.2.1".into(),
+            port: 5060,
+            transport: Transport::Udp,
+            admin_state: AdminState::On,
+            region: None,
+            priority: 0,
+            weight: 1,
+            limits,
+        }
+    }
+
+    /// The same at every call: an `Instant` has no other origin.
+    fn base() -> Instant {
+        use std::sync::OnceLock;
+        static BASE: OnceLock<Instant> = OnceLock::new();
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        *BASE.get_or_init(Instant::now)
+    }
 }
