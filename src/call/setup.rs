@@ -438,7 +438,12 @@ impl Setup {
             );
         });
         let end_cause = match self.hunt.attempts() {
-            0 => EndCause::Refused,
+            0 => {
+                let detail = NO_CAPACITY.to_owned();
+                let source = self.inbound.flow.remote;
+                cx.emit_event(Event::Refused { source, status_code: 480, detail });
+                EndCause::Refused
+            }
             _ => EndCause::Failed,
         };
         draft.end(cx, Some(480), end_cause, EndedBy::Holdfast, "");

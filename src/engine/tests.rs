@@ -13,7 +13,9 @@ use crate::carrier::rows::{
     RouteRow,
 };
 use crate::carrier::{Class, GatewayId, Rows, Tables, Transport};
-use crate::health::{Evidence, Outcome, Target, TargetView, View};
+use crate::health::{
+    Board, BoardSettings, Evidence, Outcome, PeerTarget, Target, TargetView, View,
+};
 use crate::sip::{HeaderName, Message, Method};
 
 const CALLER: &str = "192.0.2.9:5080";
@@ -731,9 +733,22 @@ fn gives_the_next_carrier_the_calls_beyond_the_ones_a_second_that_the_first_take
 #[test]
 fn shares_a_limit_with_the_other_shards_and_nodes() {
     let mut world = World::with(|rows| rows.carriers[0].max_channels = Some(6));
-    let mut view = View::new(world.engine.cx.view.targets().to_vec());
-    view.nodes = 3;
-    world.engine.handle_command(Command::View(Arc::new(view)), world.now);
+    let tables = world.engine.cx.tables.clone();
+    let targets: Vec<Target> =
+        world.engine.cx.view.targets().iter().map(|view| view.target).collect();
+    let settings = BoardSettings { node: "a".into(), probe_timeout: Duration::from_secs(1) };
+    let mut board = Board::new(settings, 1);
+    board.set_targets(&tables, &targets, world.now);
+    let saved = board.save(world.now)[0].clone();
+    let peer = |node: &str| {
+        let age = Duration::ZERO;
+        PeerTarget { node: node.into(), saved: saved.clone(), age }
+    };
+    assert_eq!(board.poll_view(world.now).map(|view| view.nodes), Some(1));
+    board.merge_peers(&[peer("b"), peer("c")], world.now);
+    let view = board.poll_view(world.now).expect("other nodes are news");
+    assert_eq!(view.nodes, 3);
+    world.engine.handle_command(Command::View(view), world.now);
     let mut firsts = 0;
     for number in 1..=4 {
         world.caller_sends(&invite(&number.to_string()));

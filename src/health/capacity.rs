@@ -100,12 +100,10 @@ impl Capacity {
 
     /// The attempt failed or was left, or its call is over.
     pub fn release(&mut self, channel: Channel) {
-        for usage in
-            [self.carriers.get_mut(&channel.carrier_id), self.gateways.get_mut(&channel.gateway_id)]
-        {
-            if let Some(usage) = usage {
-                usage.channels = usage.channels.saturating_sub(1);
-            }
+        let of_carrier = self.carriers.get_mut(&channel.carrier_id);
+        let of_gateway = self.gateways.get_mut(&channel.gateway_id);
+        for usage in [of_carrier, of_gateway].into_iter().flatten() {
+            usage.channels = usage.channels.saturating_sub(1);
         }
         self.channels_now = self.channels_now.saturating_sub(1);
     }

@@ -47,12 +47,12 @@ pub struct Query<'a> {
 
 /// Chooses and orders the targets for one call.
 ///
-/// Region, admin state and listeners are hard filters. Then reachability: a target that is down, or
-/// that asked us to stay away, is dropped, and so is one whose limits are used up; a suspect one goes behind all others of the route. What
-/// is left is ordered by the route's tiers, within a tier by its strategy, within a carrier by its
-/// gateways' priority. No more than half of a tier's carriers stay away for their quality alone. When
-/// nothing is left, everything that passed the hard filters is tried, least bad first: better a bad
-/// carrier than none.
+/// Region, admin state and listeners are hard filters. Then reachability and capacity: a target that is
+/// down, that asked us to stay away, or whose limits are used up, is dropped; a suspect one goes behind
+/// all others of the route. What is left is ordered by the route's tiers, within a tier by its strategy,
+/// within a carrier by its gateways' priority. No more than half of a tier's carriers stay away for their
+/// quality alone. When nothing is left, everything that passed the hard filters and has room is tried,
+/// least bad first: better a bad carrier than none.
 pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
     let region = query.route.region.as_ref().or(query.customer_region);
     let mut decision = Decision {
