@@ -151,6 +151,7 @@ impl Board {
             let counts = counts.get(target).copied().unwrap_or_default();
             self.is_changed |= entry.set_peers(counts);
         }
+        self.is_changed |= nodes.len() != self.peers.len();
         self.peers = nodes.into_iter().collect();
         self.doubt();
     }
@@ -225,6 +226,7 @@ impl Board {
         }
         let mut view = View::new(views).with_destinations(self.destination_factors(now));
         view.is_unfit = self.is_unfit;
+        view.nodes = u32::try_from(self.peers.len() + 1).unwrap_or(u32::MAX);
         Some(Arc::new(view))
     }
 

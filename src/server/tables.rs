@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 
 use super::snapshot::Snapshot;
-use crate::carrier::{Refusal, Rows, Tables};
+use crate::carrier::{Loss, Refusal, Rows, Tables};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{metrics, redact};
 
@@ -132,6 +132,16 @@ impl TablesTask {
     }
 
     fn hand_on(&mut self, tables: Tables) {
+        let losses = Loss::of(&tables);
+        for loss in losses.iter().take(MAX_LINES) {
+            tracing::info!("{loss}");
+        }
+        if let Some(more) = losses.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+            tracing::info!(
+                more,
+                "more routes have limits; `holdfast check` says what each can lose"
+            );
+        }
         self.version = tables.version;
         self.good.send_replace(Some(Arc::new(tables)));
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::allowance::Allowance;
 use crate::call::CallRecord;
-use crate::carrier::Tables;
+use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
     Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
 };
@@ -103,6 +103,7 @@ pub struct ShardHandle {
 #[derive(Debug, Default)]
 struct Published {
     counters: Mutex<Counters>,
+    headrooms: Mutex<Vec<(GatewayId, f64)>>,
     at: Mutex<Option<Instant>>,
     /// Datagrams that only keep a way open: CRLF, four zero octets, STUN.
     keep_alives: AtomicU64,
@@ -141,6 +142,11 @@ impl ShardHandle {
 
     pub fn counters(&self) -> Counters {
         *self.published.counters.lock().expect("nobody panics while holding it")
+    }
+
+    /// What is left of the limits of each gateway that has had calls of this shard, 0.0 to 1.0.
+    pub fn headrooms(&self) -> Vec<(GatewayId, f64)> {
+        self.published.headrooms.lock().expect("nobody panics while holding it").clone()
     }
 
     /// Whether the shard's loop came round lately.
@@ -500,6 +506,8 @@ impl Shard {
         *published.at.lock().expect("nobody panics while holding it") = Some(now);
         *published.counters.lock().expect("nobody panics while holding it") =
             self.engine.counters();
+        *published.headrooms.lock().expect("nobody panics while holding it") =
+            self.engine.headrooms(now);
     }
 }
 
