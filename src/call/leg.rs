@@ -404,12 +404,11 @@ impl Leg {
         status_code: u16,
         carried: Option<Carried<'_>>,
     ) {
-        self.asked.retain(|asked| *asked != server);
         if status_code == 408 {
-            // RFC 4320 §4.2: whoever asked has given up by now, and a 408 would only be blamed on us.
-            cx.transactions.remove_server(server);
+            // RFC 4320 §4.2: never sent to anything but an INVITE. The call ends now, and that answers it.
             return;
         }
+        self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, request: &Message| {
