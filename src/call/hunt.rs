@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
     use crate::carrier::{
-        AdminState, Carrier, Gateway, GatewayId, NumberRule, RerouteAfterRinging, Route, RouteId,
-        Strategy, Transport,
+        AdminState, Carrier, Gateway, GatewayId, Media, NumberRule, RerouteAfterRinging, Route,
+        RouteId, Strategy, Transport,
     };
     use crate::health::{Target, TargetView};
 
@@ -196,6 +196,8 @@ mod tests {
             customer_id: None,
             called_prefix: "".into(),
             region: None,
+            needs_srtp: false,
+            is_emergency: false,
             strategy: Strategy::Priority,
             reroute_after_ringing: RerouteAfterRinging::Never,
             verify_unallocated: false,
@@ -204,6 +206,7 @@ mod tests {
             max_attempts: 8,
             max_ringing: Duration::from_secs(180),
             carriers: Vec::new(),
+            hours: Vec::new(),
         };
         change(&mut route);
         let candidates =
@@ -225,6 +228,7 @@ mod tests {
             id: CarrierId(carrier),
             name: "a".into(),
             is_enabled: true,
+            errors_in_row: None,
             probe_interval: None,
             no_response: Duration::from_millis(1_800),
             no_ringing: Duration::from_millis(6_000),
@@ -237,6 +241,8 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            media: Media::Rtp,
+            codecs: None,
             admin_state: AdminState::On,
             region: None,
             priority: 0,

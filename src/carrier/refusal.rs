@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// One thing that makes no sense in the tables. The last good tables stay in force.
+/// One thing that makes no sense in the tables. The last good tables stay in force, unless it is no more
+/// than a warning (`Tables::warnings`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub table: &'static str,

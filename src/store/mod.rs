@@ -122,7 +122,7 @@ impl Store {
         }
     }
 
-    /// The eight admin tables as they were at one moment.
+    /// The admin tables as they were at one moment.
     pub async fn read_rows(&self) -> Result<Rows, StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.read_rows().await,

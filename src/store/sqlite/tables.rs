@@ -7,17 +7,20 @@ use super::super::{StoreError, rows};
 use super::BEGIN_WRITING;
 use crate::carrier::{Refusal, Rows};
 
-/// Reads all eight tables as of one moment: in a WAL, that of the transaction's first statement.
+/// Reads all admin tables as of one moment: in a WAL, that of the transaction's first statement.
 pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Rows, StoreError> {
     let mut transaction = connection.begin().await?;
     let at = &mut *transaction;
     let rows = Rows {
+        carrier_groups: read_all(at, rows::CARRIER_GROUPS, rows::carrier_group).await?,
         carriers: read_all(at, rows::CARRIERS, rows::carrier).await?,
         gateways: read_all(at, rows::GATEWAYS, rows::gateway).await?,
         customers: read_all(at, rows::CUSTOMERS, rows::customer).await?,
         customer_addresses: read_all(at, rows::CUSTOMER_ADDRESSES, rows::customer_address).await?,
         routes: read_all(at, rows::ROUTES, rows::route).await?,
         route_carriers: read_all(at, rows::ROUTE_CARRIERS, rows::route_carrier).await?,
+        route_carrier_hours: read_all(at, rows::ROUTE_CARRIER_HOURS, rows::route_carrier_hours)
+            .await?,
         failure_rules: read_all(at, rows::FAILURE_RULES, rows::failure_rule).await?,
         number_rules: read_all(at, rows::NUMBER_RULES, rows::number_rule).await?,
     };
