@@ -1,7 +1,8 @@
 -- Routing policy as data: hours of a carrier within a route, what media a gateway takes, emergency routes, and groups whose carriers
 -- are left for a while after a few errors in a row.
 --
--- Every column has a default under which calls go as they did before.
+-- Every column has a default under which calls go as they did before, but for those that offer nothing but SRTP: they now need a
+-- gateway that takes it.
 
 -- Carriers that stand in for each other: after a few errors in a row, new calls leave one of them for a while.
 create table carrier_groups (

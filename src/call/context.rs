@@ -76,6 +76,8 @@ pub struct Counters {
     pub calls_answered: u64,
     /// INVITEs answered 503 because `max_calls` were in progress.
     pub calls_over_limit: u64,
+    /// Calls refused since no gateway in their region could take them.
+    pub calls_refused_region: u64,
     /// INVITEs of strangers that were answered 403 and are not on record, for there were too many.
     pub strangers_unrecorded: u64,
     pub attempts: u64,

@@ -14,6 +14,8 @@ pub struct Hunt {
     plan: Arc<Plan>,
     /// Index of the first candidate not yet tried or passed over.
     next: usize,
+    /// Passed over since they had gone down; an emergency call comes back to them.
+    passed: SmallVec<[usize; 4]>,
     attempts: u8,
     tried: SmallVec<[CarrierId; 4]>,
     excluded: SmallVec<[CarrierId; 4]>,
@@ -26,6 +28,7 @@ impl Hunt {
         Self {
             plan,
             next: 0,
+            passed: SmallVec::new(),
             attempts: 0,
             tried: SmallVec::new(),
             excluded: SmallVec::new(),
@@ -60,7 +63,7 @@ impl Hunt {
     }
 
     /// The next candidate to try. One that has gone down since the decision is passed over while
-    /// another is left.
+    /// another is left; an emergency call comes back to it in the end.
     pub fn take_next(&mut self, view: &View) -> Option<Candidate> {
         if self.attempts >= self.plan.route.max_attempts {
             return None;
@@ -72,9 +75,21 @@ impl Hunt {
             view.target(target).is_some_and(|now| now.reachability == Reachability::Down)
         };
         let mut left = (from..self.plan.candidates.len()).filter(fits);
-        let first = left.clone().next()?;
-        let index = left.find(|index| !is_down(index)).unwrap_or(first);
-        self.next = index + 1;
+        let index = match left.clone().next() {
+            Some(first) => {
+                let index = left.find(|index| !is_down(index)).unwrap_or(first);
+                if self.plan.route.is_emergency {
+                    let passed: SmallVec<[usize; 4]> = (from..index).filter(fits).collect();
+                    self.passed.extend(passed);
+                }
+                self.next = index + 1;
+                index
+            }
+            None => {
+                let at = self.passed.iter().position(fits)?;
+                self.passed.remove(at)
+            }
+        };
         self.attempts += 1;
         let candidate = self.plan.candidates[index].clone();
         if !self.tried.contains(&candidate.carrier.id) {
@@ -164,6 +179,15 @@ mod tests {
         assert_eq!(index(first.take_next(&down(&[0]))), Some(1));
         let mut second = hunt(&[1, 2], |_| {});
         assert_eq!(index(second.take_next(&down(&[0, 1]))), Some(0));
+    }
+
+    #[test]
+    fn an_emergency_call_comes_back_to_what_it_passed_over() {
+        let mut hunt = hunt(&[1, 2, 3], |route| route.is_emergency = true);
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]))), Some(2));
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]))), Some(0));
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]))), Some(1));
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]))), None);
     }
 
     fn take(hunt: &mut Hunt) -> Option<u16> {

@@ -1014,6 +1014,7 @@ fn rows() -> Rows {
             .collect(),
         failure_rules: crate::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        ..Rows::default()
     }
 }
 

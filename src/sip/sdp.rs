@@ -132,7 +132,7 @@ fn is_sdp(content_type: &[u8]) -> bool {
 
 /// The session description that a body is, or holds.
 fn description_in<'a>(
-    content_type: Option<&[u8]>,
+    content_type: Option<&'a [u8]>,
     body: &'a [u8],
     depth: usize,
 ) -> Option<&'a [u8]> {

@@ -88,6 +88,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_offered_total", counters.calls),
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
+        ("holdfast_calls_refused_region_total", counters.calls_refused_region),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
@@ -217,6 +218,10 @@ fn describe() {
     describe_counter!(
         "holdfast_calls_over_limit_total",
         "INVITEs answered 503 because max_calls were in progress"
+    );
+    describe_counter!(
+        "holdfast_calls_refused_region_total",
+        "Calls refused because no gateway in the region they must stay in could take them"
     );
     describe_counter!(
         "holdfast_strangers_unrecorded_total",

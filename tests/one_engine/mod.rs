@@ -206,5 +206,6 @@ fn rows() -> Rows {
         }],
         failure_rules: holdfast::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        ..Rows::default()
     }
 }

@@ -55,6 +55,7 @@ pub fn rows() -> Rows {
             .collect(),
         failure_rules: holdfast::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        ..Rows::default()
     }
 }
 
