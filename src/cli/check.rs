@@ -22,10 +22,13 @@ pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
         let rows = store.read_rows().await?;
         store.close().await;
         println!("\n{}", counts(&rows));
-        let refusals = match Tables::check(rows, 1) {
-            Ok(_) => Vec::new(),
-            Err(refusals) => refusals,
+        let (warnings, refusals) = match Tables::check(rows, 1) {
+            Ok(tables) => (tables.warnings, Vec::new()),
+            Err(refusals) => (Vec::new(), refusals),
         };
+        for warning in &warnings {
+            println!("warning: {warning}");
+        }
         for refusal in &refusals {
             println!("refused: {refusal}");
         }

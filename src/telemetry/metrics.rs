@@ -168,9 +168,10 @@ pub fn tables(version: u64) {
     counter!("holdfast_tables_loaded_total").increment(1);
 }
 
-/// Rows that are refused now.
-pub fn refusals(count: usize) {
-    gauge!("holdfast_config_errors").set(count as f64);
+/// Rows that are refused now, and rows in force that are hardly meant so.
+pub fn refusals(errors: usize, warnings: usize) {
+    gauge!("holdfast_config_errors").set(errors as f64);
+    gauge!("holdfast_config_warnings").set(warnings as f64);
 }
 
 /// Whether the store answers.
@@ -290,6 +291,10 @@ fn describe() {
     describe_gauge!(
         "holdfast_config_errors",
         "Rows refused now; the tables before them stay in force"
+    );
+    describe_gauge!(
+        "holdfast_config_warnings",
+        "Rows in force that are hardly as they were meant; config_errors names them"
     );
     describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
     describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");
