@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::carrier::rows::{CarrierRow, FailureRuleRow};
     use crate::carrier::seed::seed_rules;
-    use crate::carrier::{Rows, packs};
+    use crate::carrier::{Action, Rows, packs};
 
     #[test]
     fn never_tells_the_caller_what_would_make_us_look_dead_or_ask_for_our_password() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::carrier::packs::Pack;
 use holdfast::carrier::rows::FailureRuleRow;
-use holdfast::carrier::{CarrierId, Refusal, Rows, Severity};
+use holdfast::carrier::{CarrierId, Refusal, Rows, Severity, Tables};
 use holdfast::store::StoreKind;
 
 use crate::database::Database;
@@ -15,6 +15,7 @@ on_both_stores!(
     reads_a_hundred_thousand_routes,
     replaces_the_complaints_of_a_node,
     adds_a_vendors_rules_once_and_leaves_an_admins_own,
+    the_example_of_ai_providers_makes_sense_and_may_be_written_twice,
 );
 
 const EVERY_COLUMN: &str = "\
@@ -179,6 +180,28 @@ async fn adds_a_vendors_rules_once_and_leaves_an_admins_own(database: Database) 
         let numbered = FailureRuleRow { failure_rule_id: row.failure_rule_id, ..rule.clone() };
         assert_eq!(row, &numbered);
     }
+}
+
+async fn the_example_of_ai_providers_makes_sense_and_may_be_written_twice(database: Database) {
+    for _ in 0..2 {
+        database.execute(include_str!("../../docs/examples/ai-providers.sql")).await;
+    }
+    let store = &database.store;
+    let rules = Pack::named("openai").unwrap().rows_for(CarrierId(1));
+    store.add_failure_rules(&rules).await.unwrap();
+
+    let tables = Tables::check(store.read_rows().await.unwrap(), 1).unwrap();
+
+    assert_eq!(tables.warnings, []);
+    let held = |id| tables.carrier(CarrierId(id)).unwrap().errors_in_row.unwrap().count;
+    assert_eq!([1, 2, 3, 4].map(held), [2; 4]);
+    let trunk = tables.customer_at("198.51.100.7".parse().unwrap()).unwrap();
+    let carriers = |called| {
+        let route = tables.route_for(trunk.id, called).unwrap();
+        route.carriers.iter().map(|place| place.carrier_id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(carriers("+14155550100"), [1, 2, 3, 4]);
+    assert_eq!(carriers("+4930123456"), [2, 4]);
 }
 
 #[test]
