@@ -4,8 +4,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Everything that `Tables::check` needs, read in one transaction.
+///
+/// Rows that a version before this one kept on disk are read with the columns' defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
+    #[serde(default)]
     pub carrier_groups: Vec<CarrierGroupRow>,
     pub carriers: Vec<CarrierRow>,
     pub gateways: Vec<GatewayRow>,
@@ -13,6 +16,7 @@ pub struct Rows {
     pub customer_addresses: Vec<CustomerAddressRow>,
     pub routes: Vec<RouteRow>,
     pub route_carriers: Vec<RouteCarrierRow>,
+    #[serde(default)]
     pub route_carrier_hours: Vec<RouteCarrierHoursRow>,
     pub failure_rules: Vec<FailureRuleRow>,
     pub number_rules: Vec<NumberRuleRow>,
@@ -47,6 +51,7 @@ pub struct GatewayRow {
     pub host: String,
     pub port: i32,
     pub transport: String,
+    #[serde(default = "plain_media")]
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -77,7 +82,9 @@ pub struct RouteRow {
     pub customer_id: Option<i64>,
     pub called_prefix: String,
     pub region: Option<String>,
+    #[serde(default = "no")]
     pub needs_srtp: String,
+    #[serde(default)]
     pub is_emergency: bool,
     pub strategy: String,
     pub reroute_after_ringing: String,
@@ -139,4 +146,12 @@ pub struct NumberRuleRow {
     pub request_uri_host: Option<String>,
     pub from_host: Option<String>,
     pub identity: String,
+}
+
+fn plain_media() -> String {
+    "rtp".to_owned()
+}
+
+fn no() -> String {
+    "no".to_owned()
 }

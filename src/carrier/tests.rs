@@ -278,6 +278,24 @@ fn warns_of_rules_that_are_never_taken_and_lets_the_tables_come_into_force() {
 }
 
 #[test]
+fn reads_rows_that_were_kept_before_there_were_groups_hours_and_media() {
+    let json = serde_json::to_value(rows()).expect("JSON");
+    let mut old = json.clone();
+    for (table, columns) in [
+        ("carriers", &["carrier_group_id"][..]),
+        ("gateways", &["media", "codecs"]),
+        ("routes", &["needs_srtp", "is_emergency"]),
+    ] {
+        let row = old[table][0].as_object_mut().expect("a row");
+        columns.iter().for_each(|column| assert!(row.remove(*column).is_some(), "{column}"));
+    }
+    for table in ["carrier_groups", "route_carrier_hours"] {
+        assert!(old.as_object_mut().expect("tables").remove(table).is_some());
+    }
+    assert_eq!(serde_json::from_value::<Rows>(old).expect("they are read"), rows());
+}
+
+#[test]
 fn warns_of_none_of_the_rules_that_come_with_it() {
     let mut rows = rows();
     rows.failure_rules = super::seed::seed_rules();

@@ -1,5 +1,6 @@
 //! `holdfast rules add PACK --carrier NAME` and `holdfast rules list`
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -79,15 +80,15 @@ fn carrier_named(rows: &Rows, name: &str) -> anyhow::Result<CarrierId> {
 }
 
 async fn list(store: &Store) -> anyhow::Result<()> {
-    for pack in packs::all() {
-        println!("{:8} {}", pack.name, pack.about);
-    }
     let rows = store.read_rows().await?;
-    println!();
-    for row in in_order(&rows) {
-        println!("{}", line(&rows, row));
+    let packs = packs::all().into_iter().map(|pack| format!("{:8} {}\n", pack.name, pack.about));
+    let rules = in_order(&rows).into_iter().map(|row| line(&rows, row) + "\n");
+    let text: String = packs.chain(["\n".to_owned()]).chain(rules).collect();
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
-    Ok(())
 }
 
 /// In the order in which they are tried; in that of their numbers where the tables make no sense.
