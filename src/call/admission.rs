@@ -7,6 +7,7 @@ use super::attempt::Offer;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
 use crate::routing::{Drop, Plan, Query, decide};
+use crate::sip::sdp;
 
 /// A call that may begin.
 #[derive(Debug)]
@@ -47,7 +48,8 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     let plan = plan_for(cx, route, customer.region.as_ref(), offer);
     // What is only full may have room in a moment.
     if plan.candidates.is_empty() && !plan.is_short() {
-        let mut denial = Denial::new(480, &why_empty(&plan)).of(customer);
+        let (status_code, detail) = why_empty(cx, &plan);
+        let mut denial = Denial::new(status_code, &detail).of(customer);
         denial.route = Some(route.clone());
         denial.plan = Some(plan);
         return Err(denial);
@@ -63,11 +65,15 @@ pub fn plan_for(
     offer: &Offer,
 ) -> Arc<Plan> {
     let seed = cx.random.next_u64();
+    let wall = cx.wall_at(cx.now);
+    let audio = sdp::audio_of(&offer.invite);
     let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
     let query = Query {
         route,
         customer_region,
         country: offer.country,
+        wall,
+        audio: audio.as_ref(),
         seed,
         has_listener: &|gateway, address| {
             settings.listener_for(gateway.transport, address).is_some()
@@ -90,11 +96,16 @@ impl Denial {
 }
 
 /// Region first: it is the one cause that no carrier can mend.
-fn why_empty(plan: &Plan) -> String {
+fn why_empty(cx: &mut Context, plan: &Plan) -> (u16, String) {
+    let has = |reason: Drop| plan.dropped.iter().any(|dropped| dropped.reason == reason);
     match &plan.region {
-        Some(region) if plan.dropped.iter().any(|dropped| dropped.reason == Drop::Region) => {
-            format!("no gateway in region {region}")
+        Some(region) if has(Drop::Region) => {
+            cx.counters.calls_refused_region += 1;
+            (480, format!("no gateway in region {region}"))
         }
-        _ => "no gateway of the route may take calls".to_owned(),
+        _ if has(Drop::Media) => (488, "no gateway takes the media offered".to_owned()),
+        _ if has(Drop::Codec) => (488, "no gateway takes a codec offered".to_owned()),
+        _ if has(Drop::OutOfHours) => (480, "no carrier takes calls at this hour".to_owned()),
+        _ => (480, "no gateway of the route may take calls".to_owned()),
     }
 }

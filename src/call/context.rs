@@ -80,6 +80,8 @@ pub struct Counters {
     pub calls_over_limit: u64,
     /// Calls refused because no gateway of their route had capacity in time.
     pub calls_without_capacity: u64,
+    /// Calls refused since no gateway in their region could take them.
+    pub calls_refused_region: u64,
     /// INVITEs of strangers that were answered 403 and are not on record, for there were too many.
     pub strangers_unrecorded: u64,
     pub attempts: u64,

@@ -14,6 +14,8 @@ pub struct Hunt {
     plan: Arc<Plan>,
     /// Index of the first candidate not yet tried or passed over.
     next: usize,
+    /// Passed over since they had gone down; an emergency call comes back to them.
+    passed: SmallVec<[usize; 4]>,
     attempts: u8,
     tried: SmallVec<[CarrierId; 4]>,
     excluded: SmallVec<[CarrierId; 4]>,
@@ -32,6 +34,7 @@ impl Hunt {
         Self {
             plan,
             next: 0,
+            passed: SmallVec::new(),
             attempts: 0,
             tried: SmallVec::new(),
             excluded: SmallVec::new(),
@@ -97,7 +100,7 @@ impl Hunt {
     }
 
     /// The next candidate to try: one that has room now. One that has gone down since the decision is passed over while
-    /// another is left.
+    /// another is left; an emergency call comes back to it in the end.
     pub fn take_next(
         &mut self,
         view: &View,
@@ -113,13 +116,29 @@ impl Hunt {
             view.target(target).is_some_and(|now| now.reachability == Reachability::Down)
         };
         let fitting = (from..self.plan.candidates.len()).filter(fits);
-        let mut left = fitting.clone().filter(|index| has_room(&self.plan.candidates[*index]));
+        // A full carrier may still find room for an emergency.
+        let is_emergency = self.plan.route.is_emergency;
+        let mut left =
+            fitting.clone().filter(|index| is_emergency || has_room(&self.plan.candidates[*index]));
         let first = left.clone().next();
         let is_short = fitting.count() > left.clone().count();
-        let index = left.find(|index| !is_down(index)).or(first);
+        let index = match first {
+            Some(first) => {
+                let index = left.find(|index| !is_down(index)).unwrap_or(first);
+                if is_emergency {
+                    let passed: SmallVec<[usize; 4]> = (from..index).filter(fits).collect();
+                    self.passed.extend(passed);
+                }
+                self.next = index + 1;
+                index
+            }
+            None => {
+                let at = self.passed.iter().position(fits);
+                self.is_short |= is_short;
+                self.passed.remove(at?)
+            }
+        };
         self.is_short |= is_short;
-        let index = index?;
-        self.next = index + 1;
         self.attempts += 1;
         let candidate = self.plan.candidates[index].clone();
         self.tried_targets.push(candidate.target);
@@ -146,8 +165,8 @@ mod tests {
 
     use super::*;
     use crate::carrier::{
-        AdminState, Carrier, Gateway, GatewayId, Limits, NumberRule, RerouteAfterRinging, Route,
-        RouteId, Strategy, Transport,
+        AdminState, Carrier, Gateway, GatewayId, Limits, Media, NumberRule, RerouteAfterRinging,
+        Route, RouteId, Strategy, Transport,
     };
     use crate::health::{Target, TargetView};
 
@@ -241,6 +260,15 @@ mod tests {
         assert!(!hunt.is_short(), "no attempt is left");
     }
 
+    #[test]
+    fn an_emergency_call_comes_back_to_what_it_passed_over() {
+        let mut hunt = hunt(&[1, 2, 3], |route| route.is_emergency = true);
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]), |_| true)), Some(2));
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]), |_| true)), Some(0));
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]), |_| true)), Some(1));
+        assert_eq!(index(hunt.take_next(&down(&[0, 1]), |_| true)), None);
+    }
+
     fn take(hunt: &mut Hunt) -> Option<u16> {
         index(hunt.take_next(&View::default(), |_| true))
     }
@@ -271,6 +299,8 @@ mod tests {
             customer_id: None,
             called_prefix: "".into(),
             region: None,
+            needs_srtp: false,
+            is_emergency: false,
             strategy: Strategy::Priority,
             reroute_after_ringing: RerouteAfterRinging::Never,
             verify_unallocated: false,
@@ -279,6 +309,7 @@ mod tests {
             max_attempts: 8,
             max_ringing: Duration::from_secs(180),
             carriers: Vec::new(),
+            hours: Vec::new(),
         };
         change(&mut route);
         let candidates =
@@ -300,6 +331,7 @@ mod tests {
             id: CarrierId(carrier),
             name: "a".into(),
             is_enabled: true,
+            errors_in_row: None,
             probe_interval: None,
             no_response: Duration::from_millis(1_800),
             no_ringing: Duration::from_millis(6_000),
@@ -313,6 +345,8 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            media: Media::Rtp,
+            codecs: None,
             admin_state: AdminState::On,
             region: None,
             priority: 0,

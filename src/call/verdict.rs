@@ -187,9 +187,14 @@ fn q850_cause(response: &Message) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use bytes::Bytes;
 
     use super::*;
+    use crate::carrier::rows::{CarrierRow, FailureRuleRow};
+    use crate::carrier::seed::seed_rules;
+    use crate::carrier::{Action, Rows, packs};
 
     #[test]
     fn never_tells_the_caller_what_would_make_us_look_dead_or_ask_for_our_password() {
@@ -280,9 +285,62 @@ mod tests {
         }
     }
 
+    #[derive(Debug, serde::Deserialize)]
+    struct Vector {
+        response: Vec<String>,
+        rule: i64,
+        class: Class,
+        action: Action,
+    }
+
+    /// A pack's rules come with numbers from 1001, beside those that every store begins with.
+    #[test]
+    fn takes_each_vendors_words_by_the_rule_of_its_pack_that_is_for_them() {
+        let vectors: BTreeMap<String, Vec<Vector>> =
+            toml::from_str(include_str!("../carrier/packs/vectors.toml")).expect("vectors");
+        for pack in packs::all() {
+            let mut rows = Rows { failure_rules: seed_rules(), ..Rows::default() };
+            rows.carriers.push(CarrierRow {
+                carrier_id: 1,
+                name: pack.name.to_owned(),
+                enabled: true,
+                region: None,
+                carrier_group_id: None,
+                probe_interval_ms: 0,
+                no_response_ms: 1_800,
+                no_ringing_ms: 6_000,
+                max_cps: None,
+                max_channels: None,
+            });
+            let mut unseen: Vec<i64> = Vec::new();
+            for (number, row) in (1..).zip(pack.rows_for(CarrierId(1))) {
+                unseen.push(number);
+                rows.failure_rules.push(FailureRuleRow { failure_rule_id: 1_000 + number, ..row });
+            }
+            let tables = Tables::check(rows, 1).expect("good rows");
+            for vector in &vectors[pack.name] {
+                let (start, lines) = vector.response.split_first().expect("a status line");
+                let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+                let message = response_of(start, &lines);
+                let seen = Failure::Response(&message);
+                let found = classify(&tables, CarrierId(1), Stage::Trying, seen);
+                let rule = found.rule_id.map_or(0, |id| id.0);
+                let rule = (rule - 1_000).max(0);
+                let found = (rule, found.class, found.action);
+                assert_eq!(found, (vector.rule, vector.class, vector.action), "{vector:?}");
+                unseen.retain(|number| *number != vector.rule);
+            }
+            assert_eq!(unseen, [0; 0], "{}: no response is for these", pack.name);
+        }
+    }
+
     fn response(status_code: u16, lines: &str) -> Message {
+        response_of(&format!("SIP/2.0 {status_code} X"), lines)
+    }
+
+    fn response_of(start: &str, lines: &str) -> Message {
         let octets = format!(
-            "SIP/2.0 {status_code} X\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0\r\n\
+            "{start}\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0\r\n\
              From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
              {lines}Content-Length: 0\r\n\r\n"
         );

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
+use jiff::tz::TimeZoneDatabase;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
@@ -14,11 +15,12 @@ use super::gateway::{AdminState, Limits, Transport};
 use super::number_rule::{Identity, NumberFormat};
 use super::route::{RerouteAfterRinging, Strategy};
 use super::rows::{
-    CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RouteCarrierRow, RouteRow,
+    CarrierGroupRow, CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow,
+    RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use super::{
-    Carrier, CarrierId, Customer, CustomerId, FailureRuleId, Gateway, GatewayId, NumberRule,
-    Refusal, Route, RouteCarrier, RouteId, Rows, Tables,
+    Carrier, CarrierId, Customer, CustomerId, ErrorsInRow, FailureRuleId, Gateway, GatewayId,
+    Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows, Tables, shadow,
 };
 
 /// Longest pattern of a failure rule.
@@ -27,6 +29,8 @@ const MAX_PATTERN_OCTETS: usize = 1_000;
 const MAX_PATTERN_MEMORY_OCTETS: usize = 256 * 1024;
 /// INVITEs a second; more is no limit.
 const MAX_CPS: f64 = 1_000_000.0;
+/// Octets of a gateway's list of codecs.
+const MAX_CODECS_OCTETS: usize = 200;
 /// Digits of a called prefix.
 const MAX_PREFIX_DIGITS: usize = 20;
 
@@ -34,7 +38,8 @@ const MAX_PREFIX_DIGITS: usize = 20;
 pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
     let mut check = Check::default();
     let number_rules = check.number_rules(&rows);
-    let carriers = check.carriers(&rows.carriers, &number_rules);
+    let groups = check.carrier_groups(&rows.carrier_groups);
+    let carriers = check.carriers(&rows.carriers, &groups, &number_rules);
     let regions: HashMap<i64, Option<String>> =
         rows.carriers.iter().map(|row| (row.carrier_id, row.region.clone())).collect();
     let gateways = check.gateways(&rows.gateways, &carriers, &regions);
@@ -48,7 +53,8 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
         gateways.sort_by_key(|gateway| (gateway.priority, gateway.id));
     }
     let carrier_rows = check.route_carriers(&rows, &carriers, &gateways_by_carrier);
-    let routes = check.routes(&rows.routes, &customers, &carrier_rows);
+    let mut hours = check.hours(&rows.route_carrier_hours, &carrier_rows);
+    let routes = check.routes(&rows.routes, &customers, &carrier_rows, &mut hours);
     let failure_rules = check.failure_rules(&rows.failure_rules, &carriers);
     if !check.refusals.is_empty() {
         return Err(check.refusals);
@@ -56,6 +62,7 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
     let longest_prefix = routes.keys().map(|(_, prefix)| prefix.len()).max().unwrap_or_default();
     Ok(Tables {
         version,
+        warnings: shadow::warnings(&failure_rules.rules),
         failure_rules,
         carriers,
         gateways,
@@ -98,9 +105,28 @@ impl Check {
         rules
     }
 
+    fn carrier_groups(&mut self, rows: &[CarrierGroupRow]) -> HashMap<i64, ErrorsInRow> {
+        let mut names = HashSet::new();
+        let mut groups = HashMap::new();
+        for row in rows {
+            let mut check = self.row("carrier_groups", row.carrier_group_id);
+            check.name(&row.name, &mut names);
+            let within_s = check.within("within_s", row.within_s, 1, 3_600);
+            let hold_s = check.within("hold_s", row.hold_s, 1, 300);
+            let rule = ErrorsInRow {
+                count: check.within("errors_in_row", row.errors_in_row, 1, 100),
+                within: Duration::from_secs(within_s.into()),
+                hold: Duration::from_secs(hold_s.into()),
+            };
+            groups.insert(row.carrier_group_id, rule);
+        }
+        groups
+    }
+
     fn carriers(
         &mut self,
         rows: &[CarrierRow],
+        groups: &HashMap<i64, ErrorsInRow>,
         number_rules: &HashMap<i64, NumberRule>,
     ) -> HashMap<CarrierId, Arc<Carrier>> {
         let mut names = HashSet::new();
@@ -125,11 +151,15 @@ impl Check {
                 );
             }
             let limits = check.limits(row.max_cps, row.max_channels);
+            if let Some(group) = row.carrier_group_id.filter(|id| !groups.contains_key(id)) {
+                check.refuse("carrier_group_id", format!("there is no carrier group {group}"));
+            }
             let id = CarrierId(row.carrier_id);
             let carrier = Carrier {
                 id,
                 name: row.name.as_str().into(),
                 is_enabled: row.enabled,
+                errors_in_row: row.carrier_group_id.and_then(|id| groups.get(&id)).copied(),
                 probe_interval: (probe_interval_ms > 0)
                     .then(|| Duration::from_millis(probe_interval_ms.unsigned_abs().into())),
                 no_response: Duration::from_millis(no_response_ms.into()),
@@ -174,6 +204,8 @@ impl Check {
                 AdminState::from_text,
                 AdminState::ALL,
             );
+            let media = check.one_of("media", &row.media, Media::from_text, Media::ALL);
+            let codecs = row.codecs.as_deref().map(|text| check.codecs(text));
             let priority = check.within("priority", row.priority, 0, 65_535);
             let weight = check.within("weight", row.weight, 1, 1_000_000);
             let limits = check.limits(row.max_cps, row.max_channels);
@@ -186,6 +218,8 @@ impl Check {
                 host: row.host.as_str().into(),
                 port: u16::try_from(port).unwrap_or_default(),
                 transport: transport.unwrap_or(Transport::Udp),
+                media: media.unwrap_or(Media::Rtp),
+                codecs,
                 admin_state: admin_state.unwrap_or(AdminState::Off),
                 region: row.region.clone().or(inherited).map(|region| region.as_str().into()),
                 priority: u16::try_from(priority).unwrap_or_default(),
@@ -281,17 +315,44 @@ impl Check {
         by_route
     }
 
+    fn hours(
+        &mut self,
+        rows: &[RouteCarrierHoursRow],
+        carriers: &BTreeMap<i64, Vec<RouteCarrier>>,
+    ) -> HashMap<i64, Vec<(CarrierId, Hours)>> {
+        let zones = TimeZoneDatabase::bundled();
+        let mut by_route: HashMap<i64, Vec<(CarrierId, Hours)>> = HashMap::new();
+        for row in rows {
+            let RouteCarrierHoursRow { route_id, carrier_id, days, from_time, .. } = row;
+            let key = format!("{route_id}/{carrier_id}/{days}/{from_time}");
+            let mut check = self.row("route_carrier_hours", key);
+            let id = CarrierId(*carrier_id);
+            let is_placed =
+                |places: &Vec<RouteCarrier>| places.iter().any(|it| it.carrier_id == id);
+            if !carriers.get(route_id).is_some_and(is_placed) {
+                check.refuse("carrier_id", format!("route {route_id} has no carrier {carrier_id}"));
+            }
+            match Hours::parse(days, from_time, &row.until_time, &row.time_zone, &zones) {
+                Ok(hours) => by_route.entry(*route_id).or_default().push((id, hours)),
+                Err((column, reason)) => check.refuse(column, reason),
+            }
+        }
+        by_route
+    }
+
     fn routes(
         &mut self,
         rows: &[RouteRow],
         customers: &HashMap<CustomerId, Arc<Customer>>,
         carriers: &BTreeMap<i64, Vec<RouteCarrier>>,
+        hours: &mut HashMap<i64, Vec<(CarrierId, Hours)>>,
     ) -> HashMap<(Option<CustomerId>, Box<str>), Arc<Route>> {
         let mut routes: HashMap<(Option<CustomerId>, Box<str>), Arc<Route>> = HashMap::new();
         for row in rows {
             let mut check = self.row("routes", row.route_id);
             let carriers = carriers.get(&row.route_id).cloned().unwrap_or_default();
-            let route = route(&mut check, row, customers, carriers);
+            let mut route = route(&mut check, row, customers, carriers);
+            route.hours = hours.remove(&row.route_id).unwrap_or_default();
             if !row.enabled {
                 continue;
             }
@@ -398,6 +459,14 @@ fn route(
         check.refuse("called_prefix", reason);
     }
     check.region(row.region.as_deref());
+    let needs_srtp = match row.needs_srtp.as_str() {
+        "no" => false,
+        "yes" => true,
+        other => {
+            check.refuse("needs_srtp", format!("'{other}' must be no or yes"));
+            false
+        }
+    };
     let strategy = check.one_of("strategy", &row.strategy, Strategy::from_text, Strategy::ALL);
     let reroute = check.one_of(
         "reroute_after_ringing",
@@ -421,6 +490,8 @@ fn route(
         customer_id: row.customer_id.map(CustomerId),
         called_prefix: prefix.into(),
         region: row.region.as_deref().map(Into::into),
+        needs_srtp,
+        is_emergency: row.is_emergency,
         strategy: strategy.unwrap_or(Strategy::Healthiest),
         reroute_after_ringing: reroute.unwrap_or(RerouteAfterRinging::Never),
         verify_unallocated: row.verify_unallocated,
@@ -429,6 +500,7 @@ fn route(
         max_attempts: u8::try_from(max_attempts).unwrap_or(u8::MAX),
         max_ringing: Duration::from_millis(max_ringing_ms.into()),
         carriers,
+        hours: Vec::new(),
     }
 }
 
@@ -561,6 +633,19 @@ impl Row<'_> {
                 None
             }
         }
+    }
+
+    fn codecs(&mut self, text: &str) -> Arc<[Box<str>]> {
+        let is_name = |name: &str| {
+            let is_legal = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
+            !name.is_empty() && name.bytes().all(is_legal)
+        };
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        if text.len() > MAX_CODECS_OCTETS || !names.iter().all(|name| is_name(name)) {
+            let reason = format!("'{text}' must be names between commas, such as PCMU,PCMA,opus");
+            self.refuse("codecs", reason);
+        }
+        names.iter().map(|name| name.to_ascii_lowercase().into()).collect()
     }
 
     fn host(&mut self, column: &'static str, host: &str) {

@@ -82,6 +82,11 @@ impl FailureRules {
         }
     }
 
+    /// In the order in which they are tried.
+    pub fn ids(&self) -> impl Iterator<Item = FailureRuleId> {
+        self.rules.iter().map(|rule| rule.id)
+    }
+
     /// Sorts the rules into the documented order.
     pub fn new(mut rules: Vec<FailureRule>) -> Self {
         rules.sort_by_key(FailureRule::order);

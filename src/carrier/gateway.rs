@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::class::spelled;
-use super::{CarrierId, GatewayId, NumberRule};
+use super::{CarrierId, ErrorsInRow, GatewayId, NumberRule};
 
 /// Whatever a call can be sent to: a PSTN trunk or the SIP door of an AI voice provider.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Carrier {
     pub name: Arc<str>,
     /// A disabled carrier gets neither calls nor probes.
     pub is_enabled: bool,
+    /// The rule of its group; `None` = it is in none.
+    pub errors_in_row: Option<ErrorsInRow>,
     /// Time between two OPTIONS probes of one of its targets; `None` = no probes.
     pub probe_interval: Option<Duration>,
     /// How long an INVITE may stay without any response before the next gateway is tried.
@@ -35,6 +37,9 @@ pub struct Gateway {
     pub host: Arc<str>,
     pub port: u16,
     pub transport: Transport,
+    pub media: Media,
+    /// Codecs that it takes, in lower case; `None` = any.
+    pub codecs: Option<Arc<[Box<str>]>>,
     pub admin_state: AdminState,
     /// Its own region, else its carrier's; lower case.
     pub region: Option<Arc<str>>,
@@ -61,6 +66,18 @@ spelled! {
         Udp = "udp",
         Tcp = "tcp",
         Tls = "tls",
+    }
+}
+
+spelled! {
+    /// What media a gateway takes.
+    Media {
+        /// Plain (RFC 3550).
+        Rtp = "rtp",
+        /// Encrypted (RFC 3711).
+        Srtp = "srtp",
+        /// Either.
+        Both = "both",
     }
 }
 

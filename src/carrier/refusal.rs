@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// One thing that makes no sense in the tables. The last good tables stay in force.
+use super::class::spelled;
+
+/// One thing that makes no sense in the tables. The last good tables stay in force, unless it is no more
+/// than a warning (`Tables::warnings`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub table: &'static str,
@@ -11,6 +14,16 @@ pub struct Refusal {
     pub column: &'static str,
     /// A sentence that says what is wrong and what would be right.
     pub reason: String,
+}
+
+spelled! {
+    /// What a complaint about a row does.
+    Severity {
+        /// The tables do not come into force.
+        Error = "error",
+        /// They do, but hardly as they were meant.
+        Warning = "warning",
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -1,10 +1,10 @@
 //! Which carriers may take which calls.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::class::spelled;
-use super::{CarrierId, CustomerId, RouteId};
+use super::{CarrierId, CustomerId, Hours, RouteId};
 
 /// The carriers for the calls of one customer (or any) to one prefix (or any).
 ///
@@ -19,6 +19,10 @@ pub struct Route {
     pub called_prefix: Arc<str>,
     /// Only gateways of this region may take the call; `None` = the customer's region, if any.
     pub region: Option<Arc<str>>,
+    /// Only gateways and offers with SRTP.
+    pub needs_srtp: bool,
+    /// Whatever is down, full or held is tried all the same, after everything else.
+    pub is_emergency: bool,
     pub strategy: Strategy,
     pub reroute_after_ringing: RerouteAfterRinging,
     /// Ask one other carrier before a 404/410/484/604 is believed.
@@ -33,6 +37,16 @@ pub struct Route {
     pub max_ringing: Duration,
     /// By priority, then by carrier id.
     pub carriers: Vec<RouteCarrier>,
+    /// Of those carriers that take calls at some hours only.
+    pub hours: Vec<(CarrierId, Hours)>,
+}
+
+impl Route {
+    /// Whether a carrier of the route takes calls at a time.
+    pub fn is_open(&self, carrier_id: CarrierId, at: SystemTime) -> bool {
+        let mut own = self.hours.iter().filter(|(id, _)| *id == carrier_id).peekable();
+        own.peek().is_none() || own.any(|(_, hours)| hours.contain(at))
+    }
 }
 
 /// A carrier's place in a route.

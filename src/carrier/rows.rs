@@ -4,16 +4,31 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Everything that `Tables::check` needs, read in one transaction.
+///
+/// Rows that a version before this one kept on disk are read with the columns' defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {
+    #[serde(default)]
+    pub carrier_groups: Vec<CarrierGroupRow>,
     pub carriers: Vec<CarrierRow>,
     pub gateways: Vec<GatewayRow>,
     pub customers: Vec<CustomerRow>,
     pub customer_addresses: Vec<CustomerAddressRow>,
     pub routes: Vec<RouteRow>,
     pub route_carriers: Vec<RouteCarrierRow>,
+    #[serde(default)]
+    pub route_carrier_hours: Vec<RouteCarrierHoursRow>,
     pub failure_rules: Vec<FailureRuleRow>,
     pub number_rules: Vec<NumberRuleRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CarrierGroupRow {
+    pub carrier_group_id: i64,
+    pub name: String,
+    pub errors_in_row: i32,
+    pub within_s: i32,
+    pub hold_s: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +37,7 @@ pub struct CarrierRow {
     pub name: String,
     pub enabled: bool,
     pub region: Option<String>,
+    pub carrier_group_id: Option<i64>,
     pub probe_interval_ms: i32,
     pub no_response_ms: i32,
     pub no_ringing_ms: i32,
@@ -40,6 +56,10 @@ pub struct GatewayRow {
     pub host: String,
     pub port: i32,
     pub transport: String,
+    #[serde(default = "any_media")]
+    pub media: String,
+    /// Names between commas; `None` = any codec.
+    pub codecs: Option<String>,
     pub admin_state: String,
     pub region: Option<String>,
     pub priority: i32,
@@ -71,6 +91,10 @@ pub struct RouteRow {
     pub customer_id: Option<i64>,
     pub called_prefix: String,
     pub region: Option<String>,
+    #[serde(default = "no")]
+    pub needs_srtp: String,
+    #[serde(default)]
+    pub is_emergency: bool,
     pub strategy: String,
     pub reroute_after_ringing: String,
     pub verify_unallocated: bool,
@@ -88,6 +112,18 @@ pub struct RouteCarrierRow {
     pub weight: i32,
     /// Price per minute, in millionths.
     pub cost_micros: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteCarrierHoursRow {
+    pub route_id: i64,
+    pub carrier_id: i64,
+    /// Such as `mon-fri` or `mon,wed,sat-sun`.
+    pub days: String,
+    /// Such as `08:30` or `08:30:00`.
+    pub from_time: String,
+    pub until_time: String,
+    pub time_zone: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,4 +155,12 @@ pub struct NumberRuleRow {
     pub request_uri_host: Option<String>,
     pub from_host: Option<String>,
     pub identity: String,
+}
+
+fn any_media() -> String {
+    "both".to_owned()
+}
+
+fn no() -> String {
+    "no".to_owned()
 }

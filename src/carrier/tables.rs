@@ -16,6 +16,8 @@ use super::{Carrier, CarrierId, Customer, CustomerId, Gateway, GatewayId, Refusa
 pub struct Tables {
     /// Grows by one with each new snapshot of a process; in logs and records.
     pub version: u64,
+    /// Rows that are in force, but hardly as they were meant.
+    pub warnings: Vec<Refusal>,
     pub failure_rules: FailureRules,
     pub(super) carriers: HashMap<CarrierId, Arc<Carrier>>,
     pub(super) gateways: HashMap<GatewayId, Arc<Gateway>>,

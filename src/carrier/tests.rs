@@ -2,8 +2,8 @@
 
 use super::number_rule::{Identity, NumberFormat, NumberRule, digits_of};
 use super::rows::{
-    CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow, RouteCarrierRow,
-    RouteRow,
+    CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow,
+    RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use super::{
     Action, CarrierId, Class, CustomerId, FailureRuleId, Loss, Observation, Origin, Refusal,
@@ -168,7 +168,7 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 16] = [
+    let changes: [(Change, &str); 28] = [
         (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
         (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
         (|rows| rows.gateways[0].max_cps = Some(f64::NAN), "gateways 1 max_cps"),
@@ -185,6 +185,21 @@ fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
         (|rows| rows.routes[0].setup_budget_ms = -1, "routes 1 setup_budget_ms"),
         (|rows| rows.route_carriers.clear(), "routes 1 route_id"),
         (|rows| rows.route_carriers[0].weight = 0, "route_carriers 1/1 weight"),
+        (|rows| rows.carriers[0].carrier_group_id = Some(9), "carriers 1 carrier_group_id"),
+        (|rows| group(rows).errors_in_row = 0, "carrier_groups 1 errors_in_row"),
+        (|rows| group(rows).within_s = 0, "carrier_groups 1 within_s"),
+        (|rows| group(rows).hold_s = 301, "carrier_groups 1 hold_s"),
+        (|rows| group(rows).name.clear(), "carrier_groups 1 name"),
+        (|rows| rows.gateways[0].media = "zrtp".into(), "gateways 1 media"),
+        (|rows| rows.gateways[0].codecs = Some("PCMU PCMA".into()), "gateways 1 codecs"),
+        (|rows| rows.gateways[0].codecs = Some("PCMU,".into()), "gateways 1 codecs"),
+        (|rows| rows.routes[0].needs_srtp = "maybe".into(), "routes 1 needs_srtp"),
+        (|rows| hours(rows).carrier_id = 2, "route_carrier_hours 1/2/mon/08:00 carrier_id"),
+        (|rows| hours(rows).days = "moon".into(), "route_carrier_hours 1/1/moon/08:00 days"),
+        (
+            |rows| hours(rows).time_zone = "Mars".into(),
+            "route_carrier_hours 1/1/mon/08:00 time_zone",
+        ),
     ];
     for (change, expected) in changes {
         let mut rows = rows();
@@ -256,6 +271,131 @@ fn says_what_a_route_could_carry_without_its_largest_carrier() {
     }
 }
 
+#[test]
+fn warns_of_rules_that_are_never_taken_and_lets_the_tables_come_into_force() {
+    type Change = fn(&mut FailureRuleRow);
+    let never = "it is never taken: rule 1 holds wherever it does";
+    let same = "it says what rule 1 says";
+    let conflict = "rule 1 has the same conditions and is taken instead, with destination and stop";
+    let impossible = "a response's, whose origin is remote";
+    let cases: [(&[Change], &str); 13] = [
+        (&[|_| {}, |_| {}], same),
+        (&[|_| {}, |rule| rule.action = "next_carrier".into()], conflict),
+        (&[|_| {}, |rule| rule.weight = 0.5], conflict),
+        (&[|rule| rule.carrier_id = Some(1), |rule| rule.carrier_id = Some(2)], ""),
+        (&[|rule| rule.status = Some("5xx".into()), |rule| rule.status = Some("503".into())], ""),
+        (
+            // Of two with a stage or an origin the lower number comes first.
+            &[
+                |rule| rule.stage = Some("ringing".into()),
+                |rule| {
+                    rule.stage = Some("ringing".into());
+                    rule.origin = Some("remote".into());
+                },
+            ],
+            never,
+        ),
+        (
+            &[
+                |rule| {
+                    rule.status = Some("486".into());
+                    rule.origin = Some("remote".into());
+                },
+                |rule| rule.status = Some("486".into()),
+            ],
+            same,
+        ),
+        (&[|rule| header(rule, "a"), |rule| header(rule, "b")], ""),
+        (&[|rule| rule.header_name = Some("x-error".into()), |rule| header(rule, "b")], never),
+        (
+            &[
+                |rule| rule.reason_regex = Some("a".into()),
+                |rule| {
+                    rule.reason_regex = Some("a".into());
+                    header(rule, "b");
+                },
+            ],
+            never,
+        ),
+        (&[|rule| rule.q850_cause = Some(1), |rule| rule.q850_cause = Some(2)], ""),
+        (
+            &[
+                |rule| rule.stage = Some("nothing".into()),
+                |rule| {
+                    rule.origin = Some("timeout".into());
+                    rule.status = Some("408".into());
+                },
+            ],
+            impossible,
+        ),
+        (&[|_| {}, |rule| rule.enabled = false], ""),
+    ];
+    for (changes, expected) in cases {
+        let warnings = tables_with(changes).warnings;
+        let reasons: Vec<&str> = warnings.iter().map(|warning| warning.reason.as_str()).collect();
+        match expected {
+            "" => assert!(reasons.is_empty(), "{reasons:?}"),
+            _ => assert!(reasons.len() == 1 && reasons[0].contains(expected), "{reasons:?}"),
+        }
+    }
+}
+
+#[test]
+fn reads_rows_that_were_kept_before_there_were_groups_hours_and_media() {
+    let json = serde_json::to_value(rows()).expect("JSON");
+    let mut old = json.clone();
+    for (table, columns) in [
+        ("carriers", &["carrier_group_id"][..]),
+        ("gateways", &["media", "codecs"]),
+        ("routes", &["needs_srtp", "is_emergency"]),
+    ] {
+        let row = old[table][0].as_object_mut().expect("a row");
+        columns.iter().for_each(|column| assert!(row.remove(*column).is_some(), "{column}"));
+    }
+    for table in ["carrier_groups", "route_carrier_hours"] {
+        assert!(old.as_object_mut().expect("tables").remove(table).is_some());
+    }
+    assert_eq!(serde_json::from_value::<Rows>(old).expect("they are read"), rows());
+}
+
+#[test]
+fn warns_of_none_of_the_rules_that_come_with_it() {
+    let mut rows = rows();
+    rows.failure_rules = super::seed::seed_rules();
+    for pack in super::packs::all() {
+        let id = i64::try_from(rows.carriers.len() + 1).expect("small");
+        rows.carriers.push(carrier(id));
+        for row in pack.rows_for(CarrierId(id)) {
+            let failure_rule_id = i64::try_from(rows.failure_rules.len() + 1).expect("small");
+            rows.failure_rules.push(FailureRuleRow { failure_rule_id, ..row });
+        }
+    }
+    assert_eq!(Tables::check(rows, 1).expect("good rows").warnings, []);
+}
+
+fn group(rows: &mut Rows) -> &mut CarrierGroupRow {
+    rows.carrier_groups.push(CarrierGroupRow {
+        carrier_group_id: 1,
+        name: "voice".into(),
+        errors_in_row: 2,
+        within_s: 30,
+        hold_s: 60,
+    });
+    &mut rows.carrier_groups[0]
+}
+
+fn hours(rows: &mut Rows) -> &mut RouteCarrierHoursRow {
+    rows.route_carrier_hours.push(RouteCarrierHoursRow {
+        route_id: 1,
+        carrier_id: 1,
+        days: "mon".into(),
+        from_time: "08:00".into(),
+        until_time: "18:00".into(),
+        time_zone: "UTC".into(),
+    });
+    &mut rows.route_carrier_hours[0]
+}
+
 fn header(rule: &mut FailureRuleRow, regex: &str) {
     rule.header_name = Some("X-Error".into());
     rule.header_regex = Some(regex.into());
@@ -267,6 +407,10 @@ fn rule_of(changes: &[fn(&mut FailureRuleRow)]) -> Option<FailureRuleId> {
 }
 
 fn classify(changes: &[fn(&mut FailureRuleRow)]) -> RuleMatch {
+    tables_with(changes).failure_rules.classify(&busy())
+}
+
+fn tables_with(changes: &[fn(&mut FailureRuleRow)]) -> Tables {
     let mut rows = rows();
     for (id, change) in (1..).zip(changes) {
         let mut rule = FailureRuleRow {
@@ -289,7 +433,7 @@ fn classify(changes: &[fn(&mut FailureRuleRow)]) -> RuleMatch {
     }
     rows.carriers.push(carrier(2));
     rows.gateways.push(gateway(2));
-    Tables::check(rows, 1).expect("good rows").failure_rules.classify(&busy())
+    Tables::check(rows, 1).expect("good rows")
 }
 
 fn busy() -> Observation<'static> {
@@ -321,6 +465,7 @@ fn carrier(carrier_id: i64) -> CarrierRow {
         name: format!("carrier-{carrier_id}"),
         enabled: true,
         region: None,
+        carrier_group_id: None,
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
@@ -337,6 +482,8 @@ fn gateway(id: i64) -> GatewayRow {
         host: "192.0.2.1".into(),
         port: 5060,
         transport: "udp".into(),
+        media: "both".into(),
+        codecs: None,
         admin_state: "on".into(),
         region: None,
         priority: 0,
@@ -362,6 +509,8 @@ fn route(route_id: i64, customer_id: Option<i64>, prefix: &str) -> RouteRow {
         customer_id,
         called_prefix: prefix.into(),
         region: None,
+        needs_srtp: "no".to_owned(),
+        is_emergency: false,
         strategy: "priority".into(),
         reroute_after_ringing: "never".into(),
         verify_unallocated: false,

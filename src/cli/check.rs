@@ -22,13 +22,16 @@ pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
         let rows = store.read_rows().await?;
         store.close().await;
         println!("\n{}", counts(&rows));
-        let refusals = match Tables::check(rows, 1) {
+        let (warnings, refusals) = match Tables::check(rows, 1) {
             Ok(tables) => {
                 Loss::of(&tables).iter().for_each(|loss| println!("{loss}"));
-                Vec::new()
+                (tables.warnings, Vec::new())
             }
-            Err(refusals) => refusals,
+            Err(refusals) => (Vec::new(), refusals),
         };
+        for warning in &warnings {
+            println!("warning: {warning}");
+        }
         for refusal in &refusals {
             println!("refused: {refusal}");
         }

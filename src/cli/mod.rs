@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod flags;
 mod migrate;
+mod rules;
 mod serve;
 
 use std::process::ExitCode;
@@ -31,6 +32,9 @@ enum Command {
     Check(SettingsFlags),
     /// Bring the store's tables up to date
     Migrate(SettingsFlags),
+    /// Load failure rules in the words of a known vendor, or list the rules there are
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Show the router at work: three simulated carriers, one of which is killed before your eyes
     Demo(demo::DemoFlags),
 }
@@ -41,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
         Command::Migrate(flags) => migrate::run(&flags),
+        Command::Rules(command) => rules::run(&command),
         Command::Demo(flags) => demo::run(&flags),
     };
     result.unwrap_or_else(|error| {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::{Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received};
 use crate::call::{CallRecord, EndCause, EndedBy};
 use crate::carrier::rows::{
-    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, NumberRuleRow, RouteCarrierRow,
-    RouteRow,
+    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, NumberRuleRow, RouteCarrierHoursRow,
+    RouteCarrierRow, RouteRow,
 };
 use crate::carrier::{Class, GatewayId, Rows, Tables, Transport};
 use crate::health::{
@@ -479,6 +479,57 @@ fn puts_no_flood_of_strangers_on_record_and_counts_what_it_left_out() {
     assert_eq!(records.count(), 500);
     world.caller_sends(&invite("600"));
     assert_eq!(lines(&world.sent()), [to_caller("100 Trying"), to_first("INVITE")]);
+}
+
+#[test]
+fn counts_a_call_that_cannot_stay_in_its_region() {
+    let mut world = World::with(|rows| rows.customers[0].region = Some("eu".to_owned()));
+    world.caller_sends(&invite("1"));
+    assert_eq!(lines(&world.sent()), [to_caller("480 Temporarily Unavailable")]);
+    let record = world.record();
+    assert_eq!((record.end_cause, &*record.detail), (EndCause::Refused, "no gateway in region eu"));
+    assert_eq!(world.engine.counters().calls_refused_region, 1);
+}
+
+#[test]
+fn refuses_an_offer_that_no_gateway_takes() {
+    type Change = fn(&mut Rows);
+    let changes: [(Change, &str); 4] = [
+        (|rows| rows.gateways.iter_mut().for_each(|it| it.media = "srtp".into()), "media"),
+        (|rows| rows.routes[0].needs_srtp = "yes".into(), "media"),
+        (|rows| rows.gateways.iter_mut().for_each(|it| it.codecs = Some("opus".into())), "a codec"),
+        (|rows| hours_of_no_day(rows), ""),
+    ];
+    for (change, what) in changes {
+        let mut world = World::with(change);
+        world.caller_sends(&invite("1"));
+        let record = world.record();
+        match what {
+            "" => assert_eq!(
+                (record.status_code, &*record.detail),
+                (480, "no carrier takes calls at this hour")
+            ),
+            what => assert!(
+                record.status_code == 488 && record.detail.contains(what),
+                "{}",
+                record.detail
+            ),
+        }
+    }
+}
+
+/// The wall clock of these tests stands at a Thursday.
+fn hours_of_no_day(rows: &mut Rows) {
+    rows.route_carrier_hours = (1..=2)
+        .map(|carrier_id| RouteCarrierHoursRow {
+            route_id: 1,
+            carrier_id,
+            days: "mon".to_owned(),
+            from_time: "00:00".to_owned(),
+            until_time: "24:00".to_owned(),
+            time_zone: "UTC".to_owned(),
+        })
+        .collect();
 }
 
 #[test]
@@ -1164,6 +1215,7 @@ fn rows() -> Rows {
         name: name.to_owned(),
         enabled: true,
         region: None,
+        carrier_group_id: None,
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
@@ -1177,6 +1229,8 @@ fn rows() -> Rows {
         host: address(at).ip().to_string(),
         port: 5060,
         transport: "udp".to_owned(),
+        media: "rtp".to_owned(),
+        codecs: None,
         admin_state: "on".to_owned(),
         region: None,
         priority: 0,
@@ -1203,6 +1257,8 @@ fn rows() -> Rows {
             customer_id: None,
             called_prefix: String::new(),
             region: None,
+            needs_srtp: "no".to_owned(),
+            is_emergency: false,
             strategy: "priority".to_owned(),
             reroute_after_ringing: "never".to_owned(),
             verify_unallocated: false,
@@ -1222,6 +1278,7 @@ fn rows() -> Rows {
             .collect(),
         failure_rules: crate::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        ..Rows::default()
     }
 }
 

@@ -8,9 +8,10 @@ use hashbrown::HashMap;
 
 use super::entry::{Entry, Prior, SavedTarget};
 use super::posterior::{PRIOR_MEAN, Posterior};
+use super::streak::Streak;
 use super::window::{Counts, SLOW_WIDTH, Slow};
 use super::{Evidence, Outcome, Reachability, Target, View};
-use crate::carrier::{AdminState, CarrierId, Tables};
+use crate::carrier::{AdminState, CarrierId, ErrorsInRow, Tables};
 use crate::random::Random;
 
 /// New targets are first probed within this time.
@@ -62,6 +63,8 @@ pub struct Board {
     /// As of the last view.
     priors: BTreeMap<CarrierId, Prior>,
     destinations: HashMap<(CarrierId, u16), Slow>,
+    /// Of each carrier that is in a group.
+    streaks: BTreeMap<CarrierId, (ErrorsInRow, Streak)>,
     /// Other nodes that have spoken lately, in order.
     peers: Vec<Arc<str>>,
     /// Carriers of which another node says that one of their targets can be used.
@@ -81,6 +84,7 @@ impl Board {
             restored: BTreeMap::new(),
             priors: BTreeMap::new(),
             destinations: HashMap::new(),
+            streaks: BTreeMap::new(),
             peers: Vec::new(),
             up_elsewhere: BTreeSet::new(),
             is_unfit: false,
@@ -114,6 +118,12 @@ impl Board {
             self.put_on_agenda(*target);
         }
         self.destinations.retain(|(carrier_id, _), _| tables.carrier(*carrier_id).is_some());
+        let mut streaks = std::mem::take(&mut self.streaks);
+        for carrier in tables.carriers() {
+            let Some(rule) = carrier.errors_in_row else { continue };
+            let streak = streaks.remove(&carrier.id).map(|(_, streak)| streak).unwrap_or_default();
+            self.streaks.insert(carrier.id, (rule, streak));
+        }
         self.is_changed = true;
     }
 
@@ -122,6 +132,7 @@ impl Board {
         let prior = prior_of(&self.priors, entry.carrier_id);
         entry.take(&outcome.evidence, prior, self.is_unfit, now, &mut self.random);
         self.note_destination(outcome, now);
+        self.note_errors_in_row(outcome, now);
         self.is_changed = true;
         self.put_on_agenda(outcome.target);
     }
@@ -317,6 +328,28 @@ impl Board {
         }
         let ring = self.destinations.entry(key).or_insert_with(|| Slow::new(SLOW_WIDTH, now));
         ring.add(attempts, failures.into(), now);
+    }
+
+    /// Too many errors of a carrier in a row take all its targets out for a while.
+    fn note_errors_in_row(&mut self, outcome: &Outcome, now: Instant) {
+        let carrier_id = outcome.carrier_id;
+        let Some((rule, streak)) = self.streaks.get_mut(&carrier_id) else { return };
+        if self.is_unfit || !streak.take(&outcome.evidence, rule, now) {
+            return;
+        }
+        let hold = rule.hold;
+        let of_carrier = |entry: &&mut Entry| entry.carrier_id == carrier_id;
+        // Calls that were on their way when it was taken out do not keep it out longer.
+        let is_held = |entry: &Entry| entry.carrier_id == carrier_id && entry.machine.is_held();
+        if self.targets.values().any(is_held) {
+            return;
+        }
+        for entry in self.targets.values_mut().filter(of_carrier) {
+            entry.machine.hold(hold, now);
+        }
+        let held = self.targets.iter().filter(|(_, entry)| entry.carrier_id == carrier_id);
+        let held: Vec<Target> = held.map(|(target, _)| *target).collect();
+        held.into_iter().for_each(|target| self.put_on_agenda(target));
     }
 
     fn destination_factors(&mut self, now: Instant) -> HashMap<(CarrierId, u16), f64> {

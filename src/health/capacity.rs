@@ -346,7 +346,7 @@ fn headroom(usage: Option<&Usage>, limits: Limits, parts: f64, now: Instant) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::{AdminState, NumberRule, Transport};
+    use crate::carrier::{AdminState, Media, NumberRule, Transport};
 
     #[test]
     fn lets_a_seconds_calls_begin_at_once_and_then_as_many_a_second() {
@@ -604,6 +604,7 @@ mod tests {
             no_response: Duration::from_secs(1),
             no_ringing: Duration::from_secs(2),
             limits,
+            errors_in_row: None,
             number_rule: NumberRule::default(),
         }
     }
@@ -616,6 +617,8 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            media: Media::Both,
+            codecs: None,
             admin_state: AdminState::On,
             region: None,
             priority: 0,

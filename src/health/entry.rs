@@ -289,6 +289,7 @@ impl Entry {
             ringing_ms: self.ringing_ms,
             ramp: self.machine.ramp(),
             is_ejected: self.machine.is_ejected(),
+            is_held: self.machine.is_held(),
             unusable_until: self.unusable_until.filter(|until| *until > now),
             is_half_open_busy: self.machine.is_half_open_busy(),
         }

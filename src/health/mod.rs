@@ -8,6 +8,7 @@ mod entry;
 pub mod evidence;
 pub mod posterior;
 pub mod reachability;
+mod streak;
 pub mod view;
 pub mod window;
 

@@ -53,7 +53,7 @@ enum State {
     Unknown,
     Up { ramp: Option<Ramp> },
     Suspect { since: Instant, signs: u8, rechecks: u8 },
-    Down { until: Instant, is_ejected: bool },
+    Down { until: Instant, is_ejected: bool, is_held: bool },
     HalfOpen { good: u8, trial_since: Option<Instant>, is_ejected: bool },
 }
 
@@ -84,6 +84,8 @@ pub struct SavedReachability {
     pub pause_left_ms: u64,
     /// It is, or was, down for its quality.
     pub is_ejected: bool,
+    /// Its carrier's errors in a row took it down.
+    pub is_held: bool,
     /// How long the state has held.
     pub state_age_ms: u64,
 }
@@ -112,6 +114,11 @@ impl Machine {
             State::Down { is_ejected, .. } | State::HalfOpen { is_ejected, .. } => is_ejected,
             State::Unknown | State::Up { .. } | State::Suspect { .. } => false,
         }
+    }
+
+    /// It is left alone for its carrier's errors in a row.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.state, State::Down { is_held: true, .. })
     }
 
     /// Share of the calls it would get otherwise, 0.0 to 1.0.
@@ -191,6 +198,17 @@ impl Machine {
         self.go(next, now);
     }
 
+    /// Its carrier has made too many errors in a row: no call for `pause`, whatever it answers.
+    pub(super) fn hold(&mut self, pause: Duration, now: Instant) {
+        let until = match self.state {
+            State::Down { until, .. } => until.max(now + pause),
+            State::Unknown | State::Up { .. } | State::Suspect { .. } | State::HalfOpen { .. } => {
+                now + pause
+            }
+        };
+        self.go(State::Down { until, is_ejected: true, is_held: true }, now);
+    }
+
     /// A call goes to it while it is half open.
     pub(super) fn on_trial(&mut self, now: Instant) {
         if let State::HalfOpen { trial_since, .. } = &mut self.state {
@@ -209,7 +227,7 @@ impl Machine {
     /// since calls go elsewhere.
     pub(super) fn on_time(&mut self, now: Instant, is_probed: bool) {
         let next = match self.state {
-            State::Down { until, is_ejected } if until <= now && !is_probed => {
+            State::Down { until, is_ejected, .. } if until <= now && !is_probed => {
                 State::HalfOpen { good: 0, trial_since: None, is_ejected }
             }
             // No recheck will clear it: a call has to.
@@ -300,6 +318,7 @@ impl Machine {
             downs: self.downs,
             pause_left_ms: milliseconds(pause_left),
             is_ejected: self.is_ejected(),
+            is_held: self.is_held(),
             state_age_ms: milliseconds(now.saturating_duration_since(self.changed_at)),
         }
     }
@@ -311,7 +330,9 @@ impl Machine {
             Reachability::Unknown => State::Unknown,
             Reachability::Up => State::Up { ramp: None },
             Reachability::Suspect => State::Suspect { since: now, signs: 0, rechecks: 0 },
-            Reachability::Down => State::Down { until: now + pause, is_ejected },
+            Reachability::Down => {
+                State::Down { until: now + pause, is_ejected, is_held: saved.is_held }
+            }
             Reachability::HalfOpen => State::HalfOpen { good: 0, trial_since: None, is_ejected },
         };
         let held = age + Duration::from_millis(saved.state_age_ms);
@@ -329,7 +350,8 @@ impl Machine {
     fn down(&mut self, is_ejected: bool, now: Instant, random: &mut Random) -> State {
         let doubled = FIRST_PAUSE * 2_u32.pow(self.downs.min(6));
         self.downs = self.downs.saturating_add(1);
-        State::Down { until: now + jittered(doubled.min(MAX_PAUSE), random), is_ejected }
+        let until = now + jittered(doubled.min(MAX_PAUSE), random);
+        State::Down { until, is_ejected, is_held: false }
     }
 }
 
@@ -551,6 +573,7 @@ mod tests {
             downs: 1,
             pause_left_ms: 4_000,
             is_ejected: false,
+            is_held: false,
             state_age_ms: age_ms,
         };
         let mut world = World::new();
@@ -584,6 +607,7 @@ mod tests {
             downs: 1,
             pause_left_ms: 0,
             is_ejected: false,
+            is_held: false,
             state_age_ms: 100,
         };
         world.machine.take_over(&up, Duration::ZERO, world.now);

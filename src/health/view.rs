@@ -45,6 +45,8 @@ pub struct TargetView {
     pub ramp: f64,
     /// Down (or half open) though it answers: too many calls failed.
     pub is_ejected: bool,
+    /// Down for its carrier's errors in a row.
+    pub is_held: bool,
     /// Not to be used before this time (Retry-After).
     pub unusable_until: Option<Instant>,
     /// Half open, and a call is on its way to it.
@@ -65,6 +67,7 @@ impl TargetView {
             ringing_ms: None,
             ramp: 1.0,
             is_ejected: false,
+            is_held: false,
             unusable_until: None,
             is_half_open_busy: false,
         }

@@ -3,14 +3,15 @@
 use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
 use super::{Candidate, Drop, Dropped, Plan};
-use crate::carrier::{AdminState, Carrier, Gateway, Route, RouteCarrier, Strategy, Tables};
+use crate::carrier::{AdminState, Carrier, Gateway, Media, Route, RouteCarrier, Strategy, Tables};
 use crate::health::{Reachability, TargetView, View};
 use crate::random::Random;
+use crate::sip::sdp::Audio;
 
 /// Candidates in a plan at most; a call never makes more attempts.
 pub const MAX_CANDIDATES: usize = 32;
@@ -37,6 +38,10 @@ pub struct Query<'a> {
     pub customer_region: Option<&'a Arc<str>>,
     /// Country code of the called number, where it is one.
     pub country: Option<u16>,
+    /// For the hours of carriers.
+    pub wall: SystemTime,
+    /// What audio the caller offers, as far as it is known.
+    pub audio: Option<&'a Audio>,
     /// For every random draw of this decision.
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
@@ -47,18 +52,22 @@ pub struct Query<'a> {
 
 /// Chooses and orders the targets for one call.
 ///
-/// Region, admin state and listeners are hard filters. Then reachability and capacity: a target that is
-/// down, that asked us to stay away, or whose limits are used up, is dropped; a suspect one goes behind
-/// all others of the route. What is left is ordered by the route's tiers, within a tier by its strategy,
-/// within a carrier by its gateways' priority. No more than half of a tier's carriers stay away for their
-/// quality alone. When nothing is left, everything that passed the hard filters and has room is tried,
-/// least bad first: better a bad carrier than none.
+/// Region, admin state, hours, media, codecs and listeners are hard filters. Then reachability and
+/// capacity: a target that is down, that asked us to stay away, or whose limits are used up, is dropped;
+/// a suspect one goes behind all others of the route. What is left is ordered by the route's tiers, within
+/// a tier by its strategy, within a carrier by its gateways' priority. No more than half of a tier's
+/// carriers stay away for their quality alone. When nothing is left, everything that passed the hard
+/// filters and has room is tried, least bad first: better a bad carrier than none. An emergency call tries
+/// them in any case, after everything else, and whether or not they have room.
 pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
     let region = query.route.region.as_ref().or(query.customer_region);
     let mut decision = Decision {
         view,
         region,
+        route: query.route,
         country: query.country,
+        wall: query.wall,
+        audio: query.audio,
         has_listener: query.has_listener,
         headroom: query.headroom,
         now,
@@ -70,6 +79,9 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
     let is_panic = candidates.is_empty() && !decision.unusable.is_empty();
     if is_panic {
         candidates = decision.least_bad();
+    }
+    if query.route.is_emergency {
+        candidates.extend(decision.least_bad());
     }
     candidates.truncate(MAX_CANDIDATES);
     Plan {
@@ -87,7 +99,10 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
 struct Decision<'a> {
     view: &'a View,
     region: Option<&'a Arc<str>>,
+    route: &'a Route,
     country: Option<u16>,
+    wall: SystemTime,
+    audio: Option<&'a Audio>,
     has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
@@ -186,12 +201,17 @@ impl Decision<'_> {
                 let has_room = candidate.headroom > 0.0;
                 match self.soft_reason(target) {
                     Some(reason) => {
-                        self.drop(gateway, reason);
-                        if has_room {
+                        if !self.route.is_emergency {
+                            self.drop(gateway, reason);
+                        }
+                        if has_room || self.route.is_emergency {
                             self.unusable.push((candidate, reason));
                         }
                     }
                     None if has_room => usable.push(candidate),
+                    None if self.route.is_emergency => {
+                        self.unusable.push((candidate, Drop::Capacity));
+                    }
                     None => self.drop(gateway, Drop::Capacity),
                 }
             }
@@ -211,8 +231,22 @@ impl Decision<'_> {
         }
         match self.region {
             Some(region) if gateway.region.as_ref() != Some(region) => Some(Drop::Region),
-            _ => None,
+            _ if !self.route.is_open(carrier.id, self.wall) => Some(Drop::OutOfHours),
+            _ => self.capability_reason(gateway),
         }
+    }
+
+    /// What is not known (an INVITE without an offer) is not held against anybody.
+    fn capability_reason(&self, gateway: &Gateway) -> Option<Drop> {
+        let takes_rtp = gateway.media != Media::Srtp && !self.route.needs_srtp;
+        let takes_srtp = gateway.media != Media::Rtp;
+        let (has_rtp, has_srtp) = self.audio.map_or((true, true), |it| (it.has_rtp, it.has_srtp));
+        if !(takes_rtp && has_rtp || takes_srtp && has_srtp) {
+            return Some(Drop::Media);
+        }
+        let codecs = gateway.codecs.as_ref()?;
+        let offered = &self.audio.filter(|audio| !audio.codecs.is_empty())?.codecs;
+        (!offered.iter().any(|codec| codecs.contains(codec))).then_some(Drop::Codec)
     }
 
     fn soft_reason(&self, target: &TargetView) -> Option<Drop> {
@@ -220,6 +254,7 @@ impl Decision<'_> {
             return Some(Drop::RetryAfter);
         }
         match target.reachability {
+            Reachability::Down if target.is_held => Some(Drop::Held),
             Reachability::Down if target.is_ejected => Some(Drop::Ejected),
             Reachability::Down => Some(Drop::Down),
             Reachability::HalfOpen if target.is_half_open_busy => Some(Drop::HalfOpenBusy),

@@ -61,11 +61,19 @@ spelled! {
         GatewayDraining = "gateway_draining",
         /// Outside the region the call must stay in.
         Region = "region",
+        /// Its carrier takes calls of this route at other hours.
+        OutOfHours = "out_of_hours",
+        /// The offer, or the route, asks for other media (plain or encrypted) than it takes.
+        Media = "media",
+        /// It takes none of the codecs offered.
+        Codec = "codec",
         /// Its host name is not resolved.
         Unresolved = "unresolved",
         Down = "down",
         /// It answers, but too many of its calls failed.
         Ejected = "ejected",
+        /// Its carrier made too many errors in a row.
+        Held = "held",
         /// Half open, and already carrying its one call.
         HalfOpenBusy = "half_open_busy",
         /// As many calls as its limits, or its carrier's, allow.

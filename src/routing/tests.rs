@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Drop, Plan, Query, decide};
-use crate::carrier::rows::{CarrierRow, GatewayRow, RouteCarrierRow, RouteRow};
+use crate::carrier::rows::{
+    CarrierRow, GatewayRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
+};
 use crate::carrier::{GatewayId, RouteId, Rows, Tables};
 use crate::health::{Reachability, Target, TargetView, View};
+use crate::sip::sdp::Audio;
 
 /// Decisions that a share is counted over.
 const DRAWS: u64 = 2_000;
@@ -215,12 +218,152 @@ fn gives_a_carrier_less_as_it_fills_up_once_more_than_half_is_in_use() {
     assert_share(by_weight.firsts()[&1], 1.0 / 3.0);
 }
 
+#[test]
+fn takes_the_heaviest_first_under_the_strategy_priority() {
+    let mut world = World::new(&[1, 2], |rows| rows.route_carriers[1].weight = 2);
+    assert_eq!(world.order(), [2, 1]);
+    world.change(2, |view| view.failure_rate = 0.5);
+    assert_eq!(world.order(), [2, 1], "whatever their scores");
+}
+
+#[test]
+fn shares_by_weight_only_among_those_near_the_best() {
+    let mut world = World::new(&[1, 2], |rows| {
+        rows.routes[0].strategy = "weighted".to_owned();
+        rows.route_carriers[0].weight = 1_000;
+    });
+    world.change(1, |view| view.failure_rate = 0.5);
+    assert_eq!(world.firsts().get(&1), None);
+}
+
+#[test]
+fn counts_weight_under_weighted_and_priority_and_cost_under_least_cost_alone() {
+    for (strategy, by_weight, by_cost) in [
+        ("healthiest", false, false),
+        ("weighted", true, false),
+        ("least_cost", false, true),
+        ("priority", true, false),
+    ] {
+        let favoured = |change: fn(&mut Rows)| {
+            let world = World::new(&[1, 2], |rows| {
+                rows.routes[0].strategy = strategy.to_owned();
+                rows.route_carriers[0].cost_micros = 1;
+                change(rows);
+            });
+            share(world.firsts().get(&2).copied().unwrap_or_default()) > 0.8
+        };
+        let heavy = |rows: &mut Rows| {
+            rows.route_carriers[0].cost_micros = 0;
+            rows.route_carriers[1].weight = 20;
+        };
+        assert_eq!(favoured(heavy), by_weight, "{strategy}");
+        assert_eq!(favoured(|_| {}), by_cost, "{strategy}");
+    }
+}
+
+#[test]
+fn leaves_a_carrier_out_at_other_hours_than_its_own() {
+    let mut world = World::new(&[1, 2], |rows| {
+        for (days, until_time) in [("mon-wed", "24:00"), ("thu", "08:00:00")] {
+            rows.route_carrier_hours.push(RouteCarrierHoursRow {
+                route_id: 1,
+                carrier_id: 1,
+                days: days.to_owned(),
+                from_time: "00:00".to_owned(),
+                until_time: until_time.to_owned(),
+                time_zone: "Asia/Tokyo".to_owned(),
+            });
+        }
+    });
+    // Nine o'clock there.
+    assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, Drop::OutOfHours)]));
+    world.wall -= Duration::from_secs(3_601);
+    assert_eq!(world.order(), [1, 2]);
+    world.wall -= Duration::from_secs(24 * 3_600);
+    assert_eq!(world.order(), [1, 2], "any of its rows is enough");
+}
+
+#[test]
+fn gives_an_offer_to_gateways_that_take_its_media_and_one_of_its_codecs() {
+    let mut world = World::new(&[1, 2, 3, 4], |rows| {
+        rows.gateways[1].media = "srtp".to_owned();
+        rows.gateways[2].media = "both".to_owned();
+        rows.gateways[2].codecs = Some("PCMU, opus".to_owned());
+    });
+    assert_eq!(world.order(), [1, 2, 3, 4], "an INVITE without an offer may become anything");
+    for (has_rtp, has_srtp, codec, order) in [
+        (true, false, "pcmu", vec![1, 3, 4]),
+        (false, true, "opus", vec![2, 3]),
+        (true, true, "opus", vec![1, 2, 3, 4]),
+        (true, true, "g729", vec![1, 2, 4]),
+    ] {
+        world.audio = Some(Audio { has_rtp, has_srtp, codecs: vec![codec.into()] });
+        assert_eq!(world.order(), order, "{has_rtp} {has_srtp} {codec}");
+    }
+    world.audio = Some(Audio { has_rtp: false, has_srtp: true, codecs: vec!["g729".into()] });
+    assert_eq!(world.dropped(), [(1, Drop::Media), (3, Drop::Codec), (4, Drop::Media)]);
+}
+
+#[test]
+fn sends_what_needs_srtp_nowhere_else() {
+    let mut world = World::new(&[1, 2, 3], |rows| {
+        rows.routes[0].needs_srtp = "yes".to_owned();
+        rows.gateways[1].media = "srtp".to_owned();
+        rows.gateways[2].media = "both".to_owned();
+    });
+    assert_eq!((world.order(), world.dropped()), (vec![2, 3], vec![(1, Drop::Media)]));
+    world.audio = Some(Audio { has_rtp: true, has_srtp: false, codecs: vec![] });
+    assert_eq!(world.order(), [0; 0], "an offer without it cannot become it on the way");
+    world.audio = Some(Audio { has_rtp: true, has_srtp: true, codecs: vec![] });
+    assert_eq!(world.order(), [2, 3]);
+}
+
+#[test]
+fn tries_everything_for_an_emergency_call_what_is_unusable_last() {
+    let change = |is_emergency: bool| {
+        let mut world = World::new(&[1, 2, 3, 4, 5, 6], |rows| {
+            rows.routes[0].is_emergency = is_emergency;
+            rows.carriers[5].enabled = false;
+        });
+        let later = world.now + Duration::from_secs(1);
+        world.change(1, |view| view.reachability = Reachability::Down);
+        world.change(2, |view| {
+            view.reachability = Reachability::HalfOpen;
+            view.is_half_open_busy = true;
+        });
+        world.change(3, |view| view.unusable_until = Some(later));
+        world.change(4, |view| {
+            view.reachability = Reachability::Down;
+            view.is_held = true;
+        });
+        world
+    };
+    assert_eq!(change(false).order(), [5]);
+    let world = change(true);
+    assert_eq!(world.order()[..3], [5, 2, 3]);
+    assert_eq!(world.order().len(), 5);
+    assert_eq!(world.dropped(), [(6, Drop::CarrierDisabled)], "an admin's word holds");
+}
+
+#[test]
+fn says_that_a_carrier_is_held_and_does_not_readmit_it_for_its_tier() {
+    let mut world = World::new(&[1, 2], |rows| rows.route_carriers[1].priority = 2);
+    world.change(1, |view| {
+        view.reachability = Reachability::Down;
+        view.is_ejected = true;
+        view.is_held = true;
+    });
+    assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, Drop::Held)]));
+}
+
 /// Tables of one route, and what is known of each gateway.
 struct World {
     tables: Tables,
     views: BTreeMap<i64, TargetView>,
     headroom: BTreeMap<i64, f64>,
     now: Instant,
+    wall: SystemTime,
+    audio: Option<Audio>,
 }
 
 impl World {
@@ -231,7 +374,9 @@ impl World {
         let tables = Tables::check(rows, 1).expect("good rows");
         let views = ids.iter().map(|id| (*id, up(*id))).collect();
         let headroom = ids.iter().map(|id| (*id, 1.0)).collect();
-        Self { tables, views, headroom, now: base() }
+        // Thursday, 1 January 1970, midnight.
+        let wall = SystemTime::UNIX_EPOCH;
+        Self { tables, views, headroom, now: base(), wall, audio: None }
     }
 
     fn change(&mut self, id: i64, change: impl FnOnce(&mut TargetView)) {
@@ -246,6 +391,8 @@ impl World {
             route,
             customer_region,
             country: None,
+            wall: self.wall,
+            audio: self.audio.as_ref(),
             seed,
             has_listener: &|_, _| true,
             headroom: &|_, gateway| self.headroom[&gateway.id.0],
@@ -298,6 +445,7 @@ fn rows(ids: &[i64]) -> Rows {
         name: format!("carrier-{id}"),
         enabled: true,
         region: None,
+        carrier_group_id: None,
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
@@ -311,6 +459,8 @@ fn rows(ids: &[i64]) -> Rows {
         host: format!("192.0.2.{id}"),
         port: 5060,
         transport: "udp".to_owned(),
+        media: "rtp".to_owned(),
+        codecs: None,
         admin_state: "on".to_owned(),
         region: None,
         priority: 0,
@@ -334,6 +484,8 @@ fn rows(ids: &[i64]) -> Rows {
             customer_id: None,
             called_prefix: String::new(),
             region: None,
+            needs_srtp: "no".to_owned(),
+            is_emergency: false,
             strategy: "priority".to_owned(),
             reroute_after_ringing: "never".to_owned(),
             verify_unallocated: false,

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 
 use super::snapshot::Snapshot;
-use crate::carrier::{Loss, Refusal, Rows, Tables};
+use crate::carrier::{Loss, Refusal, Rows, Severity, Tables};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{metrics, redact};
 
@@ -31,7 +31,9 @@ pub(super) struct TablesTask {
     version: u64,
     good_rows: Option<Rows>,
     /// This node's rows in `config_errors` are to be replaced by these.
-    unreported: Option<Vec<Refusal>>,
+    unreported: Option<Vec<(Severity, Refusal)>>,
+    /// Of the tables in force.
+    warnings: Vec<Refusal>,
     is_away: bool,
 }
 
@@ -50,6 +52,7 @@ impl TablesTask {
             version: 0,
             good_rows: None,
             unreported: None,
+            warnings: Vec::new(),
             is_away: false,
         }
     }
@@ -103,6 +106,7 @@ impl TablesTask {
         }
         match block_in_place(|| Tables::check(rows.clone(), self.version + 1)) {
             Ok(tables) => {
+                self.note_warnings(&tables);
                 self.hand_on(tables);
                 self.refuse(Vec::new());
                 if let Err(error) = block_in_place(|| self.snapshot.save(&rows)) {
@@ -131,6 +135,22 @@ impl TablesTask {
         self.refuse(refusals);
     }
 
+    fn note_warnings(&mut self, tables: &Tables) {
+        self.warnings.clone_from(&tables.warnings);
+        for warning in self.warnings.iter().take(MAX_LINES) {
+            tracing::warn!(
+                table = warning.table,
+                row = warning.row,
+                column = warning.column,
+                reason = redact::text(&warning.reason),
+                "a row is in force, but hardly as it was meant"
+            );
+        }
+        if let Some(more) = self.warnings.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+            tracing::warn!(more, "more rows are hardly meant so; config_errors has them all");
+        }
+    }
+
     fn hand_on(&mut self, tables: Tables) {
         let losses = Loss::of(&tables);
         for loss in losses.iter().take(MAX_LINES) {
@@ -148,15 +168,17 @@ impl TablesTask {
 
     /// Notes what is wrong now, for `config_errors`.
     fn refuse(&mut self, refusals: Vec<Refusal>) {
-        metrics::refusals(refusals.len());
-        self.unreported = Some(refusals);
+        metrics::refusals(refusals.len(), self.warnings.len());
+        let errors = refusals.into_iter().map(|refusal| (Severity::Error, refusal));
+        let warnings = self.warnings.iter().cloned().map(|warning| (Severity::Warning, warning));
+        self.unreported = Some(errors.chain(warnings).collect());
     }
 
     async fn report(&mut self) {
-        let Some(refusals) = self.unreported.take() else { return };
-        if let Err(error) = self.store.report_refusals(&self.node, &refusals).await {
+        let Some(complaints) = self.unreported.take() else { return };
+        if let Err(error) = self.store.report(&self.node, &complaints).await {
             tracing::warn!(%error, "config_errors cannot be written");
-            self.unreported = Some(refusals);
+            self.unreported = Some(complaints);
         }
     }
 
@@ -164,6 +186,7 @@ impl TablesTask {
         match block_in_place(|| self.snapshot.load()) {
             Ok(Some(rows)) => match Tables::check(rows, 1) {
                 Ok(tables) => {
+                    self.note_warnings(&tables);
                     tracing::warn!("the store is away: the last good tables on disk are used");
                     self.hand_on(tables);
                 }

@@ -10,11 +10,119 @@ use super::{HeaderName, Message};
 const MAX_PARTS: usize = 32;
 /// How deep multipart bodies may nest.
 const MAX_DEPTH: usize = 3;
+/// Lines of a description that are looked at, and formats of one of its media.
+const MAX_LINES: usize = 500;
+const MAX_FORMATS: usize = 64;
 
 /// Whether the message's body is, or holds (multipart), a session description.
 pub fn is_session_description(message: &Message) -> bool {
     let content_type = message.first(HeaderName::ContentType);
-    !message.body().is_empty() && is_or_holds(content_type, message.body(), MAX_DEPTH)
+    !message.body().is_empty() && description_in(content_type, message.body(), MAX_DEPTH).is_some()
+}
+
+/// The audio that a message's session description offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audio {
+    /// Some of it may be plain (RFC 3551).
+    pub has_rtp: bool,
+    /// Some of it may be encrypted (RFC 3711), by its profile or by keys beside a plain one.
+    pub has_srtp: bool,
+    /// Names of its codecs, in lower case; without what only goes beside one.
+    pub codecs: Vec<Box<str>>,
+}
+
+/// What audio is offered; `None` where there is no session description, or none with audio that can
+/// be read.
+pub fn audio_of(message: &Message) -> Option<Audio> {
+    let content_type = message.first(HeaderName::ContentType);
+    let description = description_in(content_type, message.body(), MAX_DEPTH)?;
+    let mut audio = Audio::default();
+    let mut section: Option<Section> = None;
+    for line in description.split(|octet| *octet == b'\n').take(MAX_LINES) {
+        let line =
+            std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or_default();
+        if let Some(media) = line.strip_prefix("m=") {
+            section.take().into_iter().for_each(|section| section.add_to(&mut audio));
+            section = Section::parse(media);
+        } else if let Some(attribute) = line.strip_prefix("a=")
+            && let Some(section) = &mut section
+        {
+            section.attribute(attribute);
+        }
+    }
+    section.into_iter().for_each(|section| section.add_to(&mut audio));
+    (audio.has_rtp || audio.has_srtp).then_some(audio)
+}
+
+/// One `m=audio` with its attributes.
+struct Section<'a> {
+    is_encrypted: bool,
+    has_keys: bool,
+    formats: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Section<'a> {
+    /// RFC 8866 §5.14: `audio <port> <proto> <fmt> ...`; port 0 offers nothing (RFC 3264 §5.1).
+    fn parse(media: &'a str) -> Option<Self> {
+        let mut fields = media.split_ascii_whitespace();
+        let (kind, port, profile) = (fields.next()?, fields.next()?, fields.next()?);
+        if kind != "audio" || port == "0" {
+            return None;
+        }
+        let is_encrypted = profile.split('/').any(|part| matches!(part, "SAVP" | "SAVPF"));
+        let formats = fields.take(MAX_FORMATS).map(|format| (format, None)).collect();
+        Some(Self { is_encrypted, has_keys: false, formats })
+    }
+
+    fn attribute(&mut self, attribute: &'a str) {
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        match name {
+            "crypto" | "fingerprint" => self.has_keys = true,
+            // RFC 8866 §6.6: `<payload type> <encoding name>/<clock rate>`.
+            "rtpmap" => {
+                let (payload_type, encoding) = value.split_once(' ').unwrap_or((value, ""));
+                let encoding = encoding.trim_start().split('/').next().filter(|it| !it.is_empty());
+                if let Some(format) = self.formats.iter_mut().find(|it| it.0 == payload_type) {
+                    format.1 = encoding;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add_to(self, audio: &mut Audio) {
+        audio.has_srtp |= self.is_encrypted || self.has_keys;
+        audio.has_rtp |= !self.is_encrypted;
+        for (payload_type, encoding) in self.formats {
+            let Some(name) = encoding.or_else(|| static_encoding(payload_type)) else { continue };
+            let name: Box<str> = name.to_ascii_lowercase().into();
+            // RFC 4733, RFC 3389, RFC 2198: never alone.
+            let goes_beside = matches!(&*name, "telephone-event" | "cn" | "red");
+            if !goes_beside && !audio.codecs.contains(&name) {
+                audio.codecs.push(name);
+            }
+        }
+    }
+}
+
+/// RFC 3551 §6, table 4.
+fn static_encoding(payload_type: &str) -> Option<&'static str> {
+    Some(match payload_type {
+        "0" => "PCMU",
+        "3" => "GSM",
+        "4" => "G723",
+        "5" | "6" | "16" | "17" => "DVI4",
+        "7" => "LPC",
+        "8" => "PCMA",
+        "9" => "G722",
+        "10" | "11" => "L16",
+        "12" => "QCELP",
+        "13" => "CN",
+        "14" => "MPA",
+        "15" => "G728",
+        "18" => "G729",
+        _ => return None,
+    })
 }
 
 /// In any case and with any parameters.
@@ -22,25 +130,29 @@ fn is_sdp(content_type: &[u8]) -> bool {
     media_type(content_type).eq_ignore_ascii_case(b"application/sdp")
 }
 
-fn is_or_holds(content_type: Option<&[u8]>, body: &[u8], depth: usize) -> bool {
-    let Some(value) = content_type else {
-        return false;
-    };
+/// The session description that a body is, or holds.
+fn description_in<'a>(
+    content_type: Option<&'a [u8]>,
+    body: &'a [u8],
+    depth: usize,
+) -> Option<&'a [u8]> {
+    let value = content_type?;
     if is_sdp(value) {
-        return true;
+        return Some(body);
     }
     let kind = media_type(value);
     let is_multipart = kind.len() > 10 && kind[..10].eq_ignore_ascii_case(b"multipart/");
-    let boundary = params::param(&value[kind.len()..], "boundary");
-    match boundary {
-        Some(boundary) if is_multipart && depth > 0 && !boundary.is_empty() => {
-            parts(body, boundary).take(MAX_PARTS).any(|part| part_holds(part, depth - 1))
-        }
-        Some(_) | None => false,
+    let boundary = params::param(&value[kind.len()..], "boundary")?;
+    if !is_multipart || depth == 0 || boundary.is_empty() {
+        return None;
     }
+    parts(body, boundary)
+        .take(MAX_PARTS)
+        .find_map(|part| description_in_part(part, boundary, depth - 1))
 }
 
-fn part_holds(part: &[u8], depth: usize) -> bool {
+/// `part` goes on to the end of the whole: what follows its closing delimiter is cut off.
+fn description_in_part<'a>(part: &'a [u8], boundary: &[u8], depth: usize) -> Option<&'a [u8]> {
     let (mut content_type, mut at) = (None, 0);
     loop {
         match cut(part, at) {
@@ -50,8 +162,12 @@ fn part_holds(part: &[u8], depth: usize) -> bool {
                 }
                 at = field.next;
             }
-            Cut::End { body, .. } => return is_or_holds(content_type, &part[body..], depth),
-            Cut::Unfinished => return false,
+            Cut::End { body, .. } => {
+                let found = description_in(content_type, &part[body..], depth)?;
+                let delimiter = [b"\n--", boundary].concat();
+                return Some(memmem::find(found, &delimiter).map_or(found, |end| &found[..end]));
+            }
+            Cut::Unfinished => return None,
         }
     }
 }
@@ -135,6 +251,49 @@ mod tests {
         assert!(nested(2));
         assert!(nested(MAX_DEPTH));
         assert!(!nested(MAX_DEPTH + 1));
+    }
+
+    #[test]
+    fn audio_is_read_from_static_payload_types_and_maps() {
+        let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0 8 111 101 13 77\r\n\
+                    a=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n\
+                    m=video 4002 RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\n";
+        let audio = audio_of(&message("application/sdp", body)).expect("audio");
+        let codecs: Vec<Box<str>> = ["pcmu", "pcma", "opus"].map(Into::into).into();
+        assert_eq!(audio, Audio { has_rtp: true, has_srtp: false, codecs });
+    }
+
+    #[test]
+    fn audio_may_be_encrypted_by_its_profile_or_by_keys_beside_a_plain_one() {
+        for (media, rtp, srtp) in [
+            ("m=audio 4000 RTP/AVP 0\r\n", true, false),
+            ("m=audio 4000 RTP/SAVP 0\r\na=crypto:1 x inline:y\r\n", false, true),
+            ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", false, true),
+            ("m=audio 4000 RTP/AVP 0\r\na=crypto:1 x inline:y\r\n", true, true),
+            ("m=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/SAVP 0\r\n", true, true),
+            ("m=audio 4000 RTP/AVP 0\r\nm=audio 0 RTP/SAVP 0\r\n", true, false),
+        ] {
+            let audio = audio_of(&message("application/sdp", media)).expect("audio");
+            assert_eq!((audio.has_rtp, audio.has_srtp), (rtp, srtp), "{media}");
+        }
+    }
+
+    #[test]
+    fn audio_is_none_where_nothing_says_of_what_kind_it_is() {
+        for body in ["", "v=0\r\n", "m=audio 0 RTP/AVP 0\r\n", "m=audio\r\n", "m=image 1 udptl t38"]
+        {
+            assert_eq!(audio_of(&message("application/sdp", body)), None, "{body}");
+        }
+        assert_eq!(audio_of(&message("text/plain", "m=audio 4000 RTP/AVP 0")), None);
+    }
+
+    #[test]
+    fn audio_is_read_inside_a_multipart_body_and_not_beyond_its_part() {
+        let body = "--b\r\nContent-Type: application/sdp\r\n\r\nm=audio 4000 RTP/AVP 0\r\n\
+                    --b\r\nContent-Type: text/plain\r\n\r\nm=audio 4000 RTP/SAVP 8\r\n--b--\r\n";
+        let audio = audio_of(&message("multipart/mixed;boundary=b", body)).expect("audio");
+        assert!(!audio.has_srtp);
+        assert_eq!(audio.codecs, ["pcmu".into()]);
     }
 
     fn message(content_type: &str, body: &str) -> Message {

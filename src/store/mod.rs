@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::carrier::{Refusal, Rows};
+use crate::carrier::rows::FailureRuleRow;
+use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use postgres::{PostgresStore, PostgresWatch};
 use record::{StoredCall, StoredProbe};
@@ -122,7 +123,7 @@ impl Store {
         }
     }
 
-    /// The eight admin tables as they were at one moment.
+    /// The admin tables as they were at one moment.
     pub async fn read_rows(&self) -> Result<Rows, StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.read_rows().await,
@@ -191,15 +192,23 @@ impl Store {
         }
     }
 
+    /// Adds the rules whose conditions no rule of the same carrier has yet, all or none, and gives how many.
+    pub async fn add_failure_rules(&self, rules: &[FailureRuleRow]) -> Result<usize, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.add_failure_rules(rules).await,
+            Inner::Sqlite(store) => store.add_failure_rules(rules).await,
+        }
+    }
+
     /// Replaces what this node complains about in `config_errors`.
-    pub async fn report_refusals(
+    pub async fn report(
         &self,
         node: &str,
-        refusals: &[Refusal],
+        complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
         match &self.inner {
-            Inner::Postgres(store) => store.report_refusals(node, refusals).await,
-            Inner::Sqlite(store) => store.report_refusals(node, refusals).await,
+            Inner::Postgres(store) => store.report(node, complaints).await,
+            Inner::Sqlite(store) => store.report(node, complaints).await,
         }
     }
 

@@ -11,8 +11,8 @@ use sqlx::{Decode, Postgres, Row, Sqlite, Type};
 
 use super::StoreError;
 use crate::carrier::rows::{
-    CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow,
-    RouteCarrierRow, RouteRow,
+    CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow,
+    NumberRuleRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use crate::carrier::{GatewayId, Refusal};
 use crate::health::reachability::SavedReachability;
@@ -66,9 +66,23 @@ impl<R: Columns> Line<'_, R> {
     }
 }
 
-pub(super) const CARRIERS: &str = "select carrier_id, name, enabled, region, probe_interval_ms, \
-     no_response_ms, no_ringing_ms, cast(max_cps as double precision) as max_cps, max_channels \
-     from carriers order by carrier_id";
+pub(super) const CARRIER_GROUPS: &str = "select carrier_group_id, name, errors_in_row, within_s, \
+     hold_s from carrier_groups order by carrier_group_id";
+
+pub(super) fn carrier_group(row: &impl Columns) -> Result<CarrierGroupRow, StoreError> {
+    let line = Line { table: "carrier_groups", row };
+    Ok(CarrierGroupRow {
+        carrier_group_id: line.get("carrier_group_id")?,
+        name: line.get("name")?,
+        errors_in_row: line.get("errors_in_row")?,
+        within_s: line.get("within_s")?,
+        hold_s: line.get("hold_s")?,
+    })
+}
+
+pub(super) const CARRIERS: &str = "select carrier_id, name, enabled, region, carrier_group_id, \
+     probe_interval_ms, no_response_ms, no_ringing_ms, \
+     cast(max_cps as double precision) as max_cps, max_channels from carriers order by carrier_id";
 
 pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
     let line = Line { table: "carriers", row };
@@ -77,6 +91,7 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
         name: line.get("name")?,
         enabled: line.get("enabled")?,
         region: line.get("region")?,
+        carrier_group_id: line.get("carrier_group_id")?,
         probe_interval_ms: line.get("probe_interval_ms")?,
         no_response_ms: line.get("no_response_ms")?,
         no_ringing_ms: line.get("no_ringing_ms")?,
@@ -86,8 +101,8 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
 }
 
 pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, \
-     admin_state, region, priority, weight, cast(max_cps as double precision) as max_cps, \
-     max_channels from gateways order by gateway_id";
+     media, codecs, admin_state, region, priority, weight, \
+     cast(max_cps as double precision) as max_cps, max_channels from gateways order by gateway_id";
 
 pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
     let line = Line { table: "gateways", row };
@@ -98,6 +113,8 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         host: line.get("host")?,
         port: line.get("port")?,
         transport: line.get("transport")?,
+        media: line.get("media")?,
+        codecs: line.get("codecs")?,
         admin_state: line.get("admin_state")?,
         region: line.get("region")?,
         priority: line.get("priority")?,
@@ -140,7 +157,7 @@ pub(super) fn customer_address(row: &impl Columns) -> Result<CustomerAddressRow,
 }
 
 pub(super) const ROUTES: &str = "select route_id, enabled, customer_id, called_prefix, region, \
-     strategy, reroute_after_ringing, verify_unallocated, setup_budget_ms, max_carriers, \
+     needs_srtp, is_emergency, strategy, reroute_after_ringing, verify_unallocated, setup_budget_ms, max_carriers, \
      max_attempts, max_ringing_ms from routes order by route_id";
 
 pub(super) fn route(row: &impl Columns) -> Result<RouteRow, StoreError> {
@@ -151,6 +168,8 @@ pub(super) fn route(row: &impl Columns) -> Result<RouteRow, StoreError> {
         customer_id: line.get("customer_id")?,
         called_prefix: line.get("called_prefix")?,
         region: line.get("region")?,
+        needs_srtp: line.get("needs_srtp")?,
+        is_emergency: line.get("is_emergency")?,
         strategy: line.get("strategy")?,
         reroute_after_ringing: line.get("reroute_after_ringing")?,
         verify_unallocated: line.get("verify_unallocated")?,
@@ -173,6 +192,23 @@ pub(super) fn route_carrier(row: &impl Columns) -> Result<RouteCarrierRow, Store
         priority: line.get("priority")?,
         weight: line.get("weight")?,
         cost_micros: line.get("cost")?,
+    })
+}
+
+pub(super) const ROUTE_CARRIER_HOURS: &str = "select route_id, carrier_id, days, \
+     cast(from_time as text) as from_time, cast(until_time as text) as until_time, time_zone \
+     from route_carrier_hours \
+     order by route_id, carrier_id, days, route_carrier_hours.from_time";
+
+pub(super) fn route_carrier_hours(row: &impl Columns) -> Result<RouteCarrierHoursRow, StoreError> {
+    let line = Line { table: "route_carrier_hours", row };
+    Ok(RouteCarrierHoursRow {
+        route_id: line.get("route_id")?,
+        carrier_id: line.get("carrier_id")?,
+        days: line.get("days")?,
+        from_time: line.get("from_time")?,
+        until_time: line.get("until_time")?,
+        time_zone: line.get("time_zone")?,
     })
 }
 
@@ -247,6 +283,7 @@ pub(super) fn saved_target(row: &impl Columns) -> Result<(SavedTarget, Duration)
             downs: u32::try_from(downs).map_err(|error| line.unreadable("?", "downs", error))?,
             pause_left_ms: milliseconds("pause_left_ms")?,
             is_ejected: line.get("is_ejected")?,
+            is_held: line.get("is_held")?,
             state_age_ms: milliseconds("state_age_ms")?,
         },
         failure_rate: line.get("failure_rate")?,

@@ -89,6 +89,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
         ("holdfast_calls_without_capacity_total", counters.calls_without_capacity),
+        ("holdfast_calls_refused_region_total", counters.calls_refused_region),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
@@ -175,9 +176,10 @@ pub fn tables(version: u64) {
     counter!("holdfast_tables_loaded_total").increment(1);
 }
 
-/// Rows that are refused now.
-pub fn refusals(count: usize) {
-    gauge!("holdfast_config_errors").set(count as f64);
+/// Rows that are refused now, and rows in force that are hardly meant so.
+pub fn refusals(errors: usize, warnings: usize) {
+    gauge!("holdfast_config_errors").set(errors as f64);
+    gauge!("holdfast_config_warnings").set(warnings as f64);
 }
 
 /// Whether the store answers.
@@ -229,6 +231,10 @@ fn describe() {
     describe_counter!(
         "holdfast_calls_without_capacity_total",
         "Calls refused because no gateway of their route had room in time"
+    );
+    describe_counter!(
+        "holdfast_calls_refused_region_total",
+        "Calls refused because no gateway in the region they must stay in could take them"
     );
     describe_counter!(
         "holdfast_strangers_unrecorded_total",
@@ -302,6 +308,10 @@ fn describe() {
     describe_gauge!(
         "holdfast_config_errors",
         "Rows refused now; the tables before them stay in force"
+    );
+    describe_gauge!(
+        "holdfast_config_warnings",
+        "Rows in force that are hardly as they were meant; config_errors names them"
     );
     describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
     describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");

@@ -156,6 +156,7 @@ fn rows() -> Rows {
             name: "one".to_owned(),
             enabled: true,
             region: None,
+            carrier_group_id: None,
             probe_interval_ms: 5_000,
             no_response_ms: 1_800,
             no_ringing_ms: 6_000,
@@ -169,6 +170,8 @@ fn rows() -> Rows {
             host: address(CARRIER).ip().to_string(),
             port: 5060,
             transport: "udp".to_owned(),
+            media: "rtp".to_owned(),
+            codecs: None,
             admin_state: "on".to_owned(),
             region: None,
             priority: 0,
@@ -189,6 +192,8 @@ fn rows() -> Rows {
             customer_id: None,
             called_prefix: String::new(),
             region: None,
+            needs_srtp: "no".to_owned(),
+            is_emergency: false,
             strategy: "healthiest".to_owned(),
             reroute_after_ringing: "never".to_owned(),
             verify_unallocated: false,
@@ -206,5 +211,6 @@ fn rows() -> Rows {
         }],
         failure_rules: holdfast::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        ..Rows::default()
     }
 }

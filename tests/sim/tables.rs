@@ -34,6 +34,8 @@ pub fn rows() -> Rows {
             customer_id: None,
             called_prefix: String::new(),
             region: None,
+            needs_srtp: "no".to_owned(),
+            is_emergency: false,
             strategy: "weighted".to_owned(),
             reroute_after_ringing: "carrier_fault_only".to_owned(),
             verify_unallocated: true,
@@ -53,6 +55,7 @@ pub fn rows() -> Rows {
             .collect(),
         failure_rules: holdfast::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        ..Rows::default()
     }
 }
 
@@ -62,6 +65,7 @@ fn carrier(carrier_id: i64) -> CarrierRow {
         name: format!("carrier-{carrier_id}"),
         enabled: true,
         region: None,
+        carrier_group_id: None,
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
@@ -79,6 +83,8 @@ fn gateway(gateway_id: i64) -> GatewayRow {
         host: address(gateway_id).ip().to_string(),
         port: 5060,
         transport: "udp".to_owned(),
+        media: "rtp".to_owned(),
+        codecs: None,
         admin_state: "on".to_owned(),
         region: None,
         priority: 0,

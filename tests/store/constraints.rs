@@ -8,12 +8,14 @@ on_both_stores!(refuses_by_name, takes_what_lies_on_the_edge, a_row_goes_with_wh
 
 /// Rows that the refused ones refer to or collide with.
 const SOUND: &str = "\
+    insert into carrier_groups (carrier_group_id, name) values (1, 'voice');\
     insert into carriers (carrier_id, name) values (1, 'one'), (2, 'two');\
     insert into gateways (gateway_id, carrier_id, name, host) values (1, 1, 'gw', 'gw.example.net');\
     insert into customers (customer_id, name) values (1, 'acme');\
     insert into customer_addresses (address_range, customer_id) values ('192.0.2.1/32', 1);\
     insert into routes (route_id, customer_id, called_prefix) values (1, 1, '49'), (2, null, '');\
     insert into route_carriers (route_id, carrier_id) values (1, 1);\
+    insert into route_carrier_hours (route_id, carrier_id) values (1, 1);\
     insert into failure_rules (failure_rule_id, class, action) values (1, 'config', 'stop');\
     insert into number_rules (carrier_id) values (1);";
 
@@ -37,6 +39,19 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("gateways", "max_cps = 1000001", "max_cps_is_more_than_0_and_up_to_1000000"),
     ("gateways", "max_channels = 0", "max_channels_is_1_to_1000000"),
     ("gateways", "max_channels = 1000001", "max_channels_is_1_to_1000000"),
+    ("carrier_groups", "name = ''", "name_has_1_to_100_characters"),
+    ("carrier_groups", "errors_in_row = 0", "errors_in_row_is_1_to_100"),
+    ("carrier_groups", "within_s = 3601", "within_s_is_1_to_3600"),
+    ("carrier_groups", "hold_s = 301", "hold_s_is_1_to_300"),
+    ("gateways", "media = 'zrtp'", "media_is_rtp_srtp_or_both"),
+    ("gateways", "codecs = 'PCMU,,PCMA'", "codecs_are_names_between_commas"),
+    ("gateways", "codecs = ''", "codecs_are_names_between_commas"),
+    ("gateways", "codecs = 'PCMU;PCMA'", "codecs_are_names_between_commas"),
+    ("routes", "needs_srtp = 'maybe'", "needs_srtp_is_no_or_yes"),
+    ("route_carrier_hours", "days = 'Mon'", "days_are_weekdays_such_as_mon_fri_or_sat"),
+    ("route_carrier_hours", "days = ''", "days_are_weekdays_such_as_mon_fri_or_sat"),
+    ("route_carrier_hours", "until_time = from_time", "until_time_is_not_from_time"),
+    ("route_carrier_hours", "time_zone = ''", "time_zone_has_1_to_64_characters_and_no_blank"),
     ("gateways", "name = ''", "name_has_1_to_100_characters"),
     ("gateways", "host = ''", "host_has_1_to_253_characters_and_no_blank"),
     ("gateways", "host = 'a b'", "host_has_1_to_253_characters_and_no_blank"),
@@ -123,6 +138,10 @@ async fn refuses_by_name(database: Database) {
             "carrier_name_is_unique",
         ),
         (
+            "insert into carrier_groups (carrier_group_id, name) values (8, 'VOICE')".to_owned(),
+            "carrier_group_name_is_unique",
+        ),
+        (
             "insert into gateways (gateway_id, carrier_id, name, host) values (8, 1, 'GW', 'h')"
                 .to_owned(),
             "gateway_name_is_unique",
@@ -155,6 +174,9 @@ async fn refuses_by_name(database: Database) {
         "insert into route_carriers (route_id, carrier_id) values (1, 9)",
         "insert into failure_rules (failure_rule_id, carrier_id, class, action) values (900, 9, 'config', 'stop')",
         "insert into number_rules (carrier_id) values (9)",
+        "update carriers set carrier_group_id = 9",
+        "insert into route_carrier_hours (route_id, carrier_id) values (2, 1)",
+        "update route_carrier_hours set from_time = 'x'",
         "update gateways set port = 'x'",
         "update carriers set enabled = null",
     ];
@@ -180,6 +202,9 @@ async fn takes_what_lies_on_the_edge(database: Database) {
         "update routes set max_carriers = 16, max_attempts = 32, max_ringing_ms = 3600000",
         "insert into routes (route_id, customer_id, called_prefix, enabled) values (8, 1, '+12345678901234567890', false)",
         "update route_carriers set cost = 999999, priority = 0",
+        "update carrier_groups set errors_in_row = 100, within_s = 3600, hold_s = 300",
+        "update gateways set codecs = 'PCMU, telephone-event,G722.1'",
+        "update route_carrier_hours set days = 'mon-wed,fri,sat-sun', from_time = '22:00', until_time = '24:00'",
         "update failure_rules set status = '3xx', q850_cause = 127, weight = 0",
         "update number_rules set called_prefix = '0123456789*#+', called_format = 'national', country_code = '49'",
         "insert into customer_addresses (address_range, customer_id) values ('2001:db8::/32', 1)",
@@ -193,9 +218,14 @@ async fn a_row_goes_with_what_it_belongs_to(database: Database) {
     database.execute("update failure_rules set carrier_id = 1").await;
 
     database.execute("delete from carriers where carrier_id = 1").await;
-    for table in ["gateways", "route_carriers", "failure_rules", "number_rules"] {
+    let tables =
+        ["gateways", "route_carriers", "route_carrier_hours", "failure_rules", "number_rules"];
+    for table in tables {
         assert_eq!(database.count(table).await, 0, "{table}");
     }
+    database.execute("update carriers set carrier_group_id = 1").await;
+    database.execute("delete from carrier_groups").await;
+    assert_eq!(database.count("carriers where carrier_group_id is null").await, 1);
     database.execute("delete from customers").await;
     assert_eq!(database.count("customer_addresses").await, 0);
     assert_eq!(database.count("routes").await, 1);

@@ -82,6 +82,7 @@ pub(crate) fn target(gateway_id: i64, address: &str) -> SavedTarget {
             state: Reachability::HalfOpen,
             downs: u32::MAX,
             is_ejected: true,
+            is_held: true,
             state_age_ms: 12_345,
             pause_left_ms: 4_000,
         },

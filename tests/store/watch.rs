@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast::carrier::Refusal;
+use holdfast::carrier::{Refusal, Severity};
 use holdfast::store::Watch;
 
 use crate::database::Database;
@@ -15,6 +15,8 @@ on_both_stores!(
 );
 
 const CHANGES: &[&str] = &[
+    "insert into carrier_groups (carrier_group_id, name) values (1, 'a')",
+    "update carrier_groups set hold_s = 9",
     "insert into carriers (carrier_id, name) values (1, 'a')",
     "update carriers set enabled = false",
     "insert into gateways (gateway_id, carrier_id, name, host) values (1, 1, 'a', 'a.example')",
@@ -27,6 +29,9 @@ const CHANGES: &[&str] = &[
     "update routes set called_prefix = '49'",
     "insert into route_carriers (route_id, carrier_id) values (1, 1)",
     "update route_carriers set weight = 2",
+    "insert into route_carrier_hours (route_id, carrier_id) values (1, 1)",
+    "update route_carrier_hours set days = 'mon'",
+    "delete from route_carrier_hours",
     "insert into failure_rules (failure_rule_id, class, action) values (900, 'config', 'stop')",
     "update failure_rules set weight = 0",
     "insert into number_rules (carrier_id) values (1)",
@@ -39,6 +44,7 @@ const CHANGES: &[&str] = &[
     "delete from customers",
     "delete from gateways",
     "delete from carriers",
+    "delete from carrier_groups",
 ];
 
 async fn tells_a_change_of_every_table(database: Database) {
@@ -60,7 +66,7 @@ async fn is_silent_about_our_own_writing(database: Database) {
     store.write_calls(&[call(1)]).await.unwrap();
     store.write_probes(&[probe(STARTED_AT)]).await.unwrap();
     store.save_health("a", &[target(1, "192.0.2.1:5060")]).await.unwrap();
-    store.report_refusals("a", &[refusal]).await.unwrap();
+    store.report("a", &[(Severity::Error, refusal)]).await.unwrap();
     store.prune(STARTED_AT, Some(STARTED_AT)).await.unwrap();
 
     assert!(!is_told(&mut watch, Duration::from_millis(700)).await);

@@ -12,17 +12,17 @@ use crate::health::{PeerTarget, SavedTarget};
 const UPSERT: &str = "\
     insert into gateway_health (\
       node, gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
-      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, updated_at) \
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, is_held, updated_at) \
     select $1, *, now() from unnest(\
       $2::bigint[], $3::inet[], $4::integer[], $5::text[], $6::bigint[], $7::bigint[], \
       $8::double precision[], $9::double precision[], $10::bigint[], $11::jsonb[], \
-      $12::boolean[], $13::bigint[], $14::double precision[]) \
+      $12::boolean[], $13::bigint[], $14::double precision[], $15::boolean[]) \
     on conflict (node, gateway_id, address, port) do update set \
       state = excluded.state, downs = excluded.downs, pause_left_ms = excluded.pause_left_ms, \
       failure_rate = excluded.failure_rate, latency_ms = excluded.latency_ms, \
       unusable_for_ms = excluded.unusable_for_ms, buckets = excluded.buckets, \
       is_ejected = excluded.is_ejected, state_age_ms = excluded.state_age_ms, \
-      ringing_ms = excluded.ringing_ms, \
+      ringing_ms = excluded.ringing_ms, is_held = excluded.is_held, \
       updated_at = excluded.updated_at";
 
 const FORGET_OTHERS: &str = "\
@@ -33,7 +33,7 @@ const FORGET_OTHERS: &str = "\
 const LOAD: &str = "\
     select gateway_id, host(address) as address, port, state, downs, pause_left_ms, failure_rate, \
       latency_ms, unusable_for_ms, cast(buckets as text) as buckets, \
-      is_ejected, state_age_ms, ringing_ms, \
+      is_ejected, state_age_ms, ringing_ms, is_held, \
       cast(extract(epoch from now() - updated_at) * 1000 as bigint) as age_ms \
     from (\
       select *, row_number() over (\
@@ -45,7 +45,7 @@ const LOAD: &str = "\
 const PEERS: &str = "\
     select node, gateway_id, host(address) as address, port, state, downs, pause_left_ms, failure_rate, \
       latency_ms, unusable_for_ms, cast(buckets as text) as buckets, \
-      is_ejected, state_age_ms, ringing_ms, \
+      is_ejected, state_age_ms, ringing_ms, is_held, \
       cast(extract(epoch from now() - updated_at) * 1000 as bigint) as age_ms \
     from gateway_health \
     where node <> $1 and updated_at > now() - $2 * interval '1 millisecond' \
@@ -70,6 +70,7 @@ pub(super) async fn save(
     let ejected = targets.iter().map(|saved| saved.reachability.is_ejected);
     let ages = targets.iter().map(|saved| bounded_ms(saved.reachability.state_age_ms));
     let ringing = targets.iter().map(|saved| saved.ringing_ms);
+    let held = targets.iter().map(|saved| saved.reachability.is_held);
 
     let mut transaction = connection.begin().await?;
     sqlx::query(FORGET_OTHERS)
@@ -94,6 +95,7 @@ pub(super) async fn save(
         .bind(ejected.collect::<Vec<_>>())
         .bind(ages.collect::<Vec<_>>())
         .bind(ringing.collect::<Vec<_>>())
+        .bind(held.collect::<Vec<_>>())
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;

@@ -20,7 +20,8 @@ use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
-use crate::carrier::{Refusal, Rows};
+use crate::carrier::rows::FailureRuleRow;
+use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 
 /// Connections for everything but the watch, which has its own.
@@ -135,14 +136,24 @@ impl PostgresStore {
         give_back(connection, loaded)
     }
 
-    pub(super) async fn report_refusals(
+    pub(super) async fn add_failure_rules(
+        &self,
+        rules: &[FailureRuleRow],
+    ) -> Result<usize, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let added =
+            within(OPERATION_LIMIT, tables::add_failure_rules(&mut connection, rules)).await;
+        give_back(connection, added)
+    }
+
+    pub(super) async fn report(
         &self,
         node: &str,
-        refusals: &[Refusal],
+        complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         let reported =
-            within(OPERATION_LIMIT, tables::report(&mut connection, node, refusals)).await;
+            within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await;
         give_back(connection, reported)
     }
 

@@ -16,13 +16,13 @@ const FORGET: &str = "delete from gateway_health where node = $1";
 const INSERT: &str = "\
     insert into gateway_health (\
       node, gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
-      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, is_held) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 /// Of each target one row: this node's, else the freshest.
 const LOAD: &str = "\
     select gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
-      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, \
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, is_held, \
       cast(round((julianday('now') - julianday(updated_at)) * 86400000) as integer) as age_ms \
     from (\
       select *, row_number() over (\
@@ -33,7 +33,7 @@ const LOAD: &str = "\
 /// What other nodes have written lately.
 const PEERS: &str = "\
     select node, gateway_id, address, port, state, downs, pause_left_ms, failure_rate, latency_ms, \
-      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, \
+      unusable_for_ms, buckets, is_ejected, state_age_ms, ringing_ms, is_held, \
       cast(round((julianday('now') - julianday(updated_at)) * 86400000) as integer) as age_ms \
     from gateway_health \
     where node <> $1 and (julianday('now') - julianday(updated_at)) * 86400000 < $2 \
@@ -62,6 +62,7 @@ pub(super) async fn save(
             .bind(saved.reachability.is_ejected)
             .bind(bounded_ms(saved.reachability.state_age_ms))
             .bind(saved.ringing_ms)
+            .bind(saved.reachability.is_held)
             .execute(&mut *transaction)
             .await?;
     }

@@ -4,9 +4,9 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 
-use super::super::rows::INSERT_FAILURE_RULE;
 use super::super::{SEEDED_VERSION, StoreError, migrations};
 use super::BEGIN_WRITING;
+use super::tables::insert_failure_rule;
 use crate::carrier::seed::seed_rules;
 
 pub(super) async fn migrate(options: SqliteConnectOptions) -> Result<Vec<i64>, StoreError> {
@@ -55,21 +55,7 @@ fn known() -> Migrator {
 
 async fn seed(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     for rule in seed_rules() {
-        sqlx::query(INSERT_FAILURE_RULE)
-            .bind(rule.enabled)
-            .bind(rule.carrier_id)
-            .bind(rule.status)
-            .bind(rule.reason_regex)
-            .bind(rule.header_name)
-            .bind(rule.header_regex)
-            .bind(rule.q850_cause)
-            .bind(rule.origin)
-            .bind(rule.stage)
-            .bind(rule.class)
-            .bind(rule.action)
-            .bind(rule.weight)
-            .execute(&mut *connection)
-            .await?;
+        insert_failure_rule(connection, &rule).await?;
     }
     Ok(())
 }

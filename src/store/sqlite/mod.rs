@@ -22,7 +22,8 @@ use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
-use crate::carrier::{Refusal, Rows};
+use crate::carrier::rows::FailureRuleRow;
+use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 
 /// One writes at a time anyway; the others read.
@@ -139,13 +140,21 @@ impl SqliteStore {
         within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await
     }
 
-    pub(super) async fn report_refusals(
+    pub(super) async fn add_failure_rules(
+        &self,
+        rules: &[FailureRuleRow],
+    ) -> Result<usize, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, tables::add_failure_rules(&mut connection, rules)).await
+    }
+
+    pub(super) async fn report(
         &self,
         node: &str,
-        refusals: &[Refusal],
+        complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, tables::report(&mut connection, node, refusals)).await
+        within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await
     }
 
     pub(super) async fn watch(&self) -> Result<SqliteWatch, StoreError> {

@@ -5,19 +5,23 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::super::{StoreError, rows};
 use super::BEGIN_WRITING;
-use crate::carrier::{Refusal, Rows};
+use crate::carrier::rows::FailureRuleRow;
+use crate::carrier::{Refusal, Rows, Severity};
 
-/// Reads all eight tables as of one moment: in a WAL, that of the transaction's first statement.
+/// Reads all admin tables as of one moment: in a WAL, that of the transaction's first statement.
 pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Rows, StoreError> {
     let mut transaction = connection.begin().await?;
     let at = &mut *transaction;
     let rows = Rows {
+        carrier_groups: read_all(at, rows::CARRIER_GROUPS, rows::carrier_group).await?,
         carriers: read_all(at, rows::CARRIERS, rows::carrier).await?,
         gateways: read_all(at, rows::GATEWAYS, rows::gateway).await?,
         customers: read_all(at, rows::CUSTOMERS, rows::customer).await?,
         customer_addresses: read_all(at, rows::CUSTOMER_ADDRESSES, rows::customer_address).await?,
         routes: read_all(at, rows::ROUTES, rows::route).await?,
         route_carriers: read_all(at, rows::ROUTE_CARRIERS, rows::route_carrier).await?,
+        route_carrier_hours: read_all(at, rows::ROUTE_CARRIER_HOURS, rows::route_carrier_hours)
+            .await?,
         failure_rules: read_all(at, rows::FAILURE_RULES, rows::failure_rule).await?,
         number_rules: read_all(at, rows::NUMBER_RULES, rows::number_rule).await?,
     };
@@ -34,27 +38,68 @@ async fn read_all<T>(
     rows.iter().map(read).collect()
 }
 
+/// Adds the rules whose conditions no rule of the same carrier has yet, and gives how many.
+pub(super) async fn add_failure_rules(
+    connection: &mut SqliteConnection,
+    rules: &[FailureRuleRow],
+) -> Result<usize, StoreError> {
+    let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
+    let known = read_all(&mut transaction, rows::FAILURE_RULES, rows::failure_rule).await?;
+    let mut added = 0;
+    for rule in rules.iter().filter(|rule| !known.iter().any(|it| it.has_conditions_of(rule))) {
+        insert_failure_rule(&mut transaction, rule).await?;
+        added += 1;
+    }
+    transaction.commit().await?;
+    Ok(added)
+}
+
+/// The store gives it its number.
+pub(super) async fn insert_failure_rule(
+    connection: &mut SqliteConnection,
+    rule: &FailureRuleRow,
+) -> Result<(), StoreError> {
+    sqlx::query(rows::INSERT_FAILURE_RULE)
+        .bind(rule.enabled)
+        .bind(rule.carrier_id)
+        .bind(&rule.status)
+        .bind(&rule.reason_regex)
+        .bind(&rule.header_name)
+        .bind(&rule.header_regex)
+        .bind(rule.q850_cause)
+        .bind(&rule.origin)
+        .bind(&rule.stage)
+        .bind(&rule.class)
+        .bind(&rule.action)
+        .bind(rule.weight)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Replaces what the node complains about.
 pub(super) async fn report(
     connection: &mut SqliteConnection,
     node: &str,
-    refusals: &[Refusal],
+    complaints: &[(Severity, Refusal)],
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
     sqlx::query("delete from config_errors where node = $1")
         .bind(node)
         .execute(&mut *transaction)
         .await?;
-    for refusal in refusals {
+    for (severity, refusal) in complaints {
         sqlx::query(
-            "insert into config_errors (node, table_name, row_key, column_name, reason) \
-             values ($1, $2, $3, $4, $5)",
+            "insert into config_errors (node, table_name, row_key, column_name, reason, \
+               severity) \
+             values ($1, $2, $3, $4, $5, $6)",
         )
         .bind(node)
         .bind(refusal.table)
         .bind(&refusal.row)
         .bind(refusal.column)
         .bind(&refusal.reason)
+        .bind(severity.as_str())
         .execute(&mut *transaction)
         .await?;
     }
