@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attempt::Offer;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
-use crate::routing::{Drop, Plan, Query, decide};
+use crate::routing::{Ask, Plan, ask};
 
 /// A call that may begin.
 #[derive(Debug)]
@@ -38,30 +38,25 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     let Some(customer) = tables.customer_at(source) else {
         return Err(Denial::new(403, "no customer has this address"));
     };
-    if !customer.is_enabled {
-        return Err(Denial::new(403, "the customer is disabled").of(customer));
-    }
-    let Some(route) = tables.route_for(customer.id, &offer.called) else {
-        return Err(Denial::new(404, "no route for this customer and number").of(customer));
-    };
     let settings = &cx.settings;
-    let query = Query {
-        route,
-        customer_region: customer.region.as_ref(),
+    let wanted = Ask {
+        customer,
+        called: &offer.called,
         country: offer.country,
         seed: cx.random.next_u64(),
         has_listener: &|gateway, address| {
             settings.listener_for(gateway.transport, address).is_some()
         },
     };
-    let plan = Arc::new(decide(&tables, &cx.view, &query, cx.now));
-    if plan.candidates.is_empty() {
-        let mut denial = Denial::new(480, &why_empty(&plan)).of(customer);
-        denial.route = Some(route.clone());
-        denial.plan = Some(plan);
-        return Err(denial);
+    match ask(&tables, &cx.view, &wanted, cx.now) {
+        Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
+        Err(no_way) => {
+            let mut denial = Denial::new(no_way.status_code, &no_way.detail).of(customer);
+            denial.route = no_way.route;
+            denial.plan = no_way.plan;
+            Err(denial)
+        }
     }
-    Ok(Admission { customer: customer.clone(), plan })
 }
 
 impl Denial {
@@ -73,15 +68,5 @@ impl Denial {
     fn of(mut self: Box<Self>, customer: &Arc<Customer>) -> Box<Self> {
         self.customer = Some(customer.clone());
         self
-    }
-}
-
-/// Region first: it is the one cause that no carrier can mend.
-fn why_empty(plan: &Plan) -> String {
-    match &plan.region {
-        Some(region) if plan.dropped.iter().any(|dropped| dropped.reason == Drop::Region) => {
-            format!("no gateway in region {region}")
-        }
-        _ => "no gateway of the route may take calls".to_owned(),
     }
 }
