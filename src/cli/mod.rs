@@ -2,8 +2,12 @@
 
 mod check;
 mod demo;
+mod explain;
 mod flags;
 mod migrate;
+mod moment;
+mod past;
+mod replay;
 mod serve;
 
 use std::process::ExitCode;
@@ -31,6 +35,10 @@ enum Command {
     Check(SettingsFlags),
     /// Bring the store's tables up to date
     Migrate(SettingsFlags),
+    /// Say why a call went where it went, or where a call would go now
+    Explain(explain::ExplainFlags),
+    /// Decide the last calls again with the tables as they are now, and say what would be different
+    Replay(replay::ReplayFlags),
     /// Show the router at work: three simulated carriers, one of which is killed before your eyes
     Demo(demo::DemoFlags),
 }
@@ -41,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
         Command::Migrate(flags) => migrate::run(&flags),
+        Command::Explain(flags) => explain::run(&flags),
+        Command::Replay(flags) => replay::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
     };
     result.unwrap_or_else(|error| {

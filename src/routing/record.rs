@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Drop, Dropped, Plan};
-use crate::carrier::{CarrierId, GatewayId, RouteId, Strategy, Tables};
+use crate::carrier::{CarrierId, GatewayId, RouteId, Strategy};
 use crate::health::{Reachability, Target, TargetView, View};
 
 /// What was asked, what there was, and what was left out.
@@ -185,10 +185,11 @@ impl From<&Dropped> for DroppedRecord {
 }
 
 impl DecisionRecord {
-    /// The health that was known then, for the gateways of these tables: what the decision did not look at, or what
-    /// has come since, is unknown. A gateway whose address nobody knows has no target.
-    pub fn view(&self, tables: &Tables, now: Instant) -> View {
-        let mut targets: HashMap<Target, TargetView> = HashMap::new();
+    /// The health that was known then. Of `targets`, what the decision did not look at, or what has come since, is
+    /// unknown.
+    pub fn view(&self, targets: &[Target], now: Instant) -> View {
+        let unknown = targets.iter().map(|target| (*target, TargetView::unknown(*target)));
+        let mut targets: HashMap<Target, TargetView> = unknown.collect();
         let mut destinations = HashMap::new();
         for candidate in &self.candidates {
             let Some(gateway_id) = candidate.gateway_id else { continue };
@@ -212,14 +213,6 @@ impl DecisionRecord {
             view.unusable_until =
                 (dropped.reason == Drop::RetryAfter).then(|| now + Duration::from_secs(1));
             targets.insert(target, view);
-        }
-        for gateway in tables.gateways() {
-            let is_known = targets.keys().any(|target| target.gateway_id == gateway.id);
-            if let Some(ip) = gateway.host.parse().ok().filter(|_| !is_known) {
-                let address = SocketAddr::new(ip, gateway.port);
-                let target = Target { gateway_id: gateway.id, address };
-                targets.insert(target, TargetView::unknown(target));
-            }
         }
         let mut view = View::new(targets.into_values().map(Arc::new).collect());
         view = view.with_destinations(destinations);
