@@ -161,6 +161,14 @@ pub fn target(carrier: &str, gateway: &str, view: &TargetView) {
         .set(view.latency_ms.unwrap_or_default() / 1_000.0);
 }
 
+/// How the attempts of a gateway went in the last hour; 0 to 1 but for the duration. NaN = there were none.
+pub fn quality(carrier: &str, gateway: &str, asr: f64, ner: f64, acd_seconds: f64) {
+    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
+    gauge!("holdfast_asr", &labels).set(asr);
+    gauge!("holdfast_ner", &labels).set(ner);
+    gauge!("holdfast_acd_seconds", &labels).set(acd_seconds);
+}
+
 /// The tables in force.
 pub fn tables(version: u64) {
     gauge!("holdfast_tables_version").set(version as f64);
@@ -280,6 +288,19 @@ fn describe() {
     describe_gauge!(
         "holdfast_gateway_latency_seconds",
         "INVITE or OPTIONS to first response, smoothed towards the worst; 0 = never measured"
+    );
+    describe_gauge!(
+        "holdfast_asr",
+        "Answer-seizure ratio of the last hour, all nodes: answered by attempts; NaN = no attempt"
+    );
+    describe_gauge!(
+        "holdfast_ner",
+        "Network effectiveness ratio of the last hour, all nodes: answered or failed by the called \
+         party, by attempts; NaN = no attempt"
+    );
+    describe_gauge!(
+        "holdfast_acd_seconds",
+        "Average duration of the calls answered in the last hour, all nodes; NaN = none"
     );
     describe_gauge!("holdfast_tables_version", "Version of the tables in force");
     describe_gauge!(

@@ -1,6 +1,8 @@
 //! `holdfast explain`
 
 mod explanation;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::process::ExitCode;
