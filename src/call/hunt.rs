@@ -211,12 +211,17 @@ mod tests {
         Hunt::new(Arc::new(Plan {
             route: Arc::new(route),
             region: None,
+            country: None,
             tables_version: 1,
             seed: 1,
             decided_at: now(),
             is_panic: false,
+            median_latency_ms: None,
+            median_ringing_ms: None,
             candidates: candidates.collect(),
+            candidates_beyond: 0,
             dropped: Vec::new(),
+            dropped_beyond: 0,
         }))
     }
 

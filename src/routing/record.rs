@@ -18,7 +18,7 @@ use crate::health::{Reachability, Target, TargetView, View};
 #[serde(default)]
 pub struct DecisionRecord {
     pub route_id: Option<RouteId>,
-    pub called_prefix: String,
+    pub called_prefix: Option<String>,
     pub strategy: Option<Strategy>,
     pub region: Option<String>,
     /// Country code of the called number.
@@ -98,7 +98,7 @@ impl Default for DecisionRecord {
     fn default() -> Self {
         Self {
             route_id: None,
-            called_prefix: String::new(),
+            called_prefix: None,
             strategy: None,
             region: None,
             country: None,
@@ -119,7 +119,7 @@ impl From<&Plan> for DecisionRecord {
     fn from(plan: &Plan) -> Self {
         Self {
             route_id: Some(plan.route.id),
-            called_prefix: plan.route.called_prefix.to_string(),
+            called_prefix: Some(plan.route.called_prefix.to_string()),
             strategy: Some(plan.route.strategy),
             region: plan.region.as_deref().map(str::to_owned),
             country: plan.country,

@@ -190,19 +190,27 @@ fn a_record_decides_again_as_it_was_decided_then() {
         assert_eq!(record.seed, seed);
         assert_eq!(record.candidates.len(), plan.candidates.len());
         let again = world.decide_with(record.view(&targets, world.now), seed, None);
-        assert_eq!(DecisionRecord::from(&again), record);
+        assert_eq!(ids(&again), ids(&plan));
+        let left = |plan: &Plan| {
+            plan.dropped.iter().map(|left| (left.gateway_id, left.reason)).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&again), left(&plan));
+        // A number that was written and read may differ in its last bit.
+        for (again, then) in again.candidates.iter().zip(&plan.candidates) {
+            assert!((again.score - then.score).abs() < 1e-9, "{again:?}");
+        }
     }
 }
 
 #[test]
 fn a_thousand_gateways_give_a_full_plan_of_the_best_and_no_more() {
-    let ids: Vec<i64> = (1..=250).collect();
+    let gateways: Vec<i64> = (1..=250).collect();
     let one_carrier = |rows: &mut Rows| {
         rows.gateways.iter_mut().for_each(|gateway| gateway.carrier_id = 1);
         rows.gateways[..100].iter_mut().for_each(|gateway| gateway.priority = 9);
         rows.route_carriers.truncate(1);
     };
-    let mut world = World::new(&ids, one_carrier);
+    let mut world = World::new(&gateways, one_carrier);
     // The first in line are suspects: they would go behind all others.
     for id in 101..=150 {
         world.change(id, |view| view.reachability = Reachability::Suspect);
@@ -211,7 +219,7 @@ fn a_thousand_gateways_give_a_full_plan_of_the_best_and_no_more() {
     assert_eq!((plan.candidates.len(), plan.candidates_beyond), (MAX_CANDIDATES, 218));
     assert!(ids(&plan).iter().all(|id| *id > 150), "{:?}", ids(&plan));
 
-    let mut world = World::new(&ids, |_| {});
+    let mut world = World::new(&gateways, |_| {});
     let plan = world.decide(1, None);
     assert_eq!(ids(&plan), (1..=32).collect::<Vec<_>>());
     assert_eq!(plan.candidates_beyond, 218);
@@ -222,8 +230,8 @@ fn a_thousand_gateways_give_a_full_plan_of_the_best_and_no_more() {
 
 #[test]
 fn names_no_more_of_what_was_left_out_than_a_record_should_hold() {
-    let ids: Vec<i64> = (1..=255).chain(1_001..=1_045).collect();
-    let world = World::new(&ids, |rows| rows.routes[0].region = Some("moon".to_owned()));
+    let gateways: Vec<i64> = (1..=255).chain(1_001..=1_045).collect();
+    let world = World::new(&gateways, |rows| rows.routes[0].region = Some("moon".to_owned()));
     let plan = world.decide(1, None);
     assert_eq!((plan.dropped.len(), plan.dropped_beyond), (256, 44));
 }

@@ -72,7 +72,7 @@ fn asked(explanation: &Explanation, lines: &mut Vec<String>) {
     lines.push(format!("{who}{at} calls {}{country}{from}.", asked.called));
     let decision = explanation.decision.as_ref();
     if let Some(route_id) = asked.route_id {
-        let prefix = match decision.map(|decision| decision.called_prefix.as_str()) {
+        let prefix = match decision.and_then(|decision| decision.called_prefix.as_deref()) {
             Some("") => ", for any number".to_owned(),
             Some(prefix) => format!(", for numbers that begin with {prefix}"),
             None => String::new(),
@@ -150,11 +150,11 @@ fn health(health: &HealthRecord) -> String {
         Reachability::Down => "down",
         Reachability::HalfOpen => "half open",
     };
-    let mut text = format!(
-        "{state}, {:.1} % ± {:.1} % sure to do its work",
-        100.0 * (1.0 - health.failure_rate),
-        100.0 * health.deviation
-    );
+    let mut text = format!("{state}, {:.1} %", 100.0 * (1.0 - health.failure_rate));
+    if health.deviation > 0.0 {
+        let _ = write!(text, " ± {:.1} %", 100.0 * health.deviation);
+    }
+    text.push_str(" sure to do its work");
     if health.ramp < 1.0 {
         let _ = write!(text, ", gets {:.0} % of its calls back", 100.0 * health.ramp);
     }
@@ -242,11 +242,11 @@ fn attempts(explanation: &Explanation, lines: &mut Vec<String>) {
 
 fn timings(attempt: &Attempt) -> String {
     let first = match attempt.trying_ms {
-        Some(ms) => format!("first response after {ms} ms"),
-        None => "no response".to_owned(),
+        Some(ms) => format!("first response after {ms} ms, "),
+        None => String::new(),
     };
     let ringing = match attempt.ringing_ms {
-        Some(ms) if ms < attempt.ended_ms => format!(", ringing after {ms} ms"),
+        Some(ms) if ms < attempt.ended_ms => format!("ringing after {ms} ms, "),
         Some(_) | None => String::new(),
     };
     let (ended_ms, code, reason) = (attempt.ended_ms, attempt.status_code, &attempt.reason);
@@ -259,7 +259,7 @@ fn timings(attempt: &Attempt) -> String {
         }
         (_, Some(Origin::Remote) | None) => format!("{code} \"{reason}\" after {ended_ms} ms"),
     };
-    sentence(&format!("{first}{ringing}, {end}."))
+    sentence(&format!("{first}{ringing}{end}."))
 }
 
 fn judged(attempt: &Attempt) -> String {
