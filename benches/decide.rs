@@ -1,5 +1,7 @@
 //! What a decision costs, in time and in allocations. `cargo bench --bench decide`
 
+#![allow(clippy::disallowed_methods, reason = "a bench needs an Instant")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::net::SocketAddr;

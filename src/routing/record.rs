@@ -14,7 +14,7 @@ use crate::health::{Reachability, Target, TargetView, View};
 /// What was asked, what there was, and what was left out.
 ///
 /// Earlier versions kept less: what they did not keep reads as its default.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DecisionRecord {
     pub route_id: Option<RouteId>,
@@ -92,27 +92,6 @@ pub struct HealthRecord {
 
 fn one() -> f64 {
     1.0
-}
-
-impl Default for DecisionRecord {
-    fn default() -> Self {
-        Self {
-            route_id: None,
-            called_prefix: None,
-            strategy: None,
-            region: None,
-            country: None,
-            tables_version: 0,
-            seed: 0,
-            is_panic: false,
-            median_latency_ms: None,
-            median_ringing_ms: None,
-            candidates: Vec::new(),
-            candidates_beyond: 0,
-            dropped: Vec::new(),
-            dropped_beyond: 0,
-        }
-    }
 }
 
 impl From<&Plan> for DecisionRecord {
