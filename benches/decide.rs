@@ -97,6 +97,7 @@ impl World {
             country: Some(49),
             seed,
             has_listener: &|_, address| address.is_ipv4(),
+            headroom: &|_, _| 1.0,
         };
         decide(&self.tables, &self.view, &query, self.now)
     }
@@ -115,6 +116,8 @@ fn rows(carriers: i64, gateways: i64, strategy: &str) -> Rows {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = |gateway_id| GatewayRow {
         gateway_id,
@@ -127,6 +130,8 @@ fn rows(carriers: i64, gateways: i64, strategy: &str) -> Rows {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     let place = |carrier_id| RouteCarrierRow {
         route_id: 1,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attempt::Offer;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
-use crate::routing::{Ask, Plan, ask};
+use crate::routing::{Ask, Plan, Query, ask, decide};
 
 /// A call that may begin.
 #[derive(Debug)]
@@ -38,17 +38,19 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     let Some(customer) = tables.customer_at(source) else {
         return Err(Denial::new(403, "no customer has this address"));
     };
-    let settings = &cx.settings;
+    let seed = cx.random.next_u64();
+    let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
     let wanted = Ask {
         customer,
         called: &offer.called,
         country: offer.country,
-        seed: cx.random.next_u64(),
+        seed,
         has_listener: &|gateway, address| {
             settings.listener_for(gateway.transport, address).is_some()
         },
+        headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
     };
-    match ask(&tables, &cx.view, &wanted, cx.now) {
+    match ask(&tables, &cx.view, &wanted, now) {
         Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
         Err(no_way) => {
             let mut denial = Denial::new(no_way.status_code, &no_way.detail).of(customer);
@@ -57,6 +59,28 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
             Err(denial)
         }
     }
+}
+
+/// Decides anew with what is known and in use now, for a call that has its route.
+pub fn plan_for(
+    cx: &mut Context,
+    route: &Arc<Route>,
+    customer_region: Option<&Arc<str>>,
+    offer: &Offer,
+) -> Arc<Plan> {
+    let seed = cx.random.next_u64();
+    let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
+    let query = Query {
+        route,
+        customer_region,
+        country: offer.country,
+        seed,
+        has_listener: &|gateway, address| {
+            settings.listener_for(gateway.transport, address).is_some()
+        },
+        headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+    };
+    Arc::new(decide(&cx.tables, &cx.view, &query, now))
 }
 
 impl Denial {

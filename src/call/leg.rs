@@ -404,6 +404,10 @@ impl Leg {
         status_code: u16,
         carried: Option<Carried<'_>>,
     ) {
+        if status_code == 408 {
+            // RFC 4320 §4.2: never sent to anything but an INVITE. The call ends now, and that answers it.
+            return;
+        }
         self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();

@@ -233,16 +233,21 @@ fn decide_again(
     // A call that was refused before any decision had no seed.
     let seed = decision.as_ref().map_or(call.call_id.as_u128() as u64, |decision| decision.seed);
     let instant = Instant::now();
-    let view = decision.unwrap_or_default().view(targets, instant);
+    let decision = decision.unwrap_or_default();
+    let view = decision.view(targets, instant);
     let wanted = Ask {
         customer,
         called: &call.called,
         country: crate::carrier::number_rule::country_of(&call.called),
         seed,
         has_listener: &|gateway, address| settings.reaches(gateway.transport, address),
+        headroom: &|_, gateway| decision.headroom(gateway.id),
     };
     match ask(&now.tables, &view, &wanted, instant) {
-        Ok(plan) => Ok(plan.candidates[0].carrier.name.to_string()),
+        Ok(plan) => match plan.candidates.first() {
+            Some(first) => Ok(first.carrier.name.to_string()),
+            None => Err((480, "no gateway of the route has capacity".to_owned())),
+        },
         Err(no_way) => Err((no_way.status_code, no_way.detail.clone())),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Drop, Plan, Query, decide};
-use crate::carrier::{Customer, Gateway, Route, Tables};
+use crate::carrier::{Carrier, Customer, Gateway, Route, Tables};
 use crate::health::View;
 
 /// A call that wants to be routed.
@@ -20,6 +20,8 @@ pub struct Ask<'a> {
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
     pub has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    /// The free share of the tightest limit of a gateway and its carrier; 0.0 = no room for a call.
+    pub headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
 }
 
 /// Why there is no way for it.
@@ -32,7 +34,7 @@ pub struct NoWay {
     pub plan: Option<Arc<Plan>>,
 }
 
-/// Finds route and candidates. A plan that comes back has a candidate.
+/// Finds route and candidates. A plan that comes back has a candidate, or is only short of capacity.
 pub fn ask(
     tables: &Tables,
     view: &View,
@@ -57,9 +59,11 @@ pub fn ask(
         country: ask.country,
         seed: ask.seed,
         has_listener: ask.has_listener,
+        headroom: ask.headroom,
     };
     let plan = Arc::new(decide(tables, view, &query, now));
-    if plan.candidates.is_empty() {
+    // What is only full may have room in a moment.
+    if plan.candidates.is_empty() && !plan.is_short() {
         let mut no_way = no_way(480, &why_empty(&plan));
         no_way.route = Some(route.clone());
         no_way.plan = Some(plan);

@@ -43,16 +43,18 @@ pub struct Query<'a> {
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
     pub has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    /// The free share of the tightest limit of a gateway and its carrier; 0.0 = no room for a call.
+    pub headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
 }
 
 /// Chooses and orders the targets for one call.
 ///
-/// Region, admin state and listeners are hard filters. Then reachability: a target that is down, or
-/// that asked us to stay away, is dropped; a suspect one goes behind all others of the route. What
-/// is left is ordered by the route's tiers, within a tier by its strategy, within a carrier by its
-/// gateways' priority. No more than half of a tier's carriers stay away for their quality alone. When
-/// nothing is left, everything that passed the hard filters is tried, least bad first: better a bad
-/// carrier than none.
+/// Region, admin state and listeners are hard filters. Then reachability and capacity: a target that is
+/// down, that asked us to stay away, or whose limits are used up, is dropped; a suspect one goes behind
+/// all others of the route. What is left is ordered by the route's tiers, within a tier by its strategy,
+/// within a carrier by its gateways' priority. No more than half of a tier's carriers stay away for their
+/// quality alone. When nothing is left, everything that passed the hard filters and has room is tried,
+/// least bad first: better a bad carrier than none.
 pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
     let region = query.route.region.as_ref().or(query.customer_region);
     let mut decision = Decision {
@@ -60,20 +62,22 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         region,
         country: query.country,
         has_listener: query.has_listener,
+        headroom: query.headroom,
         now,
         random: Random::new(query.seed),
-        pool: SmallVec::new(),
+        noticed_latency_ms: noticed(view.median_latency_ms, LATENCY_NOTICED_MS),
+        noticed_ringing_ms: noticed(view.median_ringing_ms, RINGING_NOTICED_MS),
+        pool: Vec::with_capacity(4 * query.route.carriers.len()),
         dropped: SmallVec::new(),
         unusable: SmallVec::new(),
-        beyond: 0,
+        usable: 0,
     };
     let mut picks = decision.candidates(tables, query.route);
     let is_panic = picks.is_empty() && !decision.unusable.is_empty();
     if is_panic {
+        decision.usable = decision.unusable.len();
         picks = decision.least_bad();
     }
-    let candidates_beyond = decision.beyond + picks.len().saturating_sub(MAX_CANDIDATES);
-    picks.truncate(MAX_CANDIDATES);
     let dropped = &decision.dropped[..decision.dropped.len().min(MAX_DROPPED)];
     Plan {
         route: query.route.clone(),
@@ -85,10 +89,11 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         is_panic,
         median_latency_ms: view.median_latency_ms,
         median_ringing_ms: view.median_ringing_ms,
-        candidates: picks.iter().map(Pick::candidate).collect(),
-        candidates_beyond,
+        candidates: picks.iter().map(|pick| decision.candidate(pick)).collect(),
+        candidates_beyond: decision.usable - picks.len(),
         dropped: dropped.iter().map(Left::dropped).collect(),
         dropped_beyond: decision.dropped.len() - dropped.len(),
+        is_short: decision.dropped.iter().any(|left| left.reason == Drop::Capacity),
     }
 }
 
@@ -97,15 +102,19 @@ struct Decision<'a> {
     region: Option<&'a Arc<str>>,
     country: Option<u16>,
     has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
-    /// The usable targets of the tier at hand; each carrier's stand together.
-    pool: SmallVec<[Pick<'a>; 40]>,
+    /// Above these somebody notices.
+    noticed_latency_ms: f64,
+    noticed_ringing_ms: f64,
+    /// The usable targets; each carrier's stand together.
+    pool: Vec<Pick<'a>>,
     dropped: SmallVec<[Left<'a>; 16]>,
-    /// What passed the hard filters, but cannot be used now.
+    /// What passed the hard filters and has room, but cannot be used now.
     unusable: SmallVec<[(Pick<'a>, Drop); 4]>,
-    /// Usable targets that cannot come into the plan any more, for it is full of better ones.
-    beyond: usize,
+    /// How many targets may be used.
+    usable: usize,
 }
 
 /// A target that may become a candidate. It borrows all: of a thousand, few become one.
@@ -114,33 +123,18 @@ struct Pick<'a> {
     carrier: &'a Arc<Carrier>,
     gateway: &'a Arc<Gateway>,
     view: &'a Arc<TargetView>,
+    /// Tier of the route.
+    tier: u16,
+    /// Among the gateways of its carrier.
     priority: u16,
-    destination_factor: f64,
-    latency_factor: f64,
+    headroom: f64,
     score: f64,
     /// What it is sorted by within its carrier and priority.
     key: f64,
 }
 
-impl Pick<'_> {
-    fn candidate(&self) -> Candidate {
-        Candidate {
-            carrier: self.carrier.clone(),
-            gateway: self.gateway.clone(),
-            target: self.view.target,
-            priority: self.priority,
-            reachability: self.view.reachability,
-            ramp: self.view.ramp,
-            failure_rate: self.view.failure_rate,
-            deviation: self.view.deviation,
-            latency_ms: self.view.latency_ms,
-            ringing_ms: self.view.ringing_ms,
-            destination_factor: self.destination_factor,
-            latency_factor: self.latency_factor,
-            score: self.score,
-        }
-    }
-}
+/// What a plan is made of, best first.
+type Chosen<'a> = SmallVec<[Pick<'a>; MAX_CANDIDATES]>;
 
 /// What was left out, and why.
 struct Left<'a> {
@@ -174,12 +168,11 @@ struct Bid<'a> {
 }
 
 impl<'a> Decision<'a> {
-    fn candidates(&mut self, tables: &'a Tables, route: &'a Route) -> Vec<Pick<'a>> {
-        let mut ordered = Vec::new();
+    fn candidates(&mut self, tables: &'a Tables, route: &'a Route) -> Chosen<'a> {
+        let mut ordered: SmallVec<[(usize, usize); 16]> = SmallVec::new();
         for tier in route.carriers.chunk_by(|a, b| a.priority == b.priority) {
             let mut bids: SmallVec<[Bid<'a>; 16]> = SmallVec::new();
             let begun = self.unusable.len();
-            self.pool.clear();
             for place in tier {
                 let Some(carrier) = tables.carrier(place.carrier_id) else { continue };
                 let from = self.pool.len();
@@ -191,10 +184,9 @@ impl<'a> Decision<'a> {
             }
             self.readmit(tier, begun, &mut bids);
             self.order(&mut bids, route.strategy);
-            let pool = &self.pool;
-            ordered.extend(bids.iter().flat_map(|bid| &pool[bid.from..bid.to]).copied());
+            ordered.extend(bids.iter().map(|bid| (bid.from, bid.to)));
         }
-        self.place_by_reachability(ordered)
+        self.place_by_reachability(&ordered)
     }
 
     /// Never ejects more than half of a tier's carriers: the least bad of those that stay away only for
@@ -214,6 +206,7 @@ impl<'a> Decision<'a> {
             let place = tier.iter().find(|place| place.carrier_id == pick.carrier.id);
             let Some(place) = place else { return };
             self.dropped.retain(|left| left.gateway.id != pick.gateway.id);
+            self.usable += 1;
             let from = self.pool.len();
             let known = bids.iter_mut().find(|bid| bid.place.carrier_id == place.carrier_id);
             match known {
@@ -235,7 +228,9 @@ impl<'a> Decision<'a> {
     fn targets(&mut self, tables: &'a Tables, carrier: &'a Arc<Carrier>, place: &'a RouteCarrier) {
         let begun = self.pool.len();
         let destination_factor = self.view.destination_factor(carrier.id, self.country);
-        for gateway in tables.gateways_of(carrier.id) {
+        let gateways = tables.gateways_of(carrier.id);
+        self.pool.reserve(gateways.len());
+        for gateway in gateways {
             if let Some(reason) = self.hard_reason(carrier, gateway) {
                 self.drop(carrier, gateway, None, reason);
                 continue;
@@ -249,28 +244,30 @@ impl<'a> Decision<'a> {
                     self.drop(carrier, gateway, Some(view), Drop::NoListener);
                     continue;
                 }
-                let latency_factor = self.latency_factor(view);
-                let score = self.drawn(view) * destination_factor * latency_factor;
-                let priority = place.priority;
                 let pick = Pick {
                     carrier,
                     gateway,
                     view,
-                    priority,
-                    destination_factor,
-                    latency_factor,
-                    score,
+                    tier: place.priority,
+                    priority: gateway.priority,
+                    headroom: (self.headroom)(carrier, gateway),
+                    score: self.drawn(view) * destination_factor * self.latency_factor(view),
                     key: 0.0,
                 };
+                let has_room = pick.headroom > 0.0;
                 match self.soft_reason(view) {
                     Some(reason) => {
                         self.drop(carrier, gateway, Some(view), reason);
-                        self.unusable.push((pick, reason));
+                        if has_room {
+                            self.unusable.push((pick, reason));
+                        }
                     }
-                    None => self.pool.push(pick),
+                    None if has_room => self.pool.push(pick),
+                    None => self.drop(carrier, gateway, Some(view), Drop::Capacity),
                 }
             }
         }
+        self.usable += self.pool.len() - begun;
         self.order_gateways(begun);
     }
 
@@ -306,25 +303,23 @@ impl<'a> Decision<'a> {
 
     /// The pool from `begun` on by the gateways' priority; within one, at random by weight.
     fn order_gateways(&mut self, begun: usize) {
-        let count = self.pool.len() - begun;
-        if count < 2 {
+        let picks = &mut self.pool[begun..];
+        if picks.len() < 2 {
             return;
         }
-        for pick in &mut self.pool[begun..] {
+        for pick in &mut *picks {
             let weight = f64::from(pick.gateway.weight) * sharpened(pick.score);
-            pick.key = draw(&mut self.random, weight);
+            pick.key = draw(&mut self.random, weight * share_of_room(pick.headroom));
         }
-        let by_place = |a: &Pick<'_>, b: &Pick<'_>| {
-            a.gateway.priority.cmp(&b.gateway.priority).then(descending(a.key, b.key))
-        };
-        if count > MAX_CANDIDATES {
+        let by_place =
+            |a: &Pick<'_>, b: &Pick<'_>| a.priority.cmp(&b.priority).then(descending(a.key, b.key));
+        if picks.len() > MAX_CANDIDATES {
             // More cannot come into the plan; suspects would go behind all others there.
             let is_suspect = |pick: &Pick<'_>| pick.view.reachability == Reachability::Suspect;
-            self.pool[begun..].select_nth_unstable_by(MAX_CANDIDATES, |a, b| {
+            picks.select_nth_unstable_by(MAX_CANDIDATES, |a, b| {
                 is_suspect(a).cmp(&is_suspect(b)).then_with(|| by_place(a, b))
             });
             self.pool.truncate(begun + MAX_CANDIDATES);
-            self.beyond += count - MAX_CANDIDATES;
         }
         self.pool[begun..].sort_by(by_place);
     }
@@ -344,7 +339,10 @@ impl<'a> Decision<'a> {
             bid.key = match strategy {
                 // The score is a draw already: who is surely better wins nearly always, whose quality
                 // is little known wins now and then, and is known better afterwards.
-                Strategy::Healthiest => (false, first(bid).score),
+                Strategy::Healthiest => {
+                    let first = first(bid);
+                    (false, first.score * share_of_room(first.headroom))
+                }
                 Strategy::Weighted => (is_out_of_band, draw(&mut self.random, weight)),
                 Strategy::LeastCost => (is_out_of_band, -(bid.place.cost_micros as f64)),
                 Strategy::Priority => (false, weight),
@@ -355,41 +353,37 @@ impl<'a> Decision<'a> {
 
     /// Suspects go last. Half-open targets follow those that are up, but now and then one goes first,
     /// with the next candidate ready: only a real call can bring it back.
-    fn place_by_reachability(&mut self, ordered: Vec<Pick<'a>>) -> Vec<Pick<'a>> {
+    fn place_by_reachability(&mut self, ordered: &[(usize, usize)]) -> Chosen<'a> {
         let is_trial = self.random.below(HALF_OPEN_SHARE) == 0;
         let mut trial_taken = false;
-        let mut ranks: [Vec<Pick<'a>>; 5] = Default::default();
-        for (index, pick) in ordered.iter().enumerate() {
-            let rank = match pick.view.reachability {
+        let mut ranks: [SmallVec<[usize; MAX_CANDIDATES]>; 5] = Default::default();
+        for index in ordered.iter().flat_map(|(from, to)| *from..*to) {
+            let view = self.pool[index].view;
+            let rank = match view.reachability {
                 Reachability::HalfOpen if is_trial && !trial_taken => {
                     trial_taken = true;
                     0
                 }
                 // Back from being down, it gets a part of its calls.
-                Reachability::Up
-                    if pick.view.ramp < 1.0 && self.random.unit_f64() >= pick.view.ramp =>
-                {
-                    2
-                }
+                Reachability::Up if view.ramp < 1.0 && self.random.unit_f64() >= view.ramp => 2,
                 Reachability::Up | Reachability::Unknown => 1,
                 Reachability::HalfOpen => 2,
                 Reachability::Suspect => 3,
                 Reachability::Down => 4,
             };
-            ranks[rank].push(*pick);
-            if ranks[1].len() == MAX_CANDIDATES && (trial_taken || !is_trial) {
+            if ranks[rank].len() < MAX_CANDIDATES {
+                ranks[rank].push(index);
+            } else if rank == 1 && (trial_taken || !is_trial) {
                 // Nothing that follows can come before these.
-                self.beyond += ordered.len() - index - 1;
                 break;
             }
         }
-        let [mut placed, others @ ..] = ranks;
-        others.iter().for_each(|rank| placed.extend_from_slice(rank));
-        placed
+        let placed = ranks.iter().flatten().take(MAX_CANDIDATES);
+        placed.map(|index| self.pool[*index]).collect()
     }
 
     /// Everything is down: whoever asked us to wait, or is being tried, before those that are dead.
-    fn least_bad(&mut self) -> Vec<Pick<'a>> {
+    fn least_bad(&mut self) -> Chosen<'a> {
         let rank = |reason: &Drop| match reason {
             Drop::HalfOpenBusy => 0,
             Drop::RetryAfter => 1,
@@ -398,10 +392,10 @@ impl<'a> Decision<'a> {
         self.unusable.sort_by(|(a, why_a), (b, why_b)| {
             rank(why_a)
                 .cmp(&rank(why_b))
-                .then(a.priority.cmp(&b.priority))
+                .then(a.tier.cmp(&b.tier))
                 .then(descending(a.score, b.score))
         });
-        self.unusable.drain(..).map(|(pick, _)| pick).collect()
+        self.unusable.iter().take(MAX_CANDIDATES).map(|(pick, _)| *pick).collect()
     }
 
     fn drop(
@@ -424,16 +418,53 @@ impl<'a> Decision<'a> {
 
     /// What its latency leaves of a target's score: 1.0 where nobody notices it.
     fn latency_factor(&self, target: &TargetView) -> f64 {
-        let view = self.view;
         let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
-            (Some(own), Some(median)) if own - median > noticed_ms => own / median - 1.0,
+            (Some(own), Some(median)) if own > noticed_ms => own / median - 1.0,
             _ => 0.0,
         };
-        let penalty = slower(target.latency_ms, view.median_latency_ms, LATENCY_NOTICED_MS)
-            .max(slower(target.ringing_ms, view.median_ringing_ms, RINGING_NOTICED_MS))
-            .min(LATENCY_COSTS_MAX);
+        let penalty =
+            slower(target.latency_ms, self.view.median_latency_ms, self.noticed_latency_ms)
+                .max(slower(
+                    target.ringing_ms,
+                    self.view.median_ringing_ms,
+                    self.noticed_ringing_ms,
+                ))
+                .min(LATENCY_COSTS_MAX);
+        if penalty == 0.0 {
+            return 1.0;
+        }
         1.0 / (1.0 + LATENCY_COST * penalty)
     }
+
+    fn candidate(&self, pick: &Pick<'_>) -> Candidate {
+        let view = pick.view;
+        Candidate {
+            carrier: pick.carrier.clone(),
+            gateway: pick.gateway.clone(),
+            target: view.target,
+            priority: pick.tier,
+            reachability: view.reachability,
+            ramp: view.ramp,
+            failure_rate: view.failure_rate,
+            deviation: view.deviation,
+            latency_ms: view.latency_ms,
+            ringing_ms: view.ringing_ms,
+            destination_factor: self.view.destination_factor(pick.carrier.id, self.country),
+            latency_factor: self.latency_factor(view),
+            headroom: pick.headroom,
+            score: pick.score,
+        }
+    }
+}
+
+/// Where a difference to the median begins to be noticed.
+fn noticed(median_ms: Option<f64>, difference_ms: f64) -> f64 {
+    median_ms.map_or(f64::INFINITY, |median_ms| median_ms + difference_ms)
+}
+
+/// What is left of a score as a limit is used up: all of it while more than half is free.
+fn share_of_room(headroom: f64) -> f64 {
+    (2.0 * headroom).min(1.0)
 }
 
 /// A key whose highest falls on each of several with a chance in proportion to its weight

@@ -33,6 +33,8 @@ pub struct Plan {
     pub dropped: Vec<Dropped>,
     /// How many more were left out than are named.
     pub dropped_beyond: usize,
+    /// Somebody could have the call but for want of capacity.
+    pub is_short: bool,
 }
 
 /// One target to try.
@@ -55,6 +57,8 @@ pub struct Candidate {
     pub destination_factor: f64,
     /// What its latency leaves of the score, 1.0 = all.
     pub latency_factor: f64,
+    /// Free share of the tightest limit of the gateway and its carrier, above 0.0 and up to 1.0.
+    pub headroom: f64,
     /// Drawn from what is believed of it; what it was sorted by within its tier. Higher is better.
     pub score: f64,
 }
@@ -85,6 +89,8 @@ spelled! {
         Ejected = "ejected",
         /// Half open, and already carrying its one call.
         HalfOpenBusy = "half_open_busy",
+        /// As many calls as its limits, or its carrier's, allow.
+        Capacity = "capacity",
         /// Asked us to stay away (Retry-After).
         RetryAfter = "retry_after",
         /// The gateway's address family or transport has no listener here.
@@ -93,6 +99,11 @@ spelled! {
 }
 
 impl Plan {
+    /// Whether somebody could have the call but for want of capacity.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
     /// As `calls.decision` keeps it.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(DecisionRecord::from(self)).expect("texts and numbers can be written")

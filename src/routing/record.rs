@@ -55,6 +55,9 @@ pub struct CandidateRecord {
     pub destination_factor: f64,
     #[serde(default = "one")]
     pub latency_factor: f64,
+    /// Free share of the tightest limit.
+    #[serde(default = "one")]
+    pub headroom: f64,
     /// Drawn; what it was sorted by within its tier under `healthiest`.
     pub score: f64,
 }
@@ -135,6 +138,7 @@ impl From<&Candidate> for CandidateRecord {
             },
             destination_factor: candidate.destination_factor,
             latency_factor: candidate.latency_factor,
+            headroom: candidate.headroom,
             score: candidate.score,
         }
     }
@@ -164,6 +168,18 @@ impl From<&Dropped> for DroppedRecord {
 }
 
 impl DecisionRecord {
+    /// The free share of a gateway's limits that was known then; all of it where the decision did not look.
+    pub fn headroom(&self, gateway_id: GatewayId) -> f64 {
+        let is_full = |dropped: &DroppedRecord| {
+            dropped.reason == Drop::Capacity && dropped.gateway_id == Some(gateway_id)
+        };
+        if self.dropped.iter().any(is_full) {
+            return 0.0;
+        }
+        let known = |candidate: &&CandidateRecord| candidate.gateway_id == Some(gateway_id);
+        self.candidates.iter().find(known).map_or(1.0, |candidate| candidate.headroom)
+    }
+
     /// The health that was known then. Of `targets`, what the decision did not look at, or what has come since, is
     /// unknown.
     pub fn view(&self, targets: &[Target], now: Instant) -> View {

@@ -118,6 +118,8 @@ async fn dry_run(
         country: country_of(to),
         seed,
         has_listener: &|gateway, address| settings.reaches(gateway.transport, address),
+        // What is in use of each limit is known to the shards alone.
+        headroom: &|_, _| 1.0,
     };
     let decided = ask(&now.tables, &known.view, &wanted, known.now);
     let dry_run = DryRun {

@@ -138,6 +138,9 @@ fn candidate_line(candidate: &CandidateRecord, country: Option<u16>) -> String {
     if candidate.latency_factor < 1.0 {
         let _ = write!(line, "; {:.2} times that for being slow", candidate.latency_factor);
     }
+    if candidate.headroom < 1.0 {
+        let _ = write!(line, "; {:.0} % of its limits free", 100.0 * candidate.headroom);
+    }
     let _ = write!(line, "; drew {:.3}", candidate.score);
     line
 }
@@ -200,6 +203,7 @@ fn dropped_line(dropped: &DroppedRecord, region: Option<&str>) -> String {
         Drop::Down => "it is down".to_owned(),
         Drop::Ejected => "it answers, but too many of its calls failed".to_owned(),
         Drop::HalfOpenBusy => "it is half open, and has its one call already".to_owned(),
+        Drop::Capacity => "it had as many calls as its limits, or its carrier's, allow".to_owned(),
         Drop::RetryAfter => "it asked to be left alone for a while (Retry-After)".to_owned(),
         Drop::NoListener => "no listener of ours reaches its address".to_owned(),
     };
