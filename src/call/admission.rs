@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::attempt::Offer;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
-use crate::routing::{Drop, Plan, Query, decide};
+use crate::routing::{Ask, Plan, Query, ask, decide};
 use crate::sip::sdp;
 
 /// A call that may begin.
@@ -39,25 +39,35 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     let Some(customer) = tables.customer_at(source) else {
         return Err(Denial::new(403, "no customer has this address"));
     };
-    if !customer.is_enabled {
-        return Err(Denial::new(403, "the customer is disabled").of(customer));
-    }
-    let Some(route) = tables.route_for(customer.id, &offer.called) else {
-        return Err(Denial::new(404, "no route for this customer and number").of(customer));
+    let seed = cx.random.next_u64();
+    let wall = cx.wall_at(cx.now);
+    let audio = sdp::audio_of(&offer.invite);
+    let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
+    let wanted = Ask {
+        customer,
+        called: &offer.called,
+        country: offer.country,
+        wall,
+        audio: audio.as_ref(),
+        seed,
+        has_listener: &|gateway, address| {
+            settings.listener_for(gateway.transport, address).is_some()
+        },
+        headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
     };
-    let plan = plan_for(cx, route, customer.region.as_ref(), offer);
-    // What is only full may have room in a moment.
-    if plan.candidates.is_empty() && !plan.is_short() {
-        let (status_code, detail) = why_empty(cx, &plan);
-        let mut denial = Denial::new(status_code, &detail).of(customer);
-        denial.route = Some(route.clone());
-        denial.plan = Some(plan);
-        return Err(denial);
+    match ask(&tables, &cx.view, &wanted, now) {
+        Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
+        Err(no_way) => {
+            cx.counters.calls_refused_region += u64::from(no_way.is_for_its_region);
+            let mut denial = Denial::new(no_way.status_code, &no_way.detail).of(customer);
+            denial.route = no_way.route;
+            denial.plan = no_way.plan;
+            Err(denial)
+        }
     }
-    Ok(Admission { customer: customer.clone(), plan })
 }
 
-/// Decides with what is known and in use now.
+/// Decides anew with what is known and in use now, for a call that has its route.
 pub fn plan_for(
     cx: &mut Context,
     route: &Arc<Route>,
@@ -92,20 +102,5 @@ impl Denial {
     fn of(mut self: Box<Self>, customer: &Arc<Customer>) -> Box<Self> {
         self.customer = Some(customer.clone());
         self
-    }
-}
-
-/// Region first: it is the one cause that no carrier can mend.
-fn why_empty(cx: &mut Context, plan: &Plan) -> (u16, String) {
-    let has = |reason: Drop| plan.dropped.iter().any(|dropped| dropped.reason == reason);
-    match &plan.region {
-        Some(region) if has(Drop::Region) => {
-            cx.counters.calls_refused_region += 1;
-            (480, format!("no gateway in region {region}"))
-        }
-        _ if has(Drop::Media) => (488, "no gateway takes the media offered".to_owned()),
-        _ if has(Drop::Codec) => (488, "no gateway takes a codec offered".to_owned()),
-        _ if has(Drop::OutOfHours) => (480, "no carrier takes calls at this hour".to_owned()),
-        _ => (480, "no gateway of the route may take calls".to_owned()),
     }
 }

@@ -187,6 +187,8 @@ impl Attempt {
         let weight = if is_carrier_fault { rule.weight } else { 0.0 };
         self.emit(cx, rule.class, weight, status_code, retry_after);
         let mut record = self.record(cx, rule);
+        record.weight = weight;
+        record.failure_rule = rule.rule_id.and_then(|id| cx.tables.failure_rules.text_of(id));
         record.origin = failure.origin();
         record.status_code = failure.status_code();
         record.reason = reason;
@@ -260,6 +262,8 @@ impl Attempt {
             class: rule.class,
             action: rule.action,
             failure_rule_id: rule.rule_id,
+            failure_rule: None,
+            weight: 0.0,
             late_answer: false,
         }
     }

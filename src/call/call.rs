@@ -457,6 +457,7 @@ impl Draft {
             region: None,
             calling: offer.calling.clone(),
             called: offer.called.clone(),
+            country: offer.country,
             source: flow.remote,
             inbound_call_id: String::from_utf8_lossy(offer.invite.call_id()).into_owned(),
             started_at,

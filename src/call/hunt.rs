@@ -317,12 +317,18 @@ mod tests {
         Hunt::new(Arc::new(Plan {
             route: Arc::new(route),
             region: None,
+            country: None,
             tables_version: 1,
             seed: 1,
             decided_at: now(),
             is_panic: false,
+            median_latency_ms: None,
+            median_ringing_ms: None,
             candidates: candidates.collect(),
+            candidates_beyond: 0,
             dropped: Vec::new(),
+            dropped_beyond: 0,
+            is_short: false,
         }))
     }
 
@@ -361,6 +367,9 @@ mod tests {
             reachability: Reachability::Up,
             ramp: 1.0,
             failure_rate: 0.0,
+            deviation: 0.0,
+            destination_factor: 1.0,
+            latency_factor: 1.0,
             latency_ms: None,
             ringing_ms: None,
             headroom: 1.0,

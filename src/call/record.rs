@@ -25,6 +25,8 @@ pub struct CallRecord {
     pub calling: String,
     /// User part of the request URI.
     pub called: String,
+    /// Country code of the called number, where it is one.
+    pub country: Option<u16>,
     /// Where the INVITE came from.
     pub source: SocketAddr,
     /// Call-ID header of the inbound leg.
@@ -72,6 +74,10 @@ pub struct AttemptRecord {
     pub class: Class,
     pub action: Action,
     pub failure_rule_id: Option<FailureRuleId>,
+    /// What that rule said.
+    pub failure_rule: Option<String>,
+    /// How much it counted against the gateway, 0.0 to 1.0.
+    pub weight: f32,
     /// An answer that came after we had left the attempt, and was ended at once.
     pub late_answer: bool,
 }

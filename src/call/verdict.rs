@@ -138,13 +138,8 @@ impl FinalAnswer {
             Failure::Response(response) => Some(response.clone()),
             Failure::Timeout | Failure::Transport => None,
         };
-        let rank = match (class, failure.origin()) {
-            (_, Origin::Timeout | Origin::Transport) => 0,
-            (Class::CarrierHard, Origin::Remote) => 1,
-            (Class::CarrierSoft | Class::Capacity | Class::Config, Origin::Remote) => 2,
-            (Class::Answered | Class::Destination | Class::PolicyBlock | Class::Caller, _) => 3,
-        };
-        Self { status_code: mapped(&failure), cause, response, rank }
+        let rank = rank(class, failure.origin());
+        Self { status_code: mapped(failure.origin(), cause), cause, response, rank }
     }
 
     /// Keeps what says most about the called party: the last of the weightiest causes.
@@ -156,13 +151,23 @@ impl FinalAnswer {
     }
 }
 
+/// How much an end says about the called party; of several the weightiest is told, of equal ones the last.
+pub fn rank(class: Class, origin: Origin) -> u8 {
+    match (class, origin) {
+        (_, Origin::Timeout | Origin::Transport) => 0,
+        (Class::CarrierHard, Origin::Remote) => 1,
+        (Class::CarrierSoft | Class::Capacity | Class::Config, Origin::Remote) => 2,
+        (Class::Answered | Class::Destination | Class::PolicyBlock | Class::Caller, _) => 3,
+    }
+}
+
 /// A carrier's refusal of *us*, and its own trouble, become a 502; silence becomes a 504: a
 /// platform that hunts goes on after both, and neither says that we are overloaded.
-fn mapped(failure: &Failure<'_>) -> u16 {
-    match failure {
-        Failure::Timeout => 504,
-        Failure::Transport => 502,
-        Failure::Response(response) => match response.status_code() {
+pub fn mapped(origin: Origin, status_code: u16) -> u16 {
+    match origin {
+        Origin::Timeout => 504,
+        Origin::Transport => 502,
+        Origin::Remote => match status_code {
             300..400 | 401 | 403 | 407 | 503 => 502,
             408 => 504,
             // Nobody cancelled: the callee's side lost the call.

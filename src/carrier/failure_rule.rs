@@ -1,5 +1,6 @@
 //! `failure_rules`: from what was seen at an attempt's end to a class and an action.
 
+use std::fmt;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -87,6 +88,16 @@ impl FailureRules {
         self.rules.iter().map(|rule| rule.id)
     }
 
+    /// What a rule says, for people; `None` where there is no such rule any more.
+    pub fn text_of(&self, id: FailureRuleId) -> Option<String> {
+        self.rules.iter().find(|rule| rule.id == id).map(ToString::to_string)
+    }
+
+    /// How much a rule counts; `None` where there is no such rule any more.
+    pub fn weight_of(&self, id: FailureRuleId) -> Option<f32> {
+        self.rules.iter().find(|rule| rule.id == id).map(|rule| rule.weight)
+    }
+
     /// Sorts the rules into the documented order.
     pub fn new(mut rules: Vec<FailureRule>) -> Self {
         rules.sort_by_key(FailureRule::order);
@@ -129,6 +140,40 @@ impl FailureRule {
                 (seen.header)(name)
                     .is_some_and(|value| regex.as_ref().is_none_or(|regex| regex.is_match(value)))
             })
+    }
+}
+
+/// Its conditions in the words of the columns, then what it says:
+/// `status 503, reason ~ "CPS" -> capacity, next_carrier`.
+impl fmt::Display for FailureRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut conditions: Vec<String> = Vec::new();
+        conditions.extend(self.carrier_id.map(|id| format!("carrier {id}")));
+        conditions.extend(self.status.map(|status| match status {
+            StatusMatch::Code(code) => format!("status {code}"),
+            StatusMatch::Class(class) => format!("status {class}xx"),
+        }));
+        conditions.extend(self.reason.as_ref().map(|regex| format!("reason ~ \"{regex}\"")));
+        conditions.extend(self.header.as_ref().map(|(name, regex)| match regex {
+            Some(regex) => format!("header {name} ~ \"{regex}\""),
+            None => format!("header {name}"),
+        }));
+        conditions.extend(self.q850_cause.map(|cause| format!("Q.850 cause {cause}")));
+        conditions.extend(self.origin.map(|origin| format!("origin {origin}")));
+        conditions.extend(self.stage.map(|stage| format!("stage {stage}")));
+        if conditions.is_empty() {
+            conditions.push("any end".to_owned());
+        }
+        write!(f, "{} -> {}, {}", conditions.join(", "), self.class, self.action)?;
+        match self.class {
+            Class::CarrierHard | Class::CarrierSoft => write!(f, ", weight {}", self.weight),
+            Class::Answered
+            | Class::Destination
+            | Class::Capacity
+            | Class::Config
+            | Class::PolicyBlock
+            | Class::Caller => Ok(()),
+        }
     }
 }
 

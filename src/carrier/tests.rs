@@ -524,3 +524,33 @@ fn route(route_id: i64, customer_id: Option<i64>, prefix: &str) -> RouteRow {
 fn place(route_id: i64) -> RouteCarrierRow {
     RouteCarrierRow { route_id, carrier_id: 1, priority: 1, weight: 1, cost_micros: 0 }
 }
+
+#[test]
+fn a_failure_rule_says_its_conditions_and_what_follows() {
+    let rule = |change: fn(&mut crate::carrier::rows::FailureRuleRow)| {
+        let mut row = super::seed::seed_rules().remove(0);
+        row.origin = None;
+        row.stage = None;
+        row.failure_rule_id = 1;
+        change(&mut row);
+        let rows = Rows { failure_rules: vec![row], ..Rows::default() };
+        let tables = Tables::check(rows, 1).expect("a good rule");
+        tables.failure_rules.text_of(super::FailureRuleId(1)).expect("it is there")
+    };
+    assert_eq!(rule(|_| {}), "any end -> carrier_hard, next_gateway, weight 1");
+    let all = rule(|row| {
+        row.status = Some("5xx".to_owned());
+        row.reason_regex = Some("(?i)cps".to_owned());
+        row.header_name = Some("X-Error".to_owned());
+        row.header_regex = Some("^32".to_owned());
+        row.q850_cause = Some(34);
+        row.origin = Some("remote".to_owned());
+        row.stage = Some("trying".to_owned());
+        row.class = "capacity".to_owned();
+    });
+    assert_eq!(
+        all,
+        "status 5xx, reason ~ \"(?i)cps\", header X-Error ~ \"^32\", Q.850 cause 34, origin remote, \
+         stage trying -> capacity, next_gateway"
+    );
+}

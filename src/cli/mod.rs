@@ -2,8 +2,12 @@
 
 mod check;
 mod demo;
+mod explain;
 mod flags;
 mod migrate;
+mod moment;
+mod past;
+mod replay;
 mod rules;
 mod serve;
 
@@ -35,6 +39,10 @@ enum Command {
     /// Load failure rules in the words of a known vendor, or list the rules there are
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Say why a call went where it went, or where a call would go now
+    Explain(explain::ExplainFlags),
+    /// Decide the last calls again with the tables as they are now, and say what would be different
+    Replay(replay::ReplayFlags),
     /// Show the router at work: three simulated carriers, one of which is killed before your eyes
     Demo(demo::DemoFlags),
 }
@@ -46,6 +54,8 @@ pub fn main() -> ExitCode {
         Command::Check(flags) => check::run(&flags),
         Command::Migrate(flags) => migrate::run(&flags),
         Command::Rules(command) => rules::run(&command),
+        Command::Explain(flags) => explain::run(&flags),
+        Command::Replay(flags) => replay::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
     };
     result.unwrap_or_else(|error| {

@@ -79,6 +79,8 @@ impl TargetView {
 pub struct View {
     /// Sorted by target.
     targets: Vec<Arc<TargetView>>,
+    /// Where a gateway's targets begin and end in that list.
+    by_gateway: HashMap<GatewayId, (u32, u32)>,
     /// How much less likely a carrier completes calls to a country than calls in general, below 1.0.
     destinations: HashMap<(CarrierId, u16), f64>,
     /// Of all targets that were measured.
@@ -95,13 +97,23 @@ impl View {
         targets.sort_by_key(|view| view.target);
         let median_latency_ms = median(targets.iter().filter_map(|view| view.latency_ms));
         let median_ringing_ms = median(targets.iter().filter_map(|view| view.ringing_ms));
-        Self { targets, median_latency_ms, median_ringing_ms, ..Self::default() }
+        let mut by_gateway: HashMap<GatewayId, (u32, u32)> = HashMap::with_capacity(targets.len());
+        for (index, view) in (0..).zip(&targets) {
+            let range = by_gateway.entry(view.target.gateway_id).or_insert((index, index));
+            range.1 = index + 1;
+        }
+        Self { targets, by_gateway, median_latency_ms, median_ringing_ms, ..Self::default() }
     }
 
     /// Adds what is known of carriers and countries.
     pub fn with_destinations(mut self, destinations: HashMap<(CarrierId, u16), f64>) -> Self {
         self.destinations = destinations;
         self
+    }
+
+    /// What [`with_destinations`](Self::with_destinations) was given.
+    pub fn destinations(&self) -> &HashMap<(CarrierId, u16), f64> {
+        &self.destinations
     }
 
     /// 1.0 where a carrier completes calls to a country as it does others, less where it does not.
@@ -112,9 +124,8 @@ impl View {
 
     /// The targets of a gateway, by address; empty while its name is not resolved.
     pub fn targets_of(&self, gateway_id: GatewayId) -> &[Arc<TargetView>] {
-        let from = self.targets.partition_point(|view| view.target.gateway_id < gateway_id);
-        let len = self.targets[from..].partition_point(|view| view.target.gateway_id == gateway_id);
-        &self.targets[from..from + len]
+        let (from, to) = self.by_gateway.get(&gateway_id).copied().unwrap_or_default();
+        &self.targets[from as usize..to as usize]
     }
 
     pub fn target(&self, target: Target) -> Option<&Arc<TargetView>> {

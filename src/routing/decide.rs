@@ -15,6 +15,8 @@ use crate::sip::sdp::Audio;
 
 /// Candidates in a plan at most; a call never makes more attempts.
 pub const MAX_CANDIDATES: usize = 32;
+/// Targets that were left out and are named at most; the rest is counted.
+pub const MAX_DROPPED: usize = 256;
 /// `least_cost` takes the cheapest whose failure rate is at most this much above the best one's.
 const FAILURE_RATE_BAND: f64 = 0.05;
 /// One decision in this many gives its first attempt to a half-open target, which can only so come back.
@@ -72,27 +74,40 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         headroom: query.headroom,
         now,
         random: Random::new(query.seed),
-        dropped: Vec::new(),
+        noticed_latency_ms: noticed(view.median_latency_ms, LATENCY_NOTICED_MS),
+        noticed_ringing_ms: noticed(view.median_ringing_ms, RINGING_NOTICED_MS),
+        pool: Vec::with_capacity(4 * query.route.carriers.len()),
+        dropped: SmallVec::new(),
         unusable: SmallVec::new(),
+        usable: 0,
     };
-    let mut candidates = decision.candidates(tables, query.route);
-    let is_panic = candidates.is_empty() && !decision.unusable.is_empty();
+    let mut picks = decision.candidates(tables, query.route);
+    let is_panic = picks.is_empty() && !decision.unusable.is_empty();
     if is_panic {
-        candidates = decision.least_bad();
+        decision.usable = decision.unusable.len();
+        picks = decision.least_bad();
     }
-    if query.route.is_emergency {
-        candidates.extend(decision.least_bad());
+    if query.route.is_emergency && !is_panic {
+        decision.usable += decision.unusable.len();
+        picks.extend(decision.least_bad());
+        picks.truncate(MAX_CANDIDATES);
     }
-    candidates.truncate(MAX_CANDIDATES);
+    let dropped = &decision.dropped[..decision.dropped.len().min(MAX_DROPPED)];
     Plan {
         route: query.route.clone(),
         region: region.cloned(),
+        country: query.country,
         tables_version: tables.version,
         seed: query.seed,
         decided_at: now,
         is_panic,
-        candidates,
-        dropped: decision.dropped,
+        median_latency_ms: view.median_latency_ms,
+        median_ringing_ms: view.median_ringing_ms,
+        candidates: picks.iter().map(|pick| decision.candidate(pick)).collect(),
+        candidates_beyond: decision.usable - picks.len(),
+        dropped: dropped.iter().map(Left::dropped).collect(),
+        dropped_beyond: decision.dropped.len() - dropped.len(),
+        is_short: decision.dropped.iter().any(|left| left.reason == Drop::Capacity),
     }
 }
 
@@ -107,117 +122,173 @@ struct Decision<'a> {
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
-    dropped: Vec<Dropped>,
-    /// What passed the hard filters, but cannot be used now.
-    unusable: SmallVec<[(Candidate, Drop); 4]>,
+    /// Above these somebody notices.
+    noticed_latency_ms: f64,
+    noticed_ringing_ms: f64,
+    /// The usable targets; each carrier's stand together.
+    pool: Vec<Pick<'a>>,
+    dropped: SmallVec<[Left<'a>; 16]>,
+    /// What passed the hard filters and has room, but cannot be used now.
+    unusable: SmallVec<[(Pick<'a>, Drop); 4]>,
+    /// How many targets may be used.
+    usable: usize,
+}
+
+/// A target that may become a candidate. It borrows all: of a thousand, few become one.
+#[derive(Clone, Copy)]
+struct Pick<'a> {
+    carrier: &'a Arc<Carrier>,
+    gateway: &'a Arc<Gateway>,
+    view: &'a Arc<TargetView>,
+    /// Tier of the route.
+    tier: u16,
+    /// Among the gateways of its carrier.
+    priority: u16,
+    headroom: f64,
+    score: f64,
+    /// What it is sorted by within its carrier and priority.
+    key: f64,
+}
+
+/// What a plan is made of, best first.
+type Chosen<'a> = SmallVec<[Pick<'a>; MAX_CANDIDATES]>;
+
+/// What was left out, and why.
+struct Left<'a> {
+    carrier: &'a Arc<Carrier>,
+    gateway: &'a Arc<Gateway>,
+    view: Option<&'a Arc<TargetView>>,
+    reason: Drop,
+}
+
+impl Left<'_> {
+    fn dropped(&self) -> Dropped {
+        Dropped {
+            carrier: self.carrier.clone(),
+            gateway_id: self.gateway.id,
+            gateway: self.gateway.name.clone(),
+            health: self.view.cloned(),
+            reason: self.reason,
+        }
+    }
 }
 
 /// The usable targets of one carrier, in the order of its gateways.
-struct Bid {
-    place: RouteCarrier,
-    candidates: SmallVec<[Candidate; 4]>,
+#[derive(Clone, Copy)]
+struct Bid<'a> {
+    place: &'a RouteCarrier,
+    /// Where they stand in the pool; one at least.
+    from: usize,
+    to: usize,
+    /// What it is sorted by within its tier.
+    key: (bool, f64),
 }
 
-impl Bid {
-    /// A carrier is as good as the target that would be tried first.
-    fn score(&self) -> f64 {
-        self.candidates.first().map_or(0.0, |candidate| candidate.score)
-    }
-
-    fn headroom(&self) -> f64 {
-        self.candidates.first().map_or(0.0, |candidate| candidate.headroom)
-    }
-
-    fn failure_rate(&self) -> f64 {
-        self.candidates.first().map_or(1.0, |candidate| candidate.failure_rate)
-    }
-}
-
-impl Decision<'_> {
-    fn candidates(&mut self, tables: &Tables, route: &Route) -> Vec<Candidate> {
-        let mut ordered = Vec::new();
+impl<'a> Decision<'a> {
+    fn candidates(&mut self, tables: &'a Tables, route: &'a Route) -> Chosen<'a> {
+        let mut ordered: SmallVec<[(usize, usize); 16]> = SmallVec::new();
         for tier in route.carriers.chunk_by(|a, b| a.priority == b.priority) {
-            let mut bids: SmallVec<[Bid; 8]> = SmallVec::new();
+            let mut bids: SmallVec<[Bid<'a>; 16]> = SmallVec::new();
             let begun = self.unusable.len();
             for place in tier {
                 let Some(carrier) = tables.carrier(place.carrier_id) else { continue };
-                let candidates = self.targets(tables, carrier, *place);
-                if !candidates.is_empty() {
-                    bids.push(Bid { place: *place, candidates });
+                let from = self.pool.len();
+                self.targets(tables, carrier, place);
+                let to = self.pool.len();
+                if from < to {
+                    bids.push(Bid { place, from, to, key: (false, 0.0) });
                 }
             }
             self.readmit(tier, begun, &mut bids);
             self.order(&mut bids, route.strategy);
-            ordered.extend(bids.into_iter().flat_map(|bid| bid.candidates));
+            ordered.extend(bids.iter().map(|bid| (bid.from, bid.to)));
         }
-        self.place_by_reachability(ordered)
+        self.place_by_reachability(&ordered)
     }
 
     /// Never ejects more than half of a tier's carriers: the least bad of those that stay away only for
     /// their quality take calls again.
-    fn readmit(&mut self, tier: &[RouteCarrier], begun: usize, bids: &mut SmallVec<[Bid; 8]>) {
-        let ejected = |(_, reason): &(Candidate, Drop)| *reason == Drop::Ejected;
+    fn readmit(
+        &mut self,
+        tier: &'a [RouteCarrier],
+        begun: usize,
+        bids: &mut SmallVec<[Bid<'a>; 16]>,
+    ) {
+        let ejected = |(_, reason): &(Pick<'_>, Drop)| *reason == Drop::Ejected;
         while 2 * bids.len() < tier.len() {
             let left = self.unusable[begun..].iter().enumerate().filter(|(_, it)| ejected(it));
             let best = left.max_by(|(_, a), (_, b)| a.0.score.total_cmp(&b.0.score));
             let Some((index, _)) = best else { return };
-            let (candidate, _) = self.unusable.remove(begun + index);
-            let place = tier.iter().find(|place| place.carrier_id == candidate.carrier.id);
+            let (pick, _) = self.unusable.remove(begun + index);
+            let place = tier.iter().find(|place| place.carrier_id == pick.carrier.id);
             let Some(place) = place else { return };
-            self.dropped.retain(|dropped| dropped.gateway_id != candidate.gateway.id);
-            match bids.iter_mut().find(|bid| bid.place.carrier_id == place.carrier_id) {
-                Some(bid) => bid.candidates.push(candidate),
+            self.dropped.retain(|left| left.gateway.id != pick.gateway.id);
+            self.usable += 1;
+            let from = self.pool.len();
+            let known = bids.iter_mut().find(|bid| bid.place.carrier_id == place.carrier_id);
+            match known {
+                Some(bid) => {
+                    let others: SmallVec<[Pick<'a>; 8]> = self.pool[bid.from..bid.to].into();
+                    self.pool.extend(others);
+                    self.pool.push(pick);
+                    (bid.from, bid.to) = (from, self.pool.len());
+                }
                 None => {
-                    let candidates = SmallVec::from_iter([candidate]);
-                    bids.push(Bid { place: *place, candidates });
+                    self.pool.push(pick);
+                    bids.push(Bid { place, from, to: from + 1, key: (false, 0.0) });
                 }
             }
         }
     }
 
-    /// The targets of a carrier that may be used, best first.
-    fn targets(
-        &mut self,
-        tables: &Tables,
-        carrier: &Arc<Carrier>,
-        place: RouteCarrier,
-    ) -> SmallVec<[Candidate; 4]> {
-        let mut usable: SmallVec<[Candidate; 4]> = SmallVec::new();
-        for gateway in tables.gateways_of(carrier.id) {
+    /// Adds the targets of a carrier that may be used to the pool, best first.
+    fn targets(&mut self, tables: &'a Tables, carrier: &'a Arc<Carrier>, place: &'a RouteCarrier) {
+        let begun = self.pool.len();
+        let destination_factor = self.view.destination_factor(carrier.id, self.country);
+        let gateways = tables.gateways_of(carrier.id);
+        self.pool.reserve(gateways.len());
+        for gateway in gateways {
             if let Some(reason) = self.hard_reason(carrier, gateway) {
-                self.drop(gateway, reason);
+                self.drop(carrier, gateway, None, reason);
                 continue;
             }
             let targets = self.view.targets_of(gateway.id);
             if targets.is_empty() {
-                self.drop(gateway, Drop::Unresolved);
+                self.drop(carrier, gateway, None, Drop::Unresolved);
             }
-            for target in targets {
-                if !(self.has_listener)(gateway, target.target.address) {
-                    self.drop(gateway, Drop::NoListener);
+            for view in targets {
+                if !(self.has_listener)(gateway, view.target.address) {
+                    self.drop(carrier, gateway, Some(view), Drop::NoListener);
                     continue;
                 }
-                let candidate = self.candidate(carrier, gateway, target, place);
-                let has_room = candidate.headroom > 0.0;
-                match self.soft_reason(target) {
+                let pick = Pick {
+                    carrier,
+                    gateway,
+                    view,
+                    tier: place.priority,
+                    priority: gateway.priority,
+                    headroom: (self.headroom)(carrier, gateway),
+                    score: self.drawn(view) * destination_factor * self.latency_factor(view),
+                    key: 0.0,
+                };
+                let has_room = pick.headroom > 0.0;
+                match self.soft_reason(view) {
                     Some(reason) => {
                         if !self.route.is_emergency {
-                            self.drop(gateway, reason);
+                            self.drop(carrier, gateway, Some(view), reason);
                         }
                         if has_room || self.route.is_emergency {
-                            self.unusable.push((candidate, reason));
+                            self.unusable.push((pick, reason));
                         }
                     }
-                    None if has_room => usable.push(candidate),
-                    None if self.route.is_emergency => {
-                        self.unusable.push((candidate, Drop::Capacity));
-                    }
-                    None => self.drop(gateway, Drop::Capacity),
+                    None if has_room => self.pool.push(pick),
+                    None if self.route.is_emergency => self.unusable.push((pick, Drop::Capacity)),
+                    None => self.drop(carrier, gateway, Some(view), Drop::Capacity),
                 }
             }
         }
-        self.order_gateways(&mut usable);
-        usable
+        self.usable += self.pool.len() - begun;
+        self.order_gateways(begun);
     }
 
     fn hard_reason(&self, carrier: &Carrier, gateway: &Gateway) -> Option<Drop> {
@@ -265,75 +336,89 @@ impl Decision<'_> {
         }
     }
 
-    /// By the gateways' priority; within one, at random by weight.
-    fn order_gateways(&mut self, candidates: &mut SmallVec<[Candidate; 4]>) {
-        if candidates.len() < 2 {
+    /// The pool from `begun` on by the gateways' priority; within one, at random by weight.
+    fn order_gateways(&mut self, begun: usize) {
+        let picks = &mut self.pool[begun..];
+        if picks.len() < 2 {
             return;
         }
-        let mut keyed: SmallVec<[(u16, f64, Candidate); 4]> = SmallVec::new();
-        for candidate in candidates.drain(..) {
-            let weight = f64::from(candidate.gateway.weight) * sharpened(candidate.score);
-            let key = self.draw(weight * share_of_room(candidate.headroom));
-            keyed.push((candidate.gateway.priority, key, candidate));
+        for pick in &mut *picks {
+            let weight = f64::from(pick.gateway.weight) * sharpened(pick.score);
+            pick.key = draw(&mut self.random, weight * share_of_room(pick.headroom));
         }
-        keyed.sort_by(|a, b| a.0.cmp(&b.0).then(descending(a.1, b.1)));
-        candidates.extend(keyed.into_iter().map(|(.., candidate)| candidate));
+        let by_place =
+            |a: &Pick<'_>, b: &Pick<'_>| a.priority.cmp(&b.priority).then(descending(a.key, b.key));
+        if picks.len() > MAX_CANDIDATES {
+            // More cannot come into the plan; suspects would go behind all others there.
+            let is_suspect = |pick: &Pick<'_>| pick.view.reachability == Reachability::Suspect;
+            picks.select_nth_unstable_by(MAX_CANDIDATES, |a, b| {
+                is_suspect(a).cmp(&is_suspect(b)).then_with(|| by_place(a, b))
+            });
+            self.pool.truncate(begun + MAX_CANDIDATES);
+        }
+        self.pool[begun..].sort_by(by_place);
     }
 
-    fn order(&mut self, bids: &mut SmallVec<[Bid; 8]>, strategy: Strategy) {
+    fn order(&mut self, bids: &mut SmallVec<[Bid<'a>; 16]>, strategy: Strategy) {
         if bids.len() < 2 {
             return;
         }
-        let best = bids.iter().map(Bid::failure_rate).fold(1.0, f64::min);
-        let mut keyed: SmallVec<[(bool, f64, Bid); 8]> = SmallVec::new();
-        for bid in bids.drain(..) {
-            let is_out_of_band = bid.failure_rate() > best + FAILURE_RATE_BAND;
+        // A carrier is as good as the target that would be tried first.
+        let pool = &self.pool;
+        let first = |bid: &Bid<'_>| &pool[bid.from];
+        let failure_rate = |bid: &Bid<'_>| first(bid).view.failure_rate;
+        let best = bids.iter().map(failure_rate).fold(1.0, f64::min);
+        for bid in bids.iter_mut() {
+            let is_out_of_band = failure_rate(bid) > best + FAILURE_RATE_BAND;
             let weight = f64::from(bid.place.weight);
-            let key = match strategy {
+            bid.key = match strategy {
                 // The score is a draw already: who is surely better wins nearly always, whose quality
                 // is little known wins now and then, and is known better afterwards.
-                Strategy::Healthiest => (false, bid.score() * share_of_room(bid.headroom())),
-                Strategy::Weighted => (is_out_of_band, self.draw(weight)),
+                Strategy::Healthiest => {
+                    let first = first(bid);
+                    (false, first.score * share_of_room(first.headroom))
+                }
+                Strategy::Weighted => (is_out_of_band, draw(&mut self.random, weight)),
                 Strategy::LeastCost => (is_out_of_band, -(bid.place.cost_micros as f64)),
                 Strategy::Priority => (false, weight),
             };
-            keyed.push((key.0, key.1, bid));
         }
-        keyed.sort_by(|a, b| a.0.cmp(&b.0).then(descending(a.1, b.1)));
-        bids.extend(keyed.into_iter().map(|(.., bid)| bid));
+        bids.sort_by(|a, b| a.key.0.cmp(&b.key.0).then(descending(a.key.1, b.key.1)));
     }
 
     /// Suspects go last. Half-open targets follow those that are up, but now and then one goes first,
     /// with the next candidate ready: only a real call can bring it back.
-    fn place_by_reachability(&mut self, ordered: Vec<Candidate>) -> Vec<Candidate> {
+    fn place_by_reachability(&mut self, ordered: &[(usize, usize)]) -> Chosen<'a> {
         let is_trial = self.random.below(HALF_OPEN_SHARE) == 0;
         let mut trial_taken = false;
-        let mut placed: Vec<(u8, Candidate)> = Vec::with_capacity(ordered.len());
-        for candidate in ordered {
-            let rank = match candidate.reachability {
+        let mut ranks: [SmallVec<[usize; MAX_CANDIDATES]>; 5] = Default::default();
+        for index in ordered.iter().flat_map(|(from, to)| *from..*to) {
+            let view = self.pool[index].view;
+            let rank = match view.reachability {
                 Reachability::HalfOpen if is_trial && !trial_taken => {
                     trial_taken = true;
                     0
                 }
                 // Back from being down, it gets a part of its calls.
-                Reachability::Up
-                    if candidate.ramp < 1.0 && self.random.unit_f64() >= candidate.ramp =>
-                {
-                    2
-                }
+                Reachability::Up if view.ramp < 1.0 && self.random.unit_f64() >= view.ramp => 2,
                 Reachability::Up | Reachability::Unknown => 1,
                 Reachability::HalfOpen => 2,
                 Reachability::Suspect => 3,
                 Reachability::Down => 4,
             };
-            placed.push((rank, candidate));
+            if ranks[rank].len() < MAX_CANDIDATES {
+                ranks[rank].push(index);
+            } else if rank == 1 && (trial_taken || !is_trial) {
+                // Nothing that follows can come before these.
+                break;
+            }
         }
-        placed.sort_by_key(|(rank, _)| *rank);
-        placed.into_iter().map(|(_, candidate)| candidate).collect()
+        let placed = ranks.iter().flatten().take(MAX_CANDIDATES);
+        placed.map(|index| self.pool[*index]).collect()
     }
 
     /// Everything is down: whoever asked us to wait, or is being tried, before those that are dead.
-    fn least_bad(&mut self) -> Vec<Candidate> {
+    fn least_bad(&mut self) -> Chosen<'a> {
         let rank = |reason: &Drop| match reason {
             Drop::HalfOpenBusy => 0,
             Drop::RetryAfter => 1,
@@ -342,66 +427,85 @@ impl Decision<'_> {
         self.unusable.sort_by(|(a, why_a), (b, why_b)| {
             rank(why_a)
                 .cmp(&rank(why_b))
-                .then(a.priority.cmp(&b.priority))
+                .then(a.tier.cmp(&b.tier))
                 .then(descending(a.score, b.score))
         });
-        self.unusable.drain(..).map(|(candidate, _)| candidate).collect()
+        self.unusable.iter().take(MAX_CANDIDATES).map(|(pick, _)| *pick).collect()
     }
 
-    fn drop(&mut self, gateway: &Gateway, reason: Drop) {
-        let dropped = Dropped { gateway_id: gateway.id, gateway: gateway.name.clone(), reason };
-        self.dropped.push(dropped);
-    }
-
-    fn candidate(
+    fn drop(
         &mut self,
-        carrier: &Arc<Carrier>,
-        gateway: &Arc<Gateway>,
-        target: &TargetView,
-        place: RouteCarrier,
-    ) -> Candidate {
-        Candidate {
-            carrier: carrier.clone(),
-            gateway: gateway.clone(),
-            target: target.target,
-            priority: place.priority,
-            reachability: target.reachability,
-            ramp: target.ramp,
-            failure_rate: target.failure_rate,
-            latency_ms: target.latency_ms,
-            ringing_ms: target.ringing_ms,
-            headroom: (self.headroom)(carrier, gateway),
-            score: self.score(carrier, target),
-        }
+        carrier: &'a Arc<Carrier>,
+        gateway: &'a Arc<Gateway>,
+        view: Option<&'a Arc<TargetView>>,
+        reason: Drop,
+    ) {
+        self.dropped.push(Left { carrier, gateway, view, reason });
     }
 
     /// A draw from what is believed of the target's share of good attempts (Thompson sampling, with a
-    /// normal distribution of the same mean and spread), less for this country and for its latency.
-    fn score(&mut self, carrier: &Carrier, target: &TargetView) -> f64 {
+    /// normal distribution of the same mean and spread).
+    fn drawn(&mut self, target: &TargetView) -> f64 {
         let mean = 1.0 - target.failure_rate;
         // Above 1 is left as it is: a cut would make ties of the best.
-        let drawn = (mean + target.deviation * self.random.normal_f64()).max(0.0);
-        let view = self.view;
-        let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
-            (Some(own), Some(median)) if own - median > noticed_ms => own / median - 1.0,
-            _ => 0.0,
-        };
-        let penalty = slower(target.latency_ms, view.median_latency_ms, LATENCY_NOTICED_MS)
-            .max(slower(target.ringing_ms, view.median_ringing_ms, RINGING_NOTICED_MS))
-            .min(LATENCY_COSTS_MAX);
-        drawn * view.destination_factor(carrier.id, self.country) / (1.0 + LATENCY_COST * penalty)
+        (mean + target.deviation * self.random.normal_f64()).max(0.0)
     }
 
-    /// A key whose highest falls on each of several with a chance in proportion to its weight
-    /// (Efraimidis and Spirakis): `ln(u) / weight`.
-    fn draw(&mut self, weight: f64) -> f64 {
-        (1.0 - self.random.unit_f64()).ln() / weight.max(f64::MIN_POSITIVE)
+    /// What its latency leaves of a target's score: 1.0 where nobody notices it.
+    fn latency_factor(&self, target: &TargetView) -> f64 {
+        let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
+            (Some(own), Some(median)) if own > noticed_ms => own / median - 1.0,
+            _ => 0.0,
+        };
+        let penalty =
+            slower(target.latency_ms, self.view.median_latency_ms, self.noticed_latency_ms)
+                .max(slower(
+                    target.ringing_ms,
+                    self.view.median_ringing_ms,
+                    self.noticed_ringing_ms,
+                ))
+                .min(LATENCY_COSTS_MAX);
+        if penalty == 0.0 {
+            return 1.0;
+        }
+        1.0 / (1.0 + LATENCY_COST * penalty)
     }
+
+    fn candidate(&self, pick: &Pick<'_>) -> Candidate {
+        let view = pick.view;
+        Candidate {
+            carrier: pick.carrier.clone(),
+            gateway: pick.gateway.clone(),
+            target: view.target,
+            priority: pick.tier,
+            reachability: view.reachability,
+            ramp: view.ramp,
+            failure_rate: view.failure_rate,
+            deviation: view.deviation,
+            latency_ms: view.latency_ms,
+            ringing_ms: view.ringing_ms,
+            destination_factor: self.view.destination_factor(pick.carrier.id, self.country),
+            latency_factor: self.latency_factor(view),
+            headroom: pick.headroom,
+            score: pick.score,
+        }
+    }
+}
+
+/// Where a difference to the median begins to be noticed.
+fn noticed(median_ms: Option<f64>, difference_ms: f64) -> f64 {
+    median_ms.map_or(f64::INFINITY, |median_ms| median_ms + difference_ms)
 }
 
 /// What is left of a score as a limit is used up: all of it while more than half is free.
 fn share_of_room(headroom: f64) -> f64 {
     (2.0 * headroom).min(1.0)
+}
+
+/// A key whose highest falls on each of several with a chance in proportion to its weight
+/// (Efraimidis and Spirakis): `ln(u) / weight`.
+fn draw(random: &mut Random, weight: f64) -> f64 {
+    (1.0 - random.unit_f64()).ln() / weight.max(f64::MIN_POSITIVE)
 }
 
 fn sharpened(score: f64) -> f64 {

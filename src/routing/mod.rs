@@ -1,10 +1,14 @@
 //! `decide(tables, view, query, now) -> Plan`: which targets a call tries, in which order, and why.
 
+pub mod ask;
 pub mod decide;
 pub mod plan;
+pub mod record;
 
+pub use ask::{Ask, NoWay, ask};
 pub use decide::{Query, decide};
 pub use plan::{Candidate, Drop, Dropped, Plan};
+pub use record::{CandidateRecord, DecisionRecord, DroppedRecord, HealthRecord};
 
 #[cfg(test)]
 mod tests;

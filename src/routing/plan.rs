@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::DecisionRecord;
 use crate::carrier::class::spelled;
 use crate::carrier::{Carrier, Gateway, GatewayId, Route};
-use crate::health::{Reachability, Target};
+use crate::health::{Reachability, Target, TargetView};
 
 /// An ordered list of candidates, and why.
 #[derive(Clone, Debug)]
@@ -15,14 +16,25 @@ pub struct Plan {
     pub route: Arc<Route>,
     /// The region the call must stay in, if any.
     pub region: Option<Arc<str>>,
+    /// Country code of the called number, where it is one.
+    pub country: Option<u16>,
     pub tables_version: u64,
     /// What random draws were made from: the same query, tables, view and seed give the same plan.
     pub seed: u64,
     pub decided_at: Instant,
     /// Everything was down and the least bad are tried all the same.
     pub is_panic: bool,
+    /// Of all targets that were measured.
+    pub median_latency_ms: Option<f64>,
+    pub median_ringing_ms: Option<f64>,
     pub candidates: Vec<Candidate>,
+    /// Usable targets for which the plan had no place.
+    pub candidates_beyond: usize,
     pub dropped: Vec<Dropped>,
+    /// How many more were left out than are named.
+    pub dropped_beyond: usize,
+    /// Somebody could have the call but for want of capacity.
+    pub is_short: bool,
 }
 
 /// One target to try.
@@ -37,8 +49,14 @@ pub struct Candidate {
     /// Share of its calls that it gets back after it was down.
     pub ramp: f64,
     pub failure_rate: f64,
+    /// Standard deviation of that estimate.
+    pub deviation: f64,
     pub latency_ms: Option<f64>,
     pub ringing_ms: Option<f64>,
+    /// What its carrier's way with calls to this country leaves of the score, 1.0 = all.
+    pub destination_factor: f64,
+    /// What its latency leaves of the score, 1.0 = all.
+    pub latency_factor: f64,
     /// Free share of the tightest limit of the gateway and its carrier, above 0.0 and up to 1.0.
     pub headroom: f64,
     /// Drawn from what is believed of it; what it was sorted by within its tier. Higher is better.
@@ -46,10 +64,13 @@ pub struct Candidate {
 }
 
 /// A target, or a gateway without one, that was left out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Dropped {
+    pub carrier: Arc<Carrier>,
     pub gateway_id: GatewayId,
     pub gateway: Arc<str>,
+    /// Of the target; `None` where the gateway was left out before its targets were looked at.
+    pub health: Option<Arc<TargetView>>,
     pub reason: Drop,
 }
 
@@ -88,44 +109,11 @@ spelled! {
 impl Plan {
     /// Whether somebody could have the call but for want of capacity.
     pub fn is_short(&self) -> bool {
-        self.dropped.iter().any(|dropped| dropped.reason == Drop::Capacity)
+        self.is_short
     }
 
     /// As `calls.decision` keeps it.
     pub fn to_json(&self) -> Value {
-        let candidates: Vec<Value> = self
-            .candidates
-            .iter()
-            .map(|candidate| {
-                json!({
-                    "carrier": &*candidate.carrier.name,
-                    "gateway": &*candidate.gateway.name,
-                    "address": candidate.target.address,
-                    "priority": candidate.priority,
-                    "reachability": candidate.reachability,
-                    "ramp": candidate.ramp,
-                    "failure_rate": candidate.failure_rate,
-                    "latency_ms": candidate.latency_ms,
-                    "ringing_ms": candidate.ringing_ms,
-                    "headroom": candidate.headroom,
-                    "score": candidate.score,
-                })
-            })
-            .collect();
-        let dropped: Vec<Value> = self
-            .dropped
-            .iter()
-            .map(|dropped| json!({ "gateway": &*dropped.gateway, "reason": dropped.reason }))
-            .collect();
-        json!({
-            "route_id": self.route.id,
-            "strategy": self.route.strategy,
-            "region": self.region.as_deref(),
-            "tables_version": self.tables_version,
-            "seed": self.seed,
-            "panic": self.is_panic,
-            "candidates": candidates,
-            "dropped": dropped,
-        })
+        serde_json::to_value(DecisionRecord::from(self)).expect("texts and numbers can be written")
     }
 }

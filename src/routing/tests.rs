@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Drop, Plan, Query, decide};
+use super::decide::MAX_CANDIDATES;
+use super::{DecisionRecord, Drop, Plan, Query, decide};
 use crate::carrier::rows::{
     CarrierRow, GatewayRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
@@ -356,6 +357,73 @@ fn says_that_a_carrier_is_held_and_does_not_readmit_it_for_its_tier() {
     assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, Drop::Held)]));
 }
 
+#[test]
+fn a_record_decides_again_as_it_was_decided_then() {
+    let mut world = World::new(&[1, 2, 3, 4, 5, 6], |rows| {
+        rows.routes[0].strategy = "healthiest".to_owned();
+        rows.gateways[5].admin_state = "off".to_owned();
+    });
+    let later = world.now + Duration::from_secs(60);
+    world.change(1, |view| (view.failure_rate, view.deviation) = (0.3, 0.1));
+    world.change(2, |view| view.ramp = 0.3);
+    world.change(3, |view| view.reachability = Reachability::HalfOpen);
+    world.change(4, |view| view.unusable_until = Some(later));
+    world.change(5, |view| (view.latency_ms, view.ringing_ms) = (Some(900.0), None));
+    let targets: Vec<Target> = world.views.values().map(|view| view.target).collect();
+    for seed in 0..50 {
+        let plan = world.decide(seed, None);
+        // By way of JSON text, as a store keeps it.
+        let text = plan.to_json().to_string();
+        let record: DecisionRecord = serde_json::from_str(&text).expect("its own text");
+        assert_eq!(record.seed, seed);
+        assert_eq!(record.candidates.len(), plan.candidates.len());
+        let again = world.decide_with(record.view(&targets, world.now), seed, None);
+        assert_eq!(ids(&again), ids(&plan));
+        let left = |plan: &Plan| {
+            plan.dropped.iter().map(|left| (left.gateway_id, left.reason)).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&again), left(&plan));
+        // A number that was written and read may differ in its last bit.
+        for (again, then) in again.candidates.iter().zip(&plan.candidates) {
+            assert!((again.score - then.score).abs() < 1e-9, "{again:?}");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_gateways_give_a_full_plan_of_the_best_and_no_more() {
+    let gateways: Vec<i64> = (1..=250).collect();
+    let one_carrier = |rows: &mut Rows| {
+        rows.gateways.iter_mut().for_each(|gateway| gateway.carrier_id = 1);
+        rows.gateways[..100].iter_mut().for_each(|gateway| gateway.priority = 9);
+        rows.route_carriers.truncate(1);
+    };
+    let mut world = World::new(&gateways, one_carrier);
+    // The first in line are suspects: they would go behind all others.
+    for id in 101..=150 {
+        world.change(id, |view| view.reachability = Reachability::Suspect);
+    }
+    let plan = world.decide(1, None);
+    assert_eq!((plan.candidates.len(), plan.candidates_beyond), (MAX_CANDIDATES, 218));
+    assert!(ids(&plan).iter().all(|id| *id > 150), "{:?}", ids(&plan));
+
+    let mut world = World::new(&gateways, |_| {});
+    let plan = world.decide(1, None);
+    assert_eq!(ids(&plan), (1..=32).collect::<Vec<_>>());
+    assert_eq!(plan.candidates_beyond, 218);
+    // Behind more than the plan has room for, but it is its turn.
+    world.change(250, |view| view.reachability = Reachability::HalfOpen);
+    assert_share(world.firsts().get(&250).copied().unwrap_or_default(), 0.25);
+}
+
+#[test]
+fn names_no_more_of_what_was_left_out_than_a_record_should_hold() {
+    let gateways: Vec<i64> = (1..=255).chain(1_001..=1_045).collect();
+    let world = World::new(&gateways, |rows| rows.routes[0].region = Some("moon".to_owned()));
+    let plan = world.decide(1, None);
+    assert_eq!((plan.dropped.len(), plan.dropped_beyond), (256, 44));
+}
+
 /// Tables of one route, and what is known of each gateway.
 struct World {
     tables: Tables,
@@ -385,6 +453,10 @@ impl World {
 
     fn decide(&self, seed: u64, customer_region: Option<&Arc<str>>) -> Plan {
         let view = View::new(self.views.values().cloned().map(Arc::new).collect());
+        self.decide_with(view, seed, customer_region)
+    }
+
+    fn decide_with(&self, view: View, seed: u64, customer_region: Option<&Arc<str>>) -> Plan {
         let route = self.tables.route_for(crate::carrier::CustomerId(1), "1").expect("a route");
         assert_eq!(route.id, RouteId(1));
         let query = Query {
@@ -434,7 +506,8 @@ fn ids(plan: &Plan) -> Vec<i64> {
 }
 
 fn up(id: i64) -> TargetView {
-    let address = SocketAddr::from(([192, 0, 2, u8::try_from(id).expect("small")], 5060));
+    let host = u8::try_from(id % 256).expect("small");
+    let address = SocketAddr::from(([192, 0, 2, host], 5060));
     let target = Target { gateway_id: GatewayId(id), address };
     TargetView { reachability: Reachability::Up, ..TargetView::unknown(target) }
 }
@@ -456,7 +529,7 @@ fn rows(ids: &[i64]) -> Rows {
         gateway_id: *id,
         carrier_id: *id,
         name: format!("gateway-{id}"),
-        host: format!("192.0.2.{id}"),
+        host: format!("192.0.2.{}", id % 256),
         port: 5060,
         transport: "udp".to_owned(),
         media: "rtp".to_owned(),

@@ -2,6 +2,7 @@
 
 mod board;
 mod listeners;
+mod measures;
 pub mod run;
 pub mod settings;
 mod snapshot;

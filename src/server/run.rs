@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
 use super::listeners::{self, Bound};
+use super::measures;
 use super::settings::Settings;
 use super::snapshot::Snapshot;
 use super::tables::TablesTask;
@@ -159,6 +160,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             }
         }),
         tokio::spawn(prune(store.clone(), settings.clone())),
+        tokio::spawn(measures::show(store.clone())),
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(UPKEEP_EVERY).await;

@@ -172,6 +172,15 @@ pub struct Settings {
     pub user_agent: String,
 }
 
+impl Settings {
+    /// Whether a listener reaches an address over a transport.
+    pub fn reaches(&self, transport: Transport, address: SocketAddr) -> bool {
+        self.listeners.iter().any(|listener| {
+            listener.transport == transport && listener.address.is_ipv4() == address.is_ipv4()
+        })
+    }
+}
+
 /// One socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {

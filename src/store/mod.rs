@@ -7,13 +7,15 @@
 //! | `recorder.rs` | from the shards to the store, in batches; a store that is away costs no record |
 //! | `spool.rs` | records on disk meanwhile |
 //! | `rows.rs` | from columns to the rows of `carrier::rows` and to saved health; one reading for both stores |
+//! | `history.rs` | records back in, for explanations and measures |
 //! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
-//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, health and the watch |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, history, health and the watch |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
 mod error;
+pub mod history;
 mod migrations;
 mod postgres;
 pub mod record;
@@ -27,10 +29,12 @@ pub use error::StoreError;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
+use history::GatewayQuality;
 use postgres::{PostgresStore, PostgresWatch};
 use record::{StoredCall, StoredProbe};
 use recorder::{RecordStore, WriteError};
@@ -197,6 +201,61 @@ impl Store {
         match &self.inner {
             Inner::Postgres(store) => store.add_failure_rules(rules).await,
             Inner::Sqlite(store) => store.add_failure_rules(rules).await,
+        }
+    }
+
+    /// The calls with this number of ours, or else with this Call-ID header on either side, the newest first.
+    pub async fn find_calls(&self, id: &str) -> Result<Vec<StoredCall>, StoreError> {
+        // Many make their Call-IDs of UUIDs, too.
+        if let Ok(call_id) = Uuid::try_parse(id) {
+            let found = self.by_call_id(call_id).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        match &self.inner {
+            Inner::Postgres(store) => store.by_header(id).await,
+            Inner::Sqlite(store) => store.by_header(id).await,
+        }
+    }
+
+    async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.by_call_id(call_id).await,
+            Inner::Sqlite(store) => store.by_call_id(call_id).await,
+        }
+    }
+
+    /// The last `limit` calls that began in this time, the newest first.
+    pub async fn calls_between(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.calls_between(from, to, limit).await,
+            Inner::Sqlite(store) => store.calls_between(from, to, limit).await,
+        }
+    }
+
+    /// The probes that ended in this time, in their order.
+    pub async fn probes_between(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> Result<Vec<StoredProbe>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.probes_between(from, to).await,
+            Inner::Sqlite(store) => store.probes_between(from, to).await,
+        }
+    }
+
+    /// How each gateway's attempts of the last hour went.
+    pub async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.quality().await,
+            Inner::Sqlite(store) => store.quality().await,
         }
     }
 

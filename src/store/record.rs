@@ -39,6 +39,9 @@ pub struct StoredCall {
     pub detail: String,
     /// The plan, complete enough to explain it; `None` when no decision was made.
     pub decision: Option<Value>,
+    /// Country code of the called number.
+    #[serde(default)]
+    pub country: Option<i16>,
     /// In the order in which they were made.
     pub attempts: Vec<StoredAttempt>,
 }
@@ -66,6 +69,12 @@ pub struct StoredAttempt {
     pub action: String,
     pub failure_rule_id: Option<i64>,
     pub late_answer: bool,
+    /// How much it counted against the gateway; `None` = not kept.
+    #[serde(default)]
+    pub weight: Option<f32>,
+    /// What the rule said at that time.
+    #[serde(default)]
+    pub failure_rule: Option<String>,
 }
 
 /// One row of `probe_results`.
@@ -105,6 +114,7 @@ impl StoredCall {
             ended_by: record.ended_by.to_string(),
             detail: storable(&record.detail),
             decision: record.plan.as_ref().map(|plan| plan.to_json()),
+            country: record.country.and_then(|code| i16::try_from(code).ok()),
             attempts: record.attempts.iter().map(StoredAttempt::new).collect(),
         }
     }
@@ -132,6 +142,8 @@ impl StoredAttempt {
             action: record.action.to_string(),
             failure_rule_id: record.failure_rule_id.map(|id| id.0),
             late_answer: record.late_answer,
+            weight: Some(record.weight),
+            failure_rule: record.failure_rule.as_deref().map(storable),
         }
     }
 }
@@ -184,6 +196,7 @@ pub(crate) mod testing {
             ended_by: "caller".to_owned(),
             detail: String::new(),
             decision: Some(serde_json::json!({ "seed": u64::MAX })),
+            country: Some(49),
             attempts: Vec::new(),
         }
     }

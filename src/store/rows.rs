@@ -47,20 +47,25 @@ impl Columns for SqliteRow {
 }
 
 /// A row of a known table.
-struct Line<'r, R> {
-    table: &'static str,
-    row: &'r R,
+pub(super) struct Line<'r, R> {
+    pub(super) table: &'static str,
+    pub(super) row: &'r R,
 }
 
 impl<R: Columns> Line<'_, R> {
-    fn get<T: Cell>(&self, column: &'static str) -> Result<T, StoreError> {
+    pub(super) fn get<T: Cell>(&self, column: &'static str) -> Result<T, StoreError> {
         self.row.read(column).map_err(|error| match error {
             sqlx::Error::ColumnDecode { source, .. } => self.unreadable("?", column, source),
             other => self.unreadable("?", column, other),
         })
     }
 
-    fn unreadable(&self, key: &str, column: &'static str, reason: impl Display) -> StoreError {
+    pub(super) fn unreadable(
+        &self,
+        key: &str,
+        column: &'static str,
+        reason: impl Display,
+    ) -> StoreError {
         let (row, reason) = (key.to_owned(), reason.to_string());
         StoreError::Unreadable(Refusal { table: self.table, row, column, reason })
     }

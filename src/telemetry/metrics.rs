@@ -170,6 +170,14 @@ pub fn headroom(carrier: &str, gateway: &str, headroom: f64) {
     gauge!("holdfast_gateway_headroom", &labels).set(headroom);
 }
 
+/// How the attempts of a gateway went in the last hour; 0 to 1 but for the duration. NaN = there were none.
+pub fn quality(carrier: &str, gateway: &str, asr: f64, ner: f64, acd_seconds: f64) {
+    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
+    gauge!("holdfast_asr", &labels).set(asr);
+    gauge!("holdfast_ner", &labels).set(ner);
+    gauge!("holdfast_acd_seconds", &labels).set(acd_seconds);
+}
+
 /// The tables in force.
 pub fn tables(version: u64) {
     gauge!("holdfast_tables_version").set(version as f64);
@@ -303,6 +311,19 @@ fn describe() {
     describe_gauge!(
         "holdfast_gateway_headroom",
         "Free share of the tightest limit of a gateway and its carrier, learned ones included"
+    );
+    describe_gauge!(
+        "holdfast_asr",
+        "Answer-seizure ratio of the last hour, all nodes: answered by attempts; NaN = no attempt"
+    );
+    describe_gauge!(
+        "holdfast_ner",
+        "Network effectiveness ratio of the last hour, all nodes: answered or failed by the called \
+         party, by attempts; NaN = no attempt"
+    );
+    describe_gauge!(
+        "holdfast_acd_seconds",
+        "Average duration of the calls answered in the last hour, all nodes; NaN = none"
     );
     describe_gauge!("holdfast_tables_version", "Version of the tables in force");
     describe_gauge!(

@@ -14,6 +14,7 @@ mod postgres;
 mod database;
 mod constraints;
 mod health;
+mod history;
 mod migrations;
 mod outage;
 mod records;

@@ -89,7 +89,9 @@ fn tables_that_are_not_there_yet_are_unavailable() {
         block_on(async {
             let database = Database::empty(kind);
             database.store.migrate().await.unwrap();
-            database.execute("drop view carrier_status; drop view recent_calls").await;
+            let views =
+                "drop view carrier_status; drop view recent_calls; drop view carrier_quality";
+            database.execute(views).await;
             database.execute("drop table call_attempts").await;
             let error = database.store.write_calls(&[call(1)]).await.unwrap_err();
             assert!(error.is_unavailable(), "{error}");

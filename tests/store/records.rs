@@ -1,5 +1,6 @@
 //! Calls and probes come back as they went in, once, until they are pruned.
 
+use holdfast::store::StoreKind;
 use holdfast::store::record::StoredCall;
 use time::Duration;
 
@@ -39,6 +40,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "end_cause",
         "ended_by",
         "detail",
+        "country",
     ];
     columns.push(&source_address);
     columns.extend(times.iter().map(String::as_str));
@@ -60,6 +62,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
             "completed",
             "caller",
             "ended 'oddly'",
+            "49",
             "2001:db8::1",
             "2026-03-04T05:06:07.123456Z",
             "2026-03-04T05:06:08.623456Z",
@@ -95,6 +98,8 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "action",
         "failure_rule_id",
         "late_answer",
+        "weight",
+        "failure_rule",
     ];
     let attempts = database.columns(&columns, "call_attempts order by attempt_number").await;
     let first = [
@@ -119,7 +124,14 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "stop",
         "9",
         "1",
+        "0.5",
+        "status 503 -> carrier_hard, stop, weight 0.5",
     ];
+    // How the stores write a real number that is whole.
+    let nothing = match database.store.kind() {
+        StoreKind::Postgres => "0".to_owned(),
+        StoreKind::Sqlite => "0.0".to_owned(),
+    };
     let second = [
         "00000000-0000-0000-0000-000000000001",
         "2",
@@ -142,6 +154,8 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "stop",
         "9",
         "0",
+        &nothing,
+        "null",
     ];
     assert_eq!(attempts, [first, second]);
 }

@@ -34,6 +34,7 @@ pub(crate) fn call(number: u128) -> StoredCall {
         ended_by: "caller".to_owned(),
         detail: "ended 'oddly'".to_owned(),
         decision: Some(json!({ "candidates": [{ "gateway_id": 2, "score": 0.5 }] })),
+        country: Some(49),
         attempts: vec![attempt("lost"), attempt("won")],
     }
 }
@@ -60,6 +61,8 @@ pub(crate) fn attempt(carrier: &str) -> StoredAttempt {
         action: "stop".to_owned(),
         failure_rule_id: Some(9),
         late_answer: !is_won,
+        weight: Some(if is_won { 0.0 } else { 0.5 }),
+        failure_rule: (!is_won).then(|| "status 503 -> carrier_hard, stop, weight 0.5".to_owned()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store on Postgres, 15 or later.
 
 mod health;
+mod history;
 mod migrate;
 mod records;
 mod tables;
@@ -15,7 +16,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Postgres};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
+use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
@@ -134,6 +137,47 @@ impl PostgresStore {
         let loaded =
             within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await;
         give_back(connection, loaded)
+    }
+
+    pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let read = within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await;
+        give_back(connection, read)
+    }
+
+    pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let read = within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await;
+        give_back(connection, read)
+    }
+
+    pub(super) async fn calls_between(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let read =
+            within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await;
+        give_back(connection, read)
+    }
+
+    pub(super) async fn probes_between(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> Result<Vec<StoredProbe>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let read =
+            within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await;
+        give_back(connection, read)
+    }
+
+    pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let read = within(OPERATION_LIMIT, history::quality(&mut connection)).await;
+        give_back(connection, read)
     }
 
     pub(super) async fn add_failure_rules(

@@ -14,12 +14,12 @@ const INSERT_CALLS: &str = "\
     insert into calls (\
       call_id, node, customer_id, customer, route_id, region, calling, called, source_address, \
       source_port, inbound_call_id, started_at, ringing_at, answered_at, ended_at, status_code, \
-      end_cause, ended_by, detail, decision) \
+      end_cause, ended_by, detail, decision, country) \
     select * from unnest(\
       $1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], \
       $8::text[], $9::inet[], $10::integer[], $11::text[], $12::timestamptz[], \
       $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::integer[], $17::text[], \
-      $18::text[], $19::text[], $20::jsonb[]) \
+      $18::text[], $19::text[], $20::jsonb[], $21::smallint[]) \
     on conflict (call_id) do nothing \
     returning call_id";
 
@@ -27,12 +27,12 @@ const INSERT_ATTEMPTS: &str = "\
     insert into call_attempts (\
       call_id, attempt_number, carrier_id, carrier, gateway_id, gateway, address, port, \
       outbound_call_id, started_at, trying_ms, ringing_ms, ended_ms, origin, stage, status_code, \
-      reason, class, action, failure_rule_id, late_answer) \
+      reason, class, action, failure_rule_id, late_answer, weight, failure_rule) \
     select * from unnest(\
       $1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::inet[], \
       $8::integer[], $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::bigint[], \
       $14::text[], $15::text[], $16::integer[], $17::text[], $18::text[], $19::text[], \
-      $20::bigint[], $21::boolean[])";
+      $20::bigint[], $21::boolean[], $22::real[], $23::text[])";
 
 const INSERT_PROBES: &str = "\
     insert into probe_results (node, gateway_id, address, port, ended_at, status_code, delay_ms) \
@@ -85,6 +85,7 @@ async fn insert_calls(
         .bind(column(calls, |call| call.ended_by.as_str()))
         .bind(column(calls, |call| call.detail.as_str()))
         .bind(column(calls, |call| call.decision.as_ref().map(Json)))
+        .bind(column(calls, |call| call.country))
         .fetch_all(connection)
         .await?;
     Ok(new.into_iter().collect())
@@ -124,6 +125,8 @@ async fn insert_attempts(
         .bind(column(rows, |(_, _, attempt)| attempt.action.as_str()))
         .bind(column(rows, |(_, _, attempt)| attempt.failure_rule_id))
         .bind(column(rows, |(_, _, attempt)| attempt.late_answer))
+        .bind(column(rows, |(_, _, attempt)| attempt.weight))
+        .bind(column(rows, |(_, _, attempt)| attempt.failure_rule.as_deref()))
         .execute(connection)
         .await?;
     Ok(())

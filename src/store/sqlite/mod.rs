@@ -1,6 +1,7 @@
 //! The store in a SQLite file.
 
 mod health;
+mod history;
 mod migrate;
 mod records;
 mod tables;
@@ -17,7 +18,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use uuid::Uuid;
 
+use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
@@ -138,6 +141,40 @@ impl SqliteStore {
     ) -> Result<Vec<PeerTarget>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await
+    }
+
+    pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await
+    }
+
+    pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await
+    }
+
+    pub(super) async fn calls_between(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await
+    }
+
+    pub(super) async fn probes_between(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> Result<Vec<StoredProbe>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await
+    }
+
+    pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, history::quality(&mut connection)).await
     }
 
     pub(super) async fn add_failure_rules(

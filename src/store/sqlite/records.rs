@@ -11,18 +11,18 @@ const INSERT_CALL: &str = "\
     insert into calls (\
       call_id, node, customer_id, customer, route_id, region, calling, called, source_address, \
       source_port, inbound_call_id, started_at, ringing_at, answered_at, ended_at, status_code, \
-      end_cause, ended_by, detail, decision) \
+      end_cause, ended_by, detail, decision, country) \
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-      $20) \
+      $20, $21) \
     on conflict (call_id) do nothing";
 
 const INSERT_ATTEMPT: &str = "\
     insert into call_attempts (\
       call_id, attempt_number, carrier_id, carrier, gateway_id, gateway, address, port, \
       outbound_call_id, started_at, trying_ms, ringing_ms, ended_ms, origin, stage, status_code, \
-      reason, class, action, failure_rule_id, late_answer) \
+      reason, class, action, failure_rule_id, late_answer, weight, failure_rule) \
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-      $20, $21)";
+      $20, $21, $22, $23)";
 
 const INSERT_PROBE: &str = "\
     insert into probe_results (node, gateway_id, address, port, ended_at, status_code, delay_ms) \
@@ -81,6 +81,7 @@ async fn insert_call(
         .bind(&call.ended_by)
         .bind(&call.detail)
         .bind(call.decision.as_ref().map(ToString::to_string))
+        .bind(call.country)
         .execute(connection)
         .await?;
     Ok(inserted.rows_affected() > 0)
@@ -114,6 +115,8 @@ async fn insert_attempt(
         .bind(&attempt.action)
         .bind(attempt.failure_rule_id)
         .bind(attempt.late_answer)
+        .bind(attempt.weight)
+        .bind(&attempt.failure_rule)
         .execute(connection)
         .await?;
     Ok(())
