@@ -118,6 +118,7 @@ struct Cell {
     runs: Vec<Figures>,
     /// Of the first seed, for the plots.
     shares: Vec<f64>,
+    fault_s: f64,
 }
 
 /// Every cell, on every core.
@@ -153,13 +154,15 @@ fn duel(arguments: &Arguments) -> Vec<Cell> {
 }
 
 fn cell(oracle: &'static Oracle, contender: Contender, arguments: &Arguments) -> Cell {
-    let mut cell = Cell { oracle, contender, runs: Vec::new(), shares: Vec::new() };
+    let mut cell = Cell { oracle, contender, runs: Vec::new(), shares: Vec::new(), fault_s: 0.0 };
     for seed in 1..=arguments.seeds() {
-        let run = run(contender, oracle, arguments.rate(), seed);
+        let oracle = oracle.with_seed(seed);
+        let run = run(contender, &oracle, arguments.rate(), seed);
         if cell.shares.is_empty() {
-            cell.shares = shares(&run);
+            cell.shares = shares(&oracle, &run);
+            cell.fault_s = oracle.fault_s;
         }
-        cell.runs.push(Figures::of(oracle, &run));
+        cell.runs.push(Figures::of(&oracle, &run));
     }
     cell
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Cell;
 use crate::arena::measure::{Figures, median, worst};
-use crate::arena::oracles::{BEFORE_S, FAULT_S, Oracle};
+use crate::arena::oracles::{BEFORE_S, Oracle};
 
 const HEAD: &str = "\
 | scorer | avoided after, s | wasted per call | most | healthy kept away, s | times | recovered after, s | calls lost, % | 95 % reached in, ms |
@@ -91,7 +91,7 @@ fn plot(oracle: &Oracle, cells: &[Cell]) -> String {
          <rect x=\"{:.1}\" y=\"26\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#f6dcd8\"/>\n",
         oracle.name,
         x(BEFORE_S),
-        x(BEFORE_S + FAULT_S) - x(BEFORE_S),
+        x(BEFORE_S + cells[0].fault_s) - x(BEFORE_S),
         height - 50.0,
     );
     for (index, cell) in cells.iter().enumerate() {

@@ -9,7 +9,7 @@
 //! - `ds_ping_interval` 10 s; `ds_probing_mode` 1, so that all are asked; `ds_probing_threshold` and
 //!   `ds_inactive_threshold` 1: one failure makes a destination inactive, one good answer brings it back; without
 //!   `ds_ping_reply_codes` the only good answer is a 200. An OPTIONS waits for `fr_timer`, 2 s as in the manual's sample.
-//! - the script calls `ds_mark_dst("ip")` in its failure route for silence and 5xx, and `ds_next_dst`. Without an active
+//! - the script calls `ds_mark_dst("ip")` in its failure route for silence and 503, and `ds_next_dst`. Without an active
 //!   destination `ds_select_dst` fails, and the call with it.
 
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl Scorer for Dispatcher {
     }
 
     fn ended(&mut self, ended: &Ended, _now: Instant) {
-        if ended.is_timeout || ended.status_code.is_some_and(|it| it / 100 == 5) {
+        if ended.is_timeout || ended.status_code == Some(503) {
             self.destinations[ended.carrier].is_inactive = true;
         }
     }

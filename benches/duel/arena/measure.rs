@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::oracles::{AFTER_S, BEFORE_S, FAULT_S, Oracle, Recovery, Whose};
+use super::oracles::{AFTER_S, BEFORE_S, Oracle, Recovery, Whose};
 use super::world::{CARRIERS, CallRecord, Run};
 
 /// A fault counts as avoided once at most this share of calls begins with it …
@@ -38,8 +38,9 @@ pub const COLUMNS: usize = 8;
 
 impl Figures {
     pub fn of(oracle: &Oracle, run: &Run) -> Self {
-        let during = |call: &&CallRecord| in_span(call, BEFORE_S, FAULT_S);
-        let affected = |call: &&CallRecord| in_span(call, BEFORE_S, FAULT_S + AFTER_S - 30.0);
+        let during = |call: &&CallRecord| in_span(call, BEFORE_S, oracle.fault_s);
+        let affected =
+            |call: &&CallRecord| in_span(call, BEFORE_S, oracle.fault_s + AFTER_S - 30.0);
         let calls: Vec<&CallRecord> = run.calls.iter().filter(during).collect();
         let after: Vec<&CallRecord> = run.calls.iter().filter(affected).collect();
         let wasted: u32 = calls.iter().map(|call| call.wasted).sum();
@@ -49,7 +50,7 @@ impl Figures {
         reached.sort_by(f64::total_cmp);
         Self {
             avoided_s: match oracle.is_avoidable {
-                true => avoided_s(run),
+                true => avoided_s(oracle, run),
                 false => f64::NAN,
             },
             wasted: f64::from(wasted) / calls.len().max(1) as f64,
@@ -58,7 +59,7 @@ impl Figures {
             ejections: f64::from(run.ejections),
             recovered_s: match oracle.recovery {
                 Recovery::None => f64::NAN,
-                Recovery::Share => share_recovered_s(run),
+                Recovery::Share => share_recovered_s(oracle, run),
                 Recovery::Success => success_recovered_s(oracle, run),
             },
             lost_percent: 100.0 * lost as f64 / after.len().max(1) as f64,
@@ -108,8 +109,8 @@ pub fn worst(sorted: &[f64]) -> f64 {
 }
 
 /// Per second of the run: the share of calls that begin with the first carrier.
-pub fn shares(run: &Run) -> Vec<f64> {
-    let seconds = (BEFORE_S + FAULT_S + AFTER_S) as usize;
+pub fn shares(oracle: &Oracle, run: &Run) -> Vec<f64> {
+    let seconds = (BEFORE_S + oracle.fault_s + AFTER_S) as usize;
     let mut counts = vec![(0.0, 0.0); seconds];
     for call in &run.calls {
         if let Some((first, all)) = counts.get_mut(call.at.as_secs() as usize) {
@@ -146,18 +147,18 @@ fn first_tenth(limit_s: f64, is_so: impl Fn(f64) -> bool) -> f64 {
     found.unwrap_or(f64::INFINITY)
 }
 
-fn avoided_s(run: &Run) -> f64 {
-    first_tenth(FAULT_S - AVOIDED_S, |after| {
+fn avoided_s(oracle: &Oracle, run: &Run) -> f64 {
+    first_tenth(oracle.fault_s - AVOIDED_S, |after| {
         let is_first = |call: &CallRecord| call.first == Some(0);
         share(&run.calls, BEFORE_S + after, AVOIDED_S, is_first) <= AVOIDED_SHARE
     })
 }
 
-fn share_recovered_s(run: &Run) -> f64 {
+fn share_recovered_s(oracle: &Oracle, run: &Run) -> f64 {
     first_tenth(AFTER_S - SHARE_S, |after| {
         let is_first = |call: &CallRecord| call.first == Some(0);
         let fair = 1.0 / CARRIERS as f64;
-        share(&run.calls, BEFORE_S + FAULT_S + after, SHARE_S, is_first) >= fair / 2.0
+        share(&run.calls, BEFORE_S + oracle.fault_s + after, SHARE_S, is_first) >= fair / 2.0
     })
 }
 
@@ -170,6 +171,6 @@ fn success_recovered_s(oracle: &Oracle, run: &Run) -> f64 {
         run.calls.iter().filter(|call| call.node == node).copied().collect();
     first_tenth(AFTER_S - SUCCESS_S, |after| {
         let is_good = |call: &CallRecord| !call.is_lost;
-        share(&calls, BEFORE_S + FAULT_S + after, SUCCESS_S, is_good) >= SUCCESS_SHARE
+        share(&calls, BEFORE_S + oracle.fault_s + after, SUCCESS_S, is_good) >= SUCCESS_SHARE
     })
 }

@@ -1,11 +1,16 @@
 //! The twelve oracles, and a control: which carrier has which fault, and when.
 
+use holdfast::random::Random;
+
 use super::carriers::Fault;
 
-/// Seconds before the fault, of the fault, and after it.
+/// Seconds before the fault, and after it.
 pub const BEFORE_S: f64 = 60.0;
-pub const FAULT_S: f64 = 60.0;
 pub const AFTER_S: f64 = 90.0;
+/// The fault lasts for at least this many seconds …
+const FAULT_S: f64 = 50.0;
+/// … and up to so many more, by seed, so that no scorer's pauses end with it by luck.
+const FAULT_SPREAD_S: f64 = 30.0;
 
 /// Who has a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct Oracle {
     /// The fault is to be avoided: its carrier is worse than others.
     pub is_avoidable: bool,
     pub recovery: Recovery,
+    /// How long it lasts.
+    pub fault_s: f64,
     /// Its plot is in docs.
     pub has_plot: bool,
 }
@@ -53,6 +60,7 @@ const ONE: Oracle = Oracle {
     is_avoidable: true,
     recovery: Recovery::Share,
     has_plot: false,
+    fault_s: FAULT_S,
 };
 
 pub const ORACLES: [Oracle; 14] = [
@@ -168,6 +176,12 @@ impl Oracle {
         ORACLES.iter().find(|oracle| oracle.name == name)
     }
 
+    /// The same with a fault as long as this seed has it.
+    pub fn with_seed(&self, seed: u64) -> Self {
+        let drawn = Random::new(seed ^ 0x0dd_ba11).unit_f64();
+        Self { fault_s: FAULT_S + FAULT_SPREAD_S * drawn, ..*self }
+    }
+
     pub fn nodes(&self) -> usize {
         match self.whose {
             Whose::AllFromSecondNode => 2,
@@ -183,7 +197,7 @@ impl Oracle {
             Whose::AllFromSecondNode => node == 1,
         };
         let into = at - BEFORE_S;
-        let is_on = (0.0..FAULT_S).contains(&into)
+        let is_on = (0.0..self.fault_s).contains(&into)
             && self.flaps_s.is_none_or(|flaps| ((into / flaps) as u64).is_multiple_of(2));
         self.fault.filter(|_| is_seen && is_on)
     }

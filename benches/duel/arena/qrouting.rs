@@ -150,6 +150,10 @@ impl Scorer for Qrouting {
     }
 
     fn ended(&mut self, ended: &Ended, _now: Instant) {
+        // Holdfast's hunt asks for these, theirs would not: they would spoil the ASR of who is asked.
+        if ended.is_second_opinion {
+            return;
+        }
         let destination = &mut self.destinations[ended.carrier];
         let is_failure = ended.is_timeout || ended.status_code.is_some_and(|it| it / 100 >= 5);
         let sample = &mut destination.current;

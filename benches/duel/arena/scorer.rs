@@ -22,6 +22,8 @@ pub struct Ended {
     pub ringing: Option<Duration>,
     pub took: Duration,
     pub country: Option<u16>,
+    /// It was made because another carrier had said that there is no such number.
+    pub is_second_opinion: bool,
 }
 
 /// Orders the carriers for each call, and learns from how calls and probes end.

@@ -14,7 +14,7 @@ use holdfast::routing::Candidate;
 
 use super::Contender;
 use super::carriers::{Answer, Callee, Fault, Limit, Model, Script, millis};
-use super::oracles::{AFTER_S, BEFORE_S, FAULT_S, Oracle};
+use super::oracles::{AFTER_S, BEFORE_S, Oracle};
 use super::scorer::{Ended, Scorer};
 use super::tables::Facts;
 
@@ -152,7 +152,7 @@ impl World {
     }
 
     fn run(mut self) -> Run {
-        let end = Duration::from_secs_f64(BEFORE_S + FAULT_S + AFTER_S);
+        let end = Duration::from_secs_f64(BEFORE_S + self.oracle.fault_s + AFTER_S);
         self.queue(Duration::ZERO, Event::Arrival);
         self.queue(SAMPLE_EVERY, Event::Sample);
         if self.nodes.len() > 1 {
@@ -334,6 +334,8 @@ impl World {
         if end == End::Budget {
             rule.weight = 0.0;
         }
+        let is_second_opinion =
+            call.blamed.is_some_and(|(_, earlier)| earlier.status_code == Some(404));
         node.ended(
             &Ended {
                 carrier: attempt.carrier,
@@ -345,6 +347,7 @@ impl World {
                 ringing: attempt.ringing,
                 took,
                 country: Some(call.country),
+                is_second_opinion,
             },
             now,
         );
