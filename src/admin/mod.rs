@@ -1,5 +1,6 @@
 //! The operators' door: HTTP with health, readiness and metrics.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::carrier::GatewayId;
 use crate::shard::{ShardHandle, Shared};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -80,6 +82,19 @@ async fn render_metrics(State(state): State<AdminState>) -> Response {
             && let Some(carrier) = tables.carrier(gateway.carrier_id)
         {
             metrics::target(&carrier.name, &gateway.name, target);
+        }
+    }
+    let shards = state.shards.len() as f64;
+    let mut left: BTreeMap<GatewayId, f64> = BTreeMap::new();
+    for (gateway_id, headroom) in state.shards.iter().flat_map(ShardHandle::headrooms) {
+        // Shards that have sent nothing there have all their part left.
+        *left.entry(gateway_id).or_insert(1.0) -= (1.0 - headroom) / shards;
+    }
+    for (gateway_id, headroom) in left {
+        if let Some(gateway) = tables.gateway(gateway_id)
+            && let Some(carrier) = tables.carrier(gateway.carrier_id)
+        {
+            metrics::headroom(&carrier.name, &gateway.name, headroom);
         }
     }
     let rendered = tokio::task::block_in_place(|| state.metrics.render());

@@ -44,24 +44,37 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     let Some(route) = tables.route_for(customer.id, &offer.called) else {
         return Err(Denial::new(404, "no route for this customer and number").of(customer));
     };
-    let settings = &cx.settings;
-    let query = Query {
-        route,
-        customer_region: customer.region.as_ref(),
-        country: offer.country,
-        seed: cx.random.next_u64(),
-        has_listener: &|gateway, address| {
-            settings.listener_for(gateway.transport, address).is_some()
-        },
-    };
-    let plan = Arc::new(decide(&tables, &cx.view, &query, cx.now));
-    if plan.candidates.is_empty() {
+    let plan = plan_for(cx, route, customer.region.as_ref(), offer);
+    // What is only full may have room in a moment.
+    if plan.candidates.is_empty() && !plan.is_short() {
         let mut denial = Denial::new(480, &why_empty(&plan)).of(customer);
         denial.route = Some(route.clone());
         denial.plan = Some(plan);
         return Err(denial);
     }
     Ok(Admission { customer: customer.clone(), plan })
+}
+
+/// Decides with what is known and in use now.
+pub fn plan_for(
+    cx: &mut Context,
+    route: &Arc<Route>,
+    customer_region: Option<&Arc<str>>,
+    offer: &Offer,
+) -> Arc<Plan> {
+    let seed = cx.random.next_u64();
+    let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
+    let query = Query {
+        route,
+        customer_region,
+        country: offer.country,
+        seed,
+        has_listener: &|gateway, address| {
+            settings.listener_for(gateway.transport, address).is_some()
+        },
+        headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+    };
+    Arc::new(decide(&cx.tables, &cx.view, &query, now))
 }
 
 impl Denial {

@@ -12,7 +12,7 @@ use super::{Carried, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
 use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
-use crate::health::{Evidence, Reachability};
+use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
@@ -31,6 +31,8 @@ pub struct Attempt {
     /// Its octets: the CANCEL and the dialog are made from them.
     pub invite: Bytes,
     pub stage: Stage,
+    /// Held until the attempt fails or is left, or its call is over.
+    pub channel: Option<Channel>,
     started: Instant,
     first_response: Option<Duration>,
     first_ringing: Option<Duration>,
@@ -96,6 +98,7 @@ impl Attempt {
                 invite.clone()
             });
         cx.counters.attempts += 1;
+        let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
         // A carrier may ask something within the early dialog, which must not hear that there is none.
         cx.dialogs.insert(local_tag, (call, super::Side::Outbound));
         if candidate.reachability == Reachability::HalfOpen {
@@ -111,6 +114,7 @@ impl Attempt {
             local_tag,
             invite,
             stage: Stage::Nothing,
+            channel: Some(channel),
             started: cx.now,
             first_response: None,
             first_ringing: None,

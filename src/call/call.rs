@@ -13,6 +13,7 @@ use super::leg::Leg;
 use super::setup::{Next, Setup};
 use super::verdict::Failure;
 use super::{CallRecord, Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
+use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
@@ -45,6 +46,8 @@ struct Talk {
     inbound: Leg,
     outbound: Leg,
     ends_at: Option<Instant>,
+    /// Of the gateway; given back when the call is over, however long our BYE may take.
+    channel: Option<Channel>,
 }
 
 /// The record as far as it is known; given out once.
@@ -366,6 +369,7 @@ impl Call {
     /// One peer hung up: the other is told.
     fn end_by_peer(&mut self, cx: &mut Context, side: Side, carried: Carried<'_>) {
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        talk.release(cx);
         let (leg, other) = talk.legs(side);
         leg.close(cx);
         let waits = 1 + u8::from(leg.is_unacknowledged());
@@ -380,6 +384,7 @@ impl Call {
 
     fn end_both(&mut self, cx: &mut Context, cause: EndCause, detail: &str) {
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        talk.release(cx);
         talk.inbound.end(cx, None);
         talk.outbound.end(cx, None);
         self.state = State::Ending { legs: talk, waits: 2 };
@@ -389,10 +394,10 @@ impl Call {
     fn go(&mut self, cx: &mut Context, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Answered(legs) => {
+            Next::Answered(legs, channel) => {
                 let (inbound, outbound) = *legs;
                 let ends_at = cx.settings.max_call_duration.map(|limit| cx.now + limit);
-                self.state = State::Talk(Box::new(Talk { inbound, outbound, ends_at }));
+                self.state = State::Talk(Box::new(Talk { inbound, outbound, ends_at, channel }));
             }
             Next::Over => self.state = State::Over,
         }
@@ -425,6 +430,12 @@ impl Call {
 }
 
 impl Talk {
+    fn release(&mut self, cx: &mut Context) {
+        if let Some(channel) = self.channel.take() {
+            cx.capacity.release(channel);
+        }
+    }
+
     /// The leg on `side`, and the other one.
     fn legs(&mut self, side: Side) -> (&mut Leg, &mut Leg) {
         match side {

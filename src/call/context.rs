@@ -13,7 +13,7 @@ use super::stray::{Stray, StrayKey};
 use super::{CallRecord, Side};
 use crate::carrier::{CarrierId, Tables};
 use crate::dialog::Tag;
-use crate::health::{Evidence, Outcome, Target, View};
+use crate::health::{Capacity, Evidence, Outcome, Target, View};
 use crate::random::{Ids, Random};
 use crate::sip::{HeaderName, Message, Method, Printer, peek};
 use crate::timers::Timers;
@@ -63,6 +63,8 @@ pub struct Counters {
     pub strays_now: u64,
     pub dialogs_now: u64,
     pub timers_now: u64,
+    /// Channels of gateways that attempts, and the calls they became, hold.
+    pub channels_now: u64,
     pub messages_received: u64,
     pub messages_sent: u64,
     /// Datagrams that were not SIP or could not be answered.
@@ -76,6 +78,8 @@ pub struct Counters {
     pub calls_answered: u64,
     /// INVITEs answered 503 because `max_calls` were in progress.
     pub calls_over_limit: u64,
+    /// Calls refused because no gateway of their route had capacity in time.
+    pub calls_without_capacity: u64,
     /// INVITEs of strangers that were answered 403 and are not on record, for there were too many.
     pub strangers_unrecorded: u64,
     pub attempts: u64,
@@ -149,6 +153,8 @@ pub struct Context {
     pub ids: Ids,
     pub tables: Arc<Tables>,
     pub view: Arc<View>,
+    /// What this shard's calls use of gateways and carriers.
+    pub capacity: Capacity,
     pub is_draining: bool,
     pub transactions: Table<Owner>,
     /// Who holds the dialog with a tag of ours.
@@ -163,6 +169,8 @@ pub struct Context {
 
 impl Context {
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
+        let mut capacity = Capacity::default();
+        capacity.set_parts(settings.shards);
         Self {
             settings,
             now,
@@ -171,6 +179,7 @@ impl Context {
             ids: Ids::new(seed),
             tables: Arc::default(),
             view: Arc::default(),
+            capacity,
             is_draining: false,
             transactions: Table::default(),
             dialogs: HashMap::new(),
@@ -220,9 +229,8 @@ impl Context {
         let key = self.settings.bucket_key;
         let bucket = peek::bucket(sibling, key);
         loop {
-            let call_id = format!("{:016x}", self.ids.next_u64());
-            if peek::bucket(call_id.as_bytes(), key) == bucket {
-                return call_id;
+            if let Some(digits) = peek::call_id_within(bucket, key, self.ids.next_u64()) {
+                return String::from_utf8_lossy(&digits).into_owned();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::carrier::{Action, CarrierId};
-use crate::health::{Reachability, View};
+use crate::health::{Reachability, Target, View};
 use crate::routing::{Candidate, Plan};
 
 /// A walk over a plan's candidates.
@@ -17,6 +17,12 @@ pub struct Hunt {
     attempts: u8,
     tried: SmallVec<[CarrierId; 4]>,
     excluded: SmallVec<[CarrierId; 4]>,
+    /// Carriers that refused for want of capacity; another decision may bring them back.
+    full: SmallVec<[CarrierId; 4]>,
+    /// Targets that had their chance.
+    tried_targets: SmallVec<[Target; 8]>,
+    /// A candidate was passed over, or refused, for want of capacity.
+    is_short: bool,
     /// The one other carrier that some failures allow has been granted.
     is_last_chance: bool,
 }
@@ -29,12 +35,35 @@ impl Hunt {
             attempts: 0,
             tried: SmallVec::new(),
             excluded: SmallVec::new(),
+            full: SmallVec::new(),
+            tried_targets: SmallVec::new(),
+            is_short: false,
             is_last_chance: false,
         }
     }
 
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+
+    /// Goes on with another decision: what has failed stays out, but who was only full may be tried again.
+    pub fn go_on_with(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+        self.next = 0;
+        self.full.clear();
+        self.is_short = false;
+    }
+
+    /// Whether somebody could have had the call but for want of capacity, and one more attempt may be made.
+    pub fn is_short(&self) -> bool {
+        let is_spent = self.attempts >= self.plan.route.max_attempts;
+        let may_be_another = self.tried.len() < usize::from(self.plan.route.max_carriers);
+        !is_spent && (self.is_short || may_be_another && self.plan.is_short())
+    }
+
+    /// Everything is down but what is full: better to wait a little for that.
+    pub fn is_panic_for_want_of_capacity(&self) -> bool {
+        self.plan.is_panic && self.plan.is_short()
     }
 
     /// Attempts begun.
@@ -59,9 +88,21 @@ impl Hunt {
         true
     }
 
-    /// The next candidate to try. One that has gone down since the decision is passed over while
+    /// The carrier refused the last attempt for want of capacity: that holds for now only.
+    pub fn note_full(&mut self, carrier: CarrierId, target: Target) {
+        self.excluded.retain(|excluded| *excluded != carrier);
+        self.tried_targets.retain(|tried| *tried != target);
+        self.full.push(carrier);
+        self.is_short = true;
+    }
+
+    /// The next candidate to try: one that has room now. One that has gone down since the decision is passed over while
     /// another is left.
-    pub fn take_next(&mut self, view: &View) -> Option<Candidate> {
+    pub fn take_next(
+        &mut self,
+        view: &View,
+        has_room: impl Fn(&Candidate) -> bool,
+    ) -> Option<Candidate> {
         if self.attempts >= self.plan.route.max_attempts {
             return None;
         }
@@ -71,12 +112,17 @@ impl Hunt {
             let target = self.plan.candidates[*index].target;
             view.target(target).is_some_and(|now| now.reachability == Reachability::Down)
         };
-        let mut left = (from..self.plan.candidates.len()).filter(fits);
-        let first = left.clone().next()?;
-        let index = left.find(|index| !is_down(index)).unwrap_or(first);
+        let fitting = (from..self.plan.candidates.len()).filter(fits);
+        let mut left = fitting.clone().filter(|index| has_room(&self.plan.candidates[*index]));
+        let first = left.clone().next();
+        let is_short = fitting.count() > left.clone().count();
+        let index = left.find(|index| !is_down(index)).or(first);
+        self.is_short |= is_short;
+        let index = index?;
         self.next = index + 1;
         self.attempts += 1;
         let candidate = self.plan.candidates[index].clone();
+        self.tried_targets.push(candidate.target);
         if !self.tried.contains(&candidate.carrier.id) {
             self.tried.push(candidate.carrier.id);
         }
@@ -87,7 +133,10 @@ impl Hunt {
         let carrier = candidate.carrier.id;
         let is_within_budget = self.tried.contains(&carrier)
             || self.tried.len() < usize::from(self.plan.route.max_carriers);
-        !self.excluded.contains(&carrier) && is_within_budget
+        let is_out = self.excluded.contains(&carrier)
+            || self.full.contains(&carrier)
+            || self.tried_targets.contains(&candidate.target);
+        !is_out && is_within_budget
     }
 }
 
@@ -97,8 +146,8 @@ mod tests {
 
     use super::*;
     use crate::carrier::{
-        AdminState, Carrier, Gateway, GatewayId, NumberRule, RerouteAfterRinging, Route, RouteId,
-        Strategy, Transport,
+        AdminState, Carrier, Gateway, GatewayId, Limits, NumberRule, RerouteAfterRinging, Route,
+        RouteId, Strategy, Transport,
     };
     use crate::health::{Target, TargetView};
 
@@ -161,13 +210,39 @@ mod tests {
     #[test]
     fn passes_over_a_target_that_went_down_since_unless_nothing_else_is_left() {
         let mut first = hunt(&[1, 2], |_| {});
-        assert_eq!(index(first.take_next(&down(&[0]))), Some(1));
+        assert_eq!(index(first.take_next(&down(&[0]), |_| true)), Some(1));
         let mut second = hunt(&[1, 2], |_| {});
-        assert_eq!(index(second.take_next(&down(&[0, 1]))), Some(0));
+        assert_eq!(index(second.take_next(&down(&[0, 1]), |_| true)), Some(0));
+    }
+
+    #[test]
+    fn passes_over_a_candidate_that_has_no_room_now_and_remembers_that_it_was_short() {
+        let mut hunt = hunt(&[1, 2], |_| {});
+        let has_room = |candidate: &Candidate| candidate.carrier.id != CarrierId(1);
+        assert!(!hunt.is_short());
+        assert_eq!(index(hunt.take_next(&View::default(), has_room)), Some(1));
+        assert!(hunt.is_short());
+        assert_eq!(take(&mut hunt), None);
+        hunt.go_on_with(hunt.plan().clone());
+        assert_eq!(take(&mut hunt), Some(0), "who has been tried has had its chance");
+    }
+
+    #[test]
+    fn tries_a_carrier_that_was_full_again_only_after_another_decision() {
+        let mut hunt = hunt(&[1, 1], |route| route.max_attempts = 2);
+        take(&mut hunt);
+        assert!(hunt.may_follow(Action::NextCarrier, CarrierId(1)));
+        hunt.note_full(CarrierId(1), target(0));
+        assert_eq!(take(&mut hunt), None);
+        assert!(hunt.is_short());
+        hunt.go_on_with(hunt.plan().clone());
+        assert_eq!(take(&mut hunt), Some(0));
+        hunt.note_full(CarrierId(1), target(0));
+        assert!(!hunt.is_short(), "no attempt is left");
     }
 
     fn take(hunt: &mut Hunt) -> Option<u16> {
-        index(hunt.take_next(&View::default()))
+        index(hunt.take_next(&View::default(), |_| true))
     }
 
     /// Candidates are told apart by their port.
@@ -228,6 +303,7 @@ mod tests {
             probe_interval: None,
             no_response: Duration::from_millis(1_800),
             no_ringing: Duration::from_millis(6_000),
+            limits: Limits::default(),
             number_rule: NumberRule::default(),
         });
         let gateway = Arc::new(Gateway {
@@ -241,6 +317,7 @@ mod tests {
             region: None,
             priority: 0,
             weight: 1,
+            limits: Limits::default(),
         });
         Candidate {
             carrier,
@@ -252,6 +329,7 @@ mod tests {
             failure_rate: 0.0,
             latency_ms: None,
             ringing_ms: None,
+            headroom: 1.0,
             score: 1.0,
         }
     }

@@ -405,6 +405,11 @@ impl Leg {
         carried: Option<Carried<'_>>,
     ) {
         self.asked.retain(|asked| *asked != server);
+        if status_code == 408 {
+            // RFC 4320 §4.2: whoever asked has given up by now, and a 408 would only be blamed on us.
+            cx.transactions.remove_server(server);
+            return;
+        }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, request: &Message| {

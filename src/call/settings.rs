@@ -15,6 +15,8 @@ pub struct Settings {
     pub user_agent: Arc<str>,
     /// Hash key of the Call-ID buckets, the same on every node of a cluster.
     pub bucket_key: u64,
+    /// Shards of this node, which share the limits of carriers and gateways.
+    pub shards: u32,
     /// Calls at a time in this shard; more get 503 with Retry-After.
     pub max_calls: usize,
     /// An answered call is ended after this time; `None` = never.

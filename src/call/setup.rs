@@ -1,7 +1,8 @@
 //! A call that is not answered yet: the caller waits while carriers are tried.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
 use super::call::Draft;
 use super::context::{CallKey, Context, Event};
@@ -13,11 +14,16 @@ use super::{EndCause, EndedBy, Side, header_policy};
 use crate::carrier::number_rule::Identity;
 use crate::carrier::{Action, Class, RerouteAfterRinging, Stage};
 use crate::dialog::Dialog;
-use crate::health::Evidence;
+use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
 use crate::sip::{HeaderName, Message, Printer, status};
 use crate::transaction::timer::Deadlines;
 use crate::transaction::{ClientKey, Flow, ServerKey};
+
+/// How long a call waits for a gateway that is full.
+const TOKEN_LIMIT: Duration = Duration::from_millis(500);
+/// How often it looks whether there is room.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a call waits for before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +36,12 @@ enum Wait {
     Budget,
     /// An answer, once it rings.
     Answer,
+    /// Room at a gateway.
+    Token,
 }
+
+/// Why a call is refused for which no gateway had room in time.
+const NO_CAPACITY: &str = "no gateway of the route has capacity";
 
 /// A caller's INVITE and the attempts made for it.
 #[derive(Debug)]
@@ -45,6 +56,8 @@ pub struct Setup {
     final_answer: Option<FinalAnswer>,
     /// The last attempt that failed, and what was made of it.
     blamed: Option<(Candidate, Blame)>,
+    /// Until when this call waits for room, once it has begun to.
+    waits_until: Option<Instant>,
     deadlines: Deadlines<Wait>,
 }
 
@@ -52,7 +65,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub enum Next {
     Wait,
-    Answered(Box<(Leg, Leg)>),
+    /// With the channel that the call goes on to hold.
+    Answered(Box<(Leg, Leg)>, Option<Channel>),
     Over,
 }
 
@@ -77,14 +91,23 @@ impl Setup {
             is_ringing: false,
             final_answer: None,
             blamed: None,
+            waits_until: None,
             deadlines,
         }
     }
 
-    /// Tries the next candidate, or gives the caller the final answer.
+    /// Tries the next candidate, waits where one is only full, or gives the caller the final answer.
     pub fn hunt(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
         let view = cx.view.clone();
-        while let Some(candidate) = self.hunt.take_next(&view) {
+        if self.hunt.is_panic_for_want_of_capacity() && self.wait_for_room(cx) {
+            return Next::Wait;
+        }
+        loop {
+            let (capacity, now) = (&cx.capacity, cx.now);
+            let has_room = |candidate: &Candidate| {
+                capacity.headroom(&candidate.carrier, &candidate.gateway, now) > 0.0
+            };
+            let Some(candidate) = self.hunt.take_next(&view, has_room) else { break };
             let number = self.hunt.attempts();
             if let Some(attempt) = Attempt::start(cx, self.call, number, candidate, &self.offer) {
                 self.deadlines.arm(Wait::Response, attempt.no_response_at());
@@ -92,7 +115,11 @@ impl Setup {
                 return Next::Wait;
             }
         }
-        self.fail(cx, draft)
+        match self.hunt.is_short() {
+            true if self.wait_for_room(cx) => Next::Wait,
+            true => self.fail_for_want_of_capacity(cx, draft),
+            false => self.fail(cx, draft),
+        }
     }
 
     /// A response to the INVITE of the current attempt.
@@ -181,10 +208,11 @@ impl Setup {
                     self.give_up(cx, draft, "nothing rang in time", 504, Some(0.0))
                 }
                 Wait::Answer => self.give_up(cx, draft, "nobody answered in time", 480, None),
+                Wait::Token => self.look_for_room(cx, draft),
             };
             match next {
                 Next::Wait => {}
-                Next::Answered(_) | Next::Over => return next,
+                Next::Answered(..) | Next::Over => return next,
             }
         }
         Next::Wait
@@ -208,9 +236,31 @@ impl Setup {
 
     /// The current attempt, which is not one any more: nothing may come within its early dialogs.
     fn take_attempt(&mut self, cx: &mut Context) -> Option<Attempt> {
-        let attempt = self.attempt.take()?;
+        let mut attempt = self.attempt.take()?;
         cx.dialogs.remove(&attempt.local_tag);
+        if let Some(channel) = attempt.channel.take() {
+            cx.capacity.release(channel);
+        }
         Some(attempt)
+    }
+
+    /// Has the call wait for a gateway that is full; `false` where it has waited long enough, or cannot.
+    fn wait_for_room(&mut self, cx: &Context) -> bool {
+        let until = *self.waits_until.get_or_insert(cx.now + TOKEN_LIMIT);
+        let may_wait = cx.now < until && !self.is_ringing;
+        if may_wait {
+            self.deadlines.arm(Wait::Token, until.min(cx.now + LOOK_EVERY));
+        }
+        may_wait
+    }
+
+    /// Decides anew, for what was full may have room.
+    fn look_for_room(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        let before = self.hunt.plan().clone();
+        let plan = plan_for(cx, &before.route, before.region.as_ref(), &self.offer);
+        draft.note(|record| record.plan = Some(plan.clone()));
+        self.hunt.go_on_with(plan);
+        self.hunt(cx, draft)
     }
 
     fn progress(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) {
@@ -235,6 +285,8 @@ impl Setup {
     }
 
     fn answer(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) -> Next {
+        // The call goes on to hold it.
+        let channel = self.attempt.as_mut().and_then(|attempt| attempt.channel.take());
         let Some(mut attempt) = self.take_attempt(cx) else { return Next::Wait };
         let record = attempt.answered(cx, response);
         let status_code = Some(response.status_code());
@@ -255,7 +307,7 @@ impl Setup {
             record.status_code = response.status_code();
         });
         cx.counters.calls_answered += 1;
-        Next::Answered(Box::new((inbound, outbound)))
+        Next::Answered(Box::new((inbound, outbound)), channel)
     }
 
     /// One of our timers says that the carrier had its chance.
@@ -272,11 +324,19 @@ impl Setup {
         draft: &mut Draft,
         failure: Failure<'_>,
     ) -> Next {
+        let channel = self.attempt.as_mut().and_then(|attempt| attempt.channel.take());
         let Some(attempt) = self.take_attempt(cx) else { return Next::Wait };
         self.deadlines.stop(Wait::Response);
         self.deadlines.stop(Wait::Ringing);
         let carrier = &attempt.candidate.carrier;
         let rule = verdict::classify(&cx.tables, carrier.id, attempt.stage, failure);
+        match channel {
+            Some(channel) if rule.class == Class::Capacity => {
+                cx.capacity.refused(channel, failure.full(), cx.now);
+            }
+            Some(channel) => cx.capacity.release(channel),
+            None => {}
+        }
         let record = attempt.failed(cx, failure, rule);
         let status_code = match failure {
             Failure::Response(response) => Some(response.status_code()),
@@ -295,6 +355,9 @@ impl Setup {
         let is_done_ringing = self.is_ringing && !self.may_reroute_after_ringing(rule.class);
         if is_done_ringing || !self.hunt.may_follow(rule.action, carrier.id) {
             return self.fail(cx, draft);
+        }
+        if rule.class == Class::Capacity {
+            self.hunt.note_full(carrier.id, attempt.candidate.target);
         }
         self.hunt(cx, draft)
     }
@@ -355,6 +418,36 @@ impl Setup {
                 Next::Over
             }
         }
+    }
+
+    /// Room did not come in time. The caller must not think that we are dead, and hears what an attempt
+    /// said that failed otherwise.
+    fn fail_for_want_of_capacity(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        draft.note(|record| record.detail = NO_CAPACITY.to_owned());
+        let was_full = |(_, blame): &(Candidate, Blame)| blame.class == Class::Capacity;
+        let cause = match &self.final_answer {
+            None => 503,
+            Some(answer) if self.blamed.as_ref().is_some_and(was_full) => answer.cause,
+            Some(_) => return self.fail(cx, draft),
+        };
+        cx.counters.calls_without_capacity += 1;
+        self.inbound.refuse(cx, 480, b"", |printer| {
+            printer.header_fmt(
+                HeaderName::Reason,
+                format_args!("SIP;cause={cause};text=\"{NO_CAPACITY}\""),
+            );
+        });
+        let end_cause = match self.hunt.attempts() {
+            0 => {
+                let detail = NO_CAPACITY.to_owned();
+                let source = self.inbound.flow.remote;
+                cx.emit_event(Event::Refused { source, status_code: 480, detail });
+                EndCause::Refused
+            }
+            _ => EndCause::Failed,
+        };
+        draft.end(cx, Some(480), end_cause, EndedBy::Holdfast, "");
+        Next::Over
     }
 
     /// Gives the caller what says most about the called party.

@@ -1,6 +1,7 @@
 //! What an attempt's end means, and what the caller is told when no attempt is left.
 
 use crate::carrier::{CarrierId, Class, Observation, Origin, RuleMatch, Stage, Tables};
+use crate::health::Full;
 use crate::sip::name_addr::{param, split_list};
 use crate::sip::{HeaderName, Message};
 
@@ -100,6 +101,23 @@ impl Failure<'_> {
             Self::Response(_) => Origin::Remote,
             Self::Timeout => Origin::Timeout,
             Self::Transport => Origin::Transport,
+        }
+    }
+
+    /// What a refusal for want of capacity says is full, by the words that carriers use.
+    pub fn full(&self) -> Full {
+        let reason = match self {
+            Self::Response(response) => response.reason(),
+            Self::Timeout | Self::Transport => b"",
+        };
+        let reason = String::from_utf8_lossy(reason).to_lowercase();
+        let speaks_of = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        if speaks_of(&["channel", "concurrent", "simultaneous", "session"]) {
+            Full::Channels
+        } else if speaks_of(&["cps", "rate", "per second"]) {
+            Full::Rate
+        } else {
+            Full::Unsaid
         }
     }
 

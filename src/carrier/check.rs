@@ -10,7 +10,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
-use super::gateway::{AdminState, Transport};
+use super::gateway::{AdminState, Limits, Transport};
 use super::number_rule::{Identity, NumberFormat};
 use super::route::{RerouteAfterRinging, Strategy};
 use super::rows::{
@@ -25,6 +25,8 @@ use super::{
 const MAX_PATTERN_OCTETS: usize = 1_000;
 /// Memory that one compiled pattern may take.
 const MAX_PATTERN_MEMORY_OCTETS: usize = 256 * 1024;
+/// INVITEs a second; more is no limit.
+const MAX_CPS: f64 = 1_000_000.0;
 /// Digits of a called prefix.
 const MAX_PREFIX_DIGITS: usize = 20;
 
@@ -122,6 +124,7 @@ impl Check {
                     format!("{no_ringing_ms} must be more than no_response_ms ({no_response_ms})"),
                 );
             }
+            let limits = check.limits(row.max_cps, row.max_channels);
             let id = CarrierId(row.carrier_id);
             let carrier = Carrier {
                 id,
@@ -131,6 +134,7 @@ impl Check {
                     .then(|| Duration::from_millis(probe_interval_ms.unsigned_abs().into())),
                 no_response: Duration::from_millis(no_response_ms.into()),
                 no_ringing: Duration::from_millis(no_ringing_ms.into()),
+                limits,
                 number_rule: number_rules.get(&row.carrier_id).cloned().unwrap_or_default(),
             };
             carriers.insert(id, Arc::new(carrier));
@@ -172,6 +176,7 @@ impl Check {
             );
             let priority = check.within("priority", row.priority, 0, 65_535);
             let weight = check.within("weight", row.weight, 1, 1_000_000);
+            let limits = check.limits(row.max_cps, row.max_channels);
             let inherited = regions.get(&row.carrier_id).cloned().flatten();
             let id = GatewayId(row.gateway_id);
             let gateway = Gateway {
@@ -185,6 +190,7 @@ impl Check {
                 region: row.region.clone().or(inherited).map(|region| region.as_str().into()),
                 priority: u16::try_from(priority).unwrap_or_default(),
                 weight,
+                limits,
             };
             gateways.insert(id, Arc::new(gateway));
         }
@@ -500,6 +506,14 @@ impl Row<'_> {
             self.refuse(column, format!("{value} must be {low} to {high}"));
         }
         value.clamp(low, high).unsigned_abs()
+    }
+
+    fn limits(&mut self, max_cps: Option<f64>, max_channels: Option<i32>) -> Limits {
+        if let Some(cps) = max_cps.filter(|cps| !(*cps > 0.0 && *cps <= MAX_CPS)) {
+            self.refuse("max_cps", format!("{cps} must be more than 0 and up to {MAX_CPS}"));
+        }
+        let channels = max_channels.map(|value| self.within("max_channels", value, 1, 1_000_000));
+        Limits { cps: max_cps, channels }
     }
 
     fn one_of<T: std::fmt::Display>(

@@ -19,6 +19,8 @@ pub struct Carrier {
     pub no_response: Duration,
     /// How long an attempt may stay at 100 before it is cancelled and the next carrier tried.
     pub no_ringing: Duration,
+    /// What all its gateways together can take.
+    pub limits: Limits,
     /// How numbers and identities are written towards this carrier.
     pub number_rule: NumberRule,
 }
@@ -40,6 +42,17 @@ pub struct Gateway {
     pub priority: u16,
     /// Share among gateways of one priority, 1 or more.
     pub weight: u32,
+    /// What it can take; its carrier's limits hold as well.
+    pub limits: Limits,
+}
+
+/// How much somebody can take, from all nodes together; `None` = no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// INVITEs a second, above 0.
+    pub cps: Option<f64>,
+    /// Calls at a time, 1 or more.
+    pub channels: Option<u32>,
 }
 
 spelled! {

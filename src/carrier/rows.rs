@@ -25,6 +25,11 @@ pub struct CarrierRow {
     pub probe_interval_ms: i32,
     pub no_response_ms: i32,
     pub no_ringing_ms: i32,
+    /// Tables kept on disk by a version before these columns have no limit.
+    #[serde(default)]
+    pub max_cps: Option<f64>,
+    #[serde(default)]
+    pub max_channels: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,10 @@ pub struct GatewayRow {
     pub region: Option<String>,
     pub priority: i32,
     pub weight: i32,
+    #[serde(default)]
+    pub max_cps: Option<f64>,
+    #[serde(default)]
+    pub max_channels: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

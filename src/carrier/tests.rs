@@ -6,8 +6,8 @@ use super::rows::{
     RouteRow,
 };
 use super::{
-    Action, CarrierId, Class, CustomerId, FailureRuleId, Observation, Origin, Refusal, RouteId,
-    Rows, RuleMatch, Stage, Tables,
+    Action, CarrierId, Class, CustomerId, FailureRuleId, Loss, Observation, Origin, Refusal,
+    RouteId, Rows, RuleMatch, Stage, Tables,
 };
 
 #[test]
@@ -168,7 +168,11 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 16] = [
+        (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
+        (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
+        (|rows| rows.gateways[0].max_cps = Some(f64::NAN), "gateways 1 max_cps"),
+        (|rows| rows.gateways[0].max_channels = Some(-1), "gateways 1 max_channels"),
         (|rows| rows.carriers[0].no_ringing_ms = 1, "carriers 1 no_ringing_ms"),
         (|rows| rows.carriers[0].probe_interval_ms = 1, "carriers 1 probe_interval_ms"),
         (|rows| rows.carriers[0].name.clear(), "carriers 1 name"),
@@ -190,6 +194,65 @@ fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
             |refusal: &Refusal| format!("{} {} {}", refusal.table, refusal.row, refusal.column);
         let names: Vec<String> = refusals.iter().map(named).collect();
         assert!(names.iter().any(|name| name == expected), "{expected} is not in {names:?}");
+    }
+}
+
+#[test]
+fn says_what_a_route_could_carry_without_its_largest_carrier() {
+    type Change = fn(&mut Rows);
+    let cases: [(Change, &[&str]); 6] = [
+        (|_| {}, &[]),
+        (
+            |rows| {
+                rows.carriers[0].max_cps = Some(15.5);
+                rows.carriers[1].max_cps = Some(39.7);
+            },
+            &["route 1: if carrier-2 is lost, the others carry 15.5 of 55.2 calls/s"],
+        ),
+        // One without a limit is the largest.
+        (
+            |rows| rows.carriers[1].max_cps = Some(20.0),
+            &["route 1: if carrier-1 is lost, the others carry 20 calls/s"],
+        ),
+        // What its gateways take is all that a carrier takes.
+        (
+            |rows| {
+                rows.carriers[0].max_cps = Some(100.0);
+                rows.gateways[0].max_cps = Some(5.0);
+                rows.gateways[1].max_cps = Some(7.0);
+            },
+            &["route 1: if carrier-2 is lost, the others carry 5 of 12 calls/s"],
+        ),
+        (
+            |rows| {
+                rows.carriers[0].max_cps = Some(1.0);
+                rows.carriers[1].max_cps = Some(2.0);
+                rows.carriers[1].enabled = false;
+            },
+            &["route 1: if carrier-1 is lost, the others carry 0 of 1 calls/s"],
+        ),
+        (
+            |rows| {
+                rows.carriers[0].max_cps = Some(1.0);
+                rows.carriers[1].max_cps = Some(2.0);
+                rows.routes.push(route(2, None, "49"));
+                rows.route_carriers.push(RouteCarrierRow { carrier_id: 2, ..place(2) });
+            },
+            &[
+                "route 1: if carrier-2 is lost, the others carry 1 of 3 calls/s",
+                "route 2: if carrier-2 is lost, the others carry 0 of 2 calls/s",
+            ],
+        ),
+    ];
+    for (index, (change, expected)) in cases.into_iter().enumerate() {
+        let mut rows = rows();
+        rows.carriers.push(carrier(2));
+        rows.gateways.push(gateway(2));
+        rows.route_carriers.push(RouteCarrierRow { carrier_id: 2, ..place(1) });
+        change(&mut rows);
+        let tables = Tables::check(rows, 1).expect("good rows");
+        let said: Vec<String> = Loss::of(&tables).iter().map(ToString::to_string).collect();
+        assert_eq!(said, expected, "{index}");
     }
 }
 
@@ -261,6 +324,8 @@ fn carrier(carrier_id: i64) -> CarrierRow {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     }
 }
 
@@ -276,6 +341,8 @@ fn gateway(id: i64) -> GatewayRow {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::flags::SettingsFlags;
-use crate::carrier::{Rows, Tables};
+use crate::carrier::{Loss, Rows, Tables};
 use crate::store::Store;
 
 pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
@@ -23,7 +23,10 @@ pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
         store.close().await;
         println!("\n{}", counts(&rows));
         let refusals = match Tables::check(rows, 1) {
-            Ok(_) => Vec::new(),
+            Ok(tables) => {
+                Loss::of(&tables).iter().for_each(|loss| println!("{loss}"));
+                Vec::new()
+            }
             Err(refusals) => refusals,
         };
         for refusal in &refusals {

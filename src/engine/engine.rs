@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
-use crate::carrier::Tables;
+use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
 use crate::transaction::{Branch, Flow};
@@ -76,8 +76,15 @@ impl Engine {
     pub fn handle_command(&mut self, command: Command, now: Instant) {
         self.cx.now = now;
         match command {
-            Command::Tables(tables) => self.cx.tables = tables,
-            Command::View(view) => self.cx.view = view,
+            Command::Tables(tables) => {
+                self.cx.capacity.retain(&tables);
+                self.cx.tables = tables;
+            }
+            Command::View(view) => {
+                let shards = self.cx.settings.shards.max(1);
+                self.cx.capacity.set_parts(shards.saturating_mul(view.nodes.max(1)));
+                self.cx.view = view;
+            }
             Command::Probe { target, timeout } => self.probe(target, timeout),
             Command::Unreachable { flow } => self.on_unreachable(flow),
             Command::Drain => self.cx.is_draining = true,
@@ -119,8 +126,14 @@ impl Engine {
             strays_now: self.cx.strays.len() as u64,
             dialogs_now: self.cx.dialogs.len() as u64,
             timers_now: self.cx.timers.len() as u64,
+            channels_now: self.cx.capacity.channels_now(),
             ..self.cx.counters
         }
+    }
+
+    /// What is left of the limits of each gateway that has had calls of this shard.
+    pub fn headrooms(&self, now: Instant) -> Vec<(GatewayId, f64)> {
+        self.cx.capacity.headrooms(&self.cx.tables, now).collect()
     }
 
     /// Lets `act` work on a call, and drops the call once it is over.

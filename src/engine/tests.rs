@@ -13,7 +13,9 @@ use crate::carrier::rows::{
     RouteRow,
 };
 use crate::carrier::{Class, GatewayId, Rows, Tables, Transport};
-use crate::health::{Evidence, Outcome, Target, TargetView, View};
+use crate::health::{
+    Board, BoardSettings, Evidence, Outcome, PeerTarget, Target, TargetView, View,
+};
 use crate::sip::{HeaderName, Message, Method};
 
 const CALLER: &str = "192.0.2.9:5080";
@@ -214,6 +216,21 @@ fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
     world.answer(FIRST, &sent[0].1, 200, "b1", "");
     assert_eq!(lines(&world.sent()), [to_caller("200 X")]);
     assert_eq!(world.engine.counters().answered_now, 1);
+}
+
+#[test]
+fn sends_no_408_to_a_request_that_nobody_answered_and_ends_the_call() {
+    let mut world = World::new();
+    let (ok, _) = world.establish();
+    world.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    world.sent();
+    world.pass(Duration::from_secs(32));
+    let sent: Vec<_> =
+        lines(&world.sent()).into_iter().filter(|(_, what)| what != "INFO").collect();
+    assert_eq!(sent, [to_caller("BYE"), to_first("BYE")]);
+    assert_eq!(world.engine.counters().server_transactions_now, 0);
+    let record = world.record();
+    assert_eq!((record.end_cause, record.ended_by), (EndCause::Terminated, EndedBy::Holdfast));
 }
 
 #[test]
@@ -676,6 +693,196 @@ fn gives_the_same_bytes_for_the_same_seed() {
     assert_eq!(run(), run());
 }
 
+#[test]
+fn gives_the_next_carrier_the_call_that_a_full_one_cannot_take_until_a_bye_frees_its_channel() {
+    type Limit = fn(&mut Rows);
+    let limits: [Limit; 2] = [
+        |rows| rows.carriers[0].max_channels = Some(1),
+        |rows| rows.gateways[0].max_channels = Some(1),
+    ];
+    for limit in limits {
+        let mut world = World::with(limit);
+        let (ok, _) = world.establish();
+        assert_eq!(world.engine.counters().channels_now, 1);
+        world.caller_sends(&invite("2"));
+        let sent = world.sent();
+        assert_eq!(lines(&sent)[1], (SECOND.to_owned(), "INVITE".to_owned()));
+        world.answer(SECOND, &sent[1].1, 486, "b2", "");
+        world.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+        // The BYE is on its way to the carrier still.
+        assert_eq!(world.engine.counters().channels_now, 0);
+        world.sent();
+        world.caller_sends(&invite("3"));
+        assert_eq!(lines(&world.sent())[1], to_first("INVITE"));
+        world.caller_sends(&cancel("3"));
+        assert_eq!(world.engine.counters().channels_now, 0, "an attempt that is left holds none");
+        world.run_dry();
+    }
+}
+
+#[test]
+fn gives_the_next_carrier_the_calls_beyond_the_ones_a_second_that_the_first_takes() {
+    type Limit = fn(&mut Rows);
+    let limits: [Limit; 2] =
+        [|rows| rows.carriers[0].max_cps = Some(0.5), |rows| rows.gateways[0].max_cps = Some(0.5)];
+    for limit in limits {
+        let mut world = World::with(limit);
+        let asked = |world: &mut World, number: &str| {
+            world.caller_sends(&invite(number));
+            let to = world.sent()[1].0.clone();
+            world.caller_sends(&cancel(number));
+            world.sent();
+            to
+        };
+        assert_eq!(asked(&mut world, "1"), FIRST);
+        world.pass(Duration::from_millis(1_999));
+        world.sent();
+        assert_eq!(asked(&mut world, "2"), SECOND);
+        world.pass(Duration::from_millis(1));
+        world.sent();
+        assert_eq!(asked(&mut world, "3"), FIRST);
+        world.run_dry();
+    }
+}
+
+#[test]
+fn shares_a_limit_with_the_other_shards_and_nodes() {
+    let mut world = World::with(|rows| rows.carriers[0].max_channels = Some(6));
+    let tables = world.engine.cx.tables.clone();
+    let targets: Vec<Target> =
+        world.engine.cx.view.targets().iter().map(|view| view.target).collect();
+    let settings = BoardSettings { node: "a".into(), probe_timeout: Duration::from_secs(1) };
+    let mut board = Board::new(settings, 1);
+    board.set_targets(&tables, &targets, world.now);
+    let saved = board.save(world.now)[0].clone();
+    let peer = |node: &str| {
+        let age = Duration::ZERO;
+        PeerTarget { node: node.into(), saved: saved.clone(), age }
+    };
+    assert_eq!(board.poll_view(world.now).map(|view| view.nodes), Some(1));
+    board.merge_peers(&[peer("b"), peer("c")], world.now);
+    let view = board.poll_view(world.now).expect("other nodes are news");
+    assert_eq!(view.nodes, 3);
+    world.engine.handle_command(Command::View(view), world.now);
+    let mut firsts = 0;
+    for number in 1..=4 {
+        world.caller_sends(&invite(&number.to_string()));
+        firsts += usize::from(world.sent()[1].0 == FIRST);
+    }
+    assert_eq!(firsts, 2);
+}
+
+#[test]
+fn waits_for_a_token_of_the_only_carrier_and_tells_the_caller_nothing_meanwhile() {
+    let mut world = World::with(|rows| {
+        rows.carriers[0].max_cps = Some(2.5);
+        rows.route_carriers.truncate(1);
+    });
+    for number in ["1", "2"] {
+        world.caller_sends(&invite(number));
+        assert_eq!(lines(&world.sent()), [to_caller("100 Trying"), to_first("INVITE")]);
+        world.caller_sends(&cancel(number));
+        world.sent();
+    }
+    world.caller_sends(&invite("3"));
+    assert_eq!(lines(&world.sent()), [to_caller("100 Trying")]);
+    // Half a token was left, and the other half takes 200 ms.
+    world.pass(Duration::from_millis(199));
+    let sent = world.sent();
+    assert!(lines(&sent).iter().all(|(to, what)| to == CALLER && what != "100 Trying"), "{sent:?}");
+    world.pass(Duration::from_millis(21));
+    assert!(lines(&world.sent()).contains(&to_first("INVITE")));
+    world.caller_sends(&cancel("3"));
+    world.run_dry();
+}
+
+#[test]
+fn refuses_a_call_for_which_no_room_came_in_half_a_second() {
+    let mut world = World::with(|rows| {
+        rows.carriers[0].max_channels = Some(1);
+        rows.route_carriers.truncate(1);
+    });
+    world.establish();
+    world.caller_sends(&invite("2"));
+    world.pass(Duration::from_millis(499));
+    assert_eq!(lines(&world.sent()), [to_caller("100 Trying")]);
+    world.pass(Duration::from_millis(1));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("480 Temporarily Unavailable")]);
+    let reason = b"SIP;cause=503;text=\"no gateway of the route has capacity\"";
+    assert_eq!(sent[0].1.first(HeaderName::Reason), Some(&reason[..]));
+    let record = world.record();
+    assert_eq!((record.status_code, record.end_cause), (480, EndCause::Refused));
+    assert_eq!(record.detail, "no gateway of the route has capacity");
+    assert_eq!(record.attempts.len(), 0);
+    assert_eq!(world.engine.counters().calls_without_capacity, 1);
+}
+
+#[test]
+fn gives_up_waiting_for_room_when_the_caller_does() {
+    let mut world = World::with(|rows| {
+        rows.carriers[0].max_channels = Some(1);
+        rows.route_carriers.truncate(1);
+    });
+    world.establish();
+    world.caller_sends(&invite("2"));
+    world.caller_sends(&cancel("2"));
+    let record = world.record();
+    assert_eq!((record.status_code, record.end_cause), (487, EndCause::Cancelled));
+    assert_eq!(world.engine.counters().channels_now, 1);
+}
+
+#[test]
+fn learns_from_a_refusal_how_many_calls_a_second_a_carrier_takes_and_holds_nothing_against_it() {
+    let mut world = World::new();
+    let mut outbound = Vec::new();
+    for number in ["1", "2", "3"] {
+        world.caller_sends(&invite(number));
+        let sent = world.sent();
+        assert_eq!(sent[1].0, FIRST);
+        outbound.push(sent[1].1.clone());
+    }
+    world.outcomes();
+    let refusal = response(&outbound[2], 503, "b3", FIRST, "").replace(" X\r", " CPS limit\r");
+    world.carrier_sends(FIRST, &refusal);
+    // The second carrier has the refused call at once, and the next one without a detour.
+    assert!(lines(&world.sent()).contains(&(SECOND.to_owned(), "INVITE".to_owned())));
+    let is_blamed = |outcome: &Outcome| matches!(outcome.evidence, Evidence::Attempt { weight, .. } if weight != 0.0);
+    assert!(!world.outcomes().iter().any(is_blamed));
+    world.caller_sends(&invite("4"));
+    assert_eq!(world.sent()[1].0, SECOND);
+    // It took two, and gets nine tenths of that.
+    world.pass(Duration::from_millis(556));
+    world.sent();
+    world.caller_sends(&invite("5"));
+    assert_eq!(world.sent()[1].0, FIRST);
+}
+
+#[test]
+fn tries_the_only_carrier_again_that_was_full_and_says_so_where_that_does_not_help() {
+    let mut world = World::with(|rows| {
+        rows.carriers[0].max_cps = Some(10.0);
+        rows.route_carriers.truncate(1);
+    });
+    world.caller_sends(&invite("1"));
+    let first = world.sent()[1].1.clone();
+    let full =
+        |request| response(request, 403, "b1", FIRST, "").replace(" X\r", " channel limit\r");
+    world.carrier_sends(FIRST, &full(&first));
+    assert_eq!(lines(&world.sent()), [to_first("ACK")]);
+    world.pass(Duration::from_millis(20));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("INVITE")]);
+    world.pass(Duration::from_millis(480));
+    world.sent();
+    world.carrier_sends(FIRST, &full(&sent[0].1));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_first("ACK"), to_caller("480 Temporarily Unavailable")]);
+    let record = world.record();
+    assert_eq!((record.end_cause, record.attempts.len()), (EndCause::Failed, 2));
+    world.run_dry();
+}
+
 struct World {
     engine: Engine,
     now: Instant,
@@ -701,6 +908,7 @@ impl World {
             }],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            shards: 1,
             max_calls: 10,
             max_call_duration: None,
             retry_after_s: 5,
@@ -761,6 +969,7 @@ impl World {
         assert_eq!(counters.strays_now, 0);
         assert_eq!(counters.dialogs_now, 0);
         assert_eq!(counters.timers_now, 0);
+        assert_eq!(counters.channels_now, 0);
     }
 
     fn establish(&mut self) -> (Message, Message) {
@@ -958,6 +1167,8 @@ fn rows() -> Rows {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = |id, at: &str| GatewayRow {
         gateway_id: id,
@@ -970,6 +1181,8 @@ fn rows() -> Rows {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     Rows {
         carriers: vec![carrier(1, "one"), carrier(2, "two")],

@@ -151,6 +151,7 @@ impl Board {
             let counts = counts.get(target).copied().unwrap_or_default();
             self.is_changed |= entry.set_peers(counts);
         }
+        self.is_changed |= nodes.len() != self.peers.len();
         self.peers = nodes.into_iter().collect();
         self.doubt();
     }
@@ -225,6 +226,7 @@ impl Board {
         }
         let mut view = View::new(views).with_destinations(self.destination_factors(now));
         view.is_unfit = self.is_unfit;
+        view.nodes = u32::try_from(self.peers.len() + 1).unwrap_or(u32::MAX);
         Some(Arc::new(view))
     }
 
@@ -243,12 +245,16 @@ impl Board {
         saved.collect()
     }
 
-    /// Puts saved state back; `age` = how long ago it was saved. Unknown targets are kept for when they appear.
+    /// Puts saved state back; `age` = how long ago it was saved. A target that is not in the tables yet is kept for
+    /// when it appears; one that has shown itself meanwhile is known better than that.
     pub fn restore(&mut self, saved: Vec<(SavedTarget, Duration)>, now: Instant) {
         for (saved, age) in saved.into_iter().take(MAX_RESTORED) {
             let target = saved.target;
             match self.targets.get_mut(&target) {
-                Some(entry) => entry.restore(&saved, age, now),
+                Some(entry) if entry.machine.reachability() == Reachability::Unknown => {
+                    entry.restore(&saved, age, now);
+                }
+                Some(_) => {}
                 None => {
                     let at = now.checked_sub(age).unwrap_or(now);
                     self.restored.insert(target, (saved, at));

@@ -3,6 +3,7 @@
 //! Reading a view never changes it, and time is an argument.
 
 pub mod board;
+pub mod capacity;
 mod entry;
 pub mod evidence;
 pub mod posterior;
@@ -11,6 +12,7 @@ pub mod view;
 pub mod window;
 
 pub use board::{Board, BoardSettings, PeerTarget, ProbeDue};
+pub use capacity::{Capacity, Channel, Full};
 pub use entry::SavedTarget;
 pub use evidence::{Evidence, Outcome};
 pub use view::{Reachability, TargetView, View};

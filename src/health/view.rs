@@ -83,6 +83,8 @@ pub struct View {
     pub median_ringing_ms: Option<f64>,
     /// Nearly everything fails from here, and not from elsewhere: it is us.
     pub is_unfit: bool,
+    /// Nodes that share the limits of carriers and gateways, this one included; 0 counts as 1.
+    pub nodes: u32,
 }
 
 impl View {

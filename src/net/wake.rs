@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 /// Wakes a thread that waits in [`wait`]; any number of calls before it looks count as one.
 #[derive(Debug)]
 pub struct Waker {
@@ -42,9 +44,31 @@ impl AsRawFd for Waker {
     }
 }
 
+/// What a wait has found out, by the descriptors' place; nothing where only the time was over.
+#[derive(Debug, Default)]
+pub struct Ready {
+    polled: SmallVec<[libc::pollfd; 8]>,
+}
+
+impl Ready {
+    /// Something can be read from it.
+    pub fn is_readable(&self, at: usize) -> bool {
+        self.has(at, libc::POLLIN)
+    }
+
+    /// Its error queue holds something.
+    pub fn has_error(&self, at: usize) -> bool {
+        self.has(at, libc::POLLERR)
+    }
+
+    fn has(&self, at: usize, event: libc::c_short) -> bool {
+        self.polled.get(at).is_some_and(|polled| polled.revents & event != 0)
+    }
+}
+
 /// Waits until one of the descriptors can be read or has an error, or the time is over (`None`: for ever).
-pub fn wait(descriptors: &[RawFd], limit: Option<Duration>) -> io::Result<()> {
-    let mut polled: smallvec::SmallVec<[libc::pollfd; 8]> = descriptors
+pub fn wait(descriptors: &[RawFd], limit: Option<Duration>) -> io::Result<Ready> {
+    let mut polled: SmallVec<[libc::pollfd; 8]> = descriptors
         .iter()
         .map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 })
         .collect();
@@ -58,10 +82,10 @@ pub fn wait(descriptors: &[RawFd], limit: Option<Duration>) -> io::Result<()> {
         libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, limit, std::ptr::null())
     };
     if ready >= 0 {
-        return Ok(());
+        return Ok(Ready { polled });
     }
     match io::Error::last_os_error() {
-        error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        error if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::default()),
         error => Err(error),
     }
 }
@@ -77,10 +101,13 @@ mod tests {
         let waker = Waker::new().expect("an eventfd");
         waker.wake();
         waker.wake();
-        wait(&[waker.as_raw_fd()], None).expect("woken");
+        let ready = wait(&[waker.as_raw_fd()], None).expect("woken");
+        assert!(ready.is_readable(0) && !ready.has_error(0) && !ready.is_readable(1));
         waker.clear();
         let begun = Instant::now();
-        wait(&[waker.as_raw_fd()], Some(Duration::from_millis(20))).expect("time is over");
+        let limit = Some(Duration::from_millis(20));
+        let ready = wait(&[waker.as_raw_fd()], limit).expect("time is over");
+        assert!(!ready.is_readable(0));
         assert!(begun.elapsed() >= Duration::from_millis(20));
         std::thread::scope(|scope| {
             scope.spawn(|| waker.wake());

@@ -41,16 +41,18 @@ pub struct Query<'a> {
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
     pub has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    /// The free share of the tightest limit of a gateway and its carrier; 0.0 = no room for a call.
+    pub headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
 }
 
 /// Chooses and orders the targets for one call.
 ///
-/// Region, admin state and listeners are hard filters. Then reachability: a target that is down, or
-/// that asked us to stay away, is dropped; a suspect one goes behind all others of the route. What
-/// is left is ordered by the route's tiers, within a tier by its strategy, within a carrier by its
-/// gateways' priority. No more than half of a tier's carriers stay away for their quality alone. When
-/// nothing is left, everything that passed the hard filters is tried, least bad first: better a bad
-/// carrier than none.
+/// Region, admin state and listeners are hard filters. Then reachability and capacity: a target that is
+/// down, that asked us to stay away, or whose limits are used up, is dropped; a suspect one goes behind
+/// all others of the route. What is left is ordered by the route's tiers, within a tier by its strategy,
+/// within a carrier by its gateways' priority. No more than half of a tier's carriers stay away for their
+/// quality alone. When nothing is left, everything that passed the hard filters and has room is tried,
+/// least bad first: better a bad carrier than none.
 pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> Plan {
     let region = query.route.region.as_ref().or(query.customer_region);
     let mut decision = Decision {
@@ -58,6 +60,7 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         region,
         country: query.country,
         has_listener: query.has_listener,
+        headroom: query.headroom,
         now,
         random: Random::new(query.seed),
         dropped: Vec::new(),
@@ -86,6 +89,7 @@ struct Decision<'a> {
     region: Option<&'a Arc<str>>,
     country: Option<u16>,
     has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
     dropped: Vec<Dropped>,
@@ -103,6 +107,10 @@ impl Bid {
     /// A carrier is as good as the target that would be tried first.
     fn score(&self) -> f64 {
         self.candidates.first().map_or(0.0, |candidate| candidate.score)
+    }
+
+    fn headroom(&self) -> f64 {
+        self.candidates.first().map_or(0.0, |candidate| candidate.headroom)
     }
 
     fn failure_rate(&self) -> f64 {
@@ -175,12 +183,16 @@ impl Decision<'_> {
                     continue;
                 }
                 let candidate = self.candidate(carrier, gateway, target, place);
+                let has_room = candidate.headroom > 0.0;
                 match self.soft_reason(target) {
                     Some(reason) => {
                         self.drop(gateway, reason);
-                        self.unusable.push((candidate, reason));
+                        if has_room {
+                            self.unusable.push((candidate, reason));
+                        }
                     }
-                    None => usable.push(candidate),
+                    None if has_room => usable.push(candidate),
+                    None => self.drop(gateway, Drop::Capacity),
                 }
             }
         }
@@ -225,7 +237,8 @@ impl Decision<'_> {
         }
         let mut keyed: SmallVec<[(u16, f64, Candidate); 4]> = SmallVec::new();
         for candidate in candidates.drain(..) {
-            let key = self.draw(f64::from(candidate.gateway.weight) * sharpened(candidate.score));
+            let weight = f64::from(candidate.gateway.weight) * sharpened(candidate.score);
+            let key = self.draw(weight * share_of_room(candidate.headroom));
             keyed.push((candidate.gateway.priority, key, candidate));
         }
         keyed.sort_by(|a, b| a.0.cmp(&b.0).then(descending(a.1, b.1)));
@@ -244,7 +257,7 @@ impl Decision<'_> {
             let key = match strategy {
                 // The score is a draw already: who is surely better wins nearly always, whose quality
                 // is little known wins now and then, and is known better afterwards.
-                Strategy::Healthiest => (false, bid.score()),
+                Strategy::Healthiest => (false, bid.score() * share_of_room(bid.headroom())),
                 Strategy::Weighted => (is_out_of_band, self.draw(weight)),
                 Strategy::LeastCost => (is_out_of_band, -(bid.place.cost_micros as f64)),
                 Strategy::Priority => (false, weight),
@@ -322,6 +335,7 @@ impl Decision<'_> {
             failure_rate: target.failure_rate,
             latency_ms: target.latency_ms,
             ringing_ms: target.ringing_ms,
+            headroom: (self.headroom)(carrier, gateway),
             score: self.score(carrier, target),
         }
     }
@@ -348,6 +362,11 @@ impl Decision<'_> {
     fn draw(&mut self, weight: f64) -> f64 {
         (1.0 - self.random.unit_f64()).ln() / weight.max(f64::MIN_POSITIVE)
     }
+}
+
+/// What is left of a score as a limit is used up: all of it while more than half is free.
+fn share_of_room(headroom: f64) -> f64 {
+    (2.0 * headroom).min(1.0)
 }
 
 fn sharpened(score: f64) -> f64 {

@@ -39,6 +39,8 @@ pub struct Candidate {
     pub failure_rate: f64,
     pub latency_ms: Option<f64>,
     pub ringing_ms: Option<f64>,
+    /// Free share of the tightest limit of the gateway and its carrier, above 0.0 and up to 1.0.
+    pub headroom: f64,
     /// Drawn from what is believed of it; what it was sorted by within its tier. Higher is better.
     pub score: f64,
 }
@@ -66,6 +68,8 @@ spelled! {
         Ejected = "ejected",
         /// Half open, and already carrying its one call.
         HalfOpenBusy = "half_open_busy",
+        /// As many calls as its limits, or its carrier's, allow.
+        Capacity = "capacity",
         /// Asked us to stay away (Retry-After).
         RetryAfter = "retry_after",
         /// The gateway's address family or transport has no listener here.
@@ -74,6 +78,11 @@ spelled! {
 }
 
 impl Plan {
+    /// Whether somebody could have the call but for want of capacity.
+    pub fn is_short(&self) -> bool {
+        self.dropped.iter().any(|dropped| dropped.reason == Drop::Capacity)
+    }
+
     /// As `calls.decision` keeps it.
     pub fn to_json(&self) -> Value {
         let candidates: Vec<Value> = self
@@ -90,6 +99,7 @@ impl Plan {
                     "failure_rate": candidate.failure_rate,
                     "latency_ms": candidate.latency_ms,
                     "ringing_ms": candidate.ringing_ms,
+                    "headroom": candidate.headroom,
                     "score": candidate.score,
                 })
             })

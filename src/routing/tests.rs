@@ -168,10 +168,58 @@ fn decides_the_same_for_the_same_seed() {
     }
 }
 
+#[test]
+fn leaves_out_what_is_full_and_says_so() {
+    let mut world = World::new(&[1, 2], |_| {});
+    world.headroom.insert(1, 0.0);
+    assert_eq!((world.order(), world.dropped()), (vec![2], vec![(1, Drop::Capacity)]));
+    let plan = world.decide(1, None);
+    assert!(plan.is_short());
+    assert_eq!(plan.to_json()["dropped"][0]["reason"], "capacity");
+    assert_eq!(plan.to_json()["candidates"][0]["headroom"], 1.0);
+}
+
+#[test]
+fn tries_nothing_that_is_full_even_when_all_else_is_down() {
+    let mut world = World::new(&[1, 2, 3], |_| {});
+    world.headroom.insert(1, 0.0);
+    assert!(!World::new(&[1], |_| {}).decide(1, None).is_short());
+    world.change(2, |view| view.reachability = Reachability::Down);
+    world.change(3, |view| view.reachability = Reachability::Down);
+    world.headroom.insert(3, 0.0);
+    let plan = world.decide(1, None);
+    assert_eq!((ids(&plan), plan.is_panic, plan.is_short()), (vec![2], true, true));
+}
+
+#[test]
+fn gives_a_carrier_less_as_it_fills_up_once_more_than_half_is_in_use() {
+    let mut world = World::new(&[1, 2], |rows| rows.routes[0].strategy = "healthiest".to_owned());
+    for id in [1, 2] {
+        world.change(id, |view| {
+            view.failure_rate = 0.05;
+            view.deviation = 0.05;
+        });
+    }
+    world.headroom.insert(1, 0.5);
+    assert_share(world.firsts()[&1], 0.5);
+    world.headroom.insert(1, 0.48);
+    let less = share(world.firsts()[&1]);
+    assert!((0.1..0.45).contains(&less), "{less}");
+    world.headroom.insert(1, 0.25);
+    assert_eq!(world.firsts().get(&1), None);
+    let mut by_weight = World::new(&[1, 2], |rows| {
+        rows.gateways[1].carrier_id = 1;
+        rows.route_carriers.truncate(1);
+    });
+    by_weight.headroom.insert(1, 0.25);
+    assert_share(by_weight.firsts()[&1], 1.0 / 3.0);
+}
+
 /// Tables of one route, and what is known of each gateway.
 struct World {
     tables: Tables,
     views: BTreeMap<i64, TargetView>,
+    headroom: BTreeMap<i64, f64>,
     now: Instant,
 }
 
@@ -182,7 +230,8 @@ impl World {
         change(&mut rows);
         let tables = Tables::check(rows, 1).expect("good rows");
         let views = ids.iter().map(|id| (*id, up(*id))).collect();
-        Self { tables, views, now: base() }
+        let headroom = ids.iter().map(|id| (*id, 1.0)).collect();
+        Self { tables, views, headroom, now: base() }
     }
 
     fn change(&mut self, id: i64, change: impl FnOnce(&mut TargetView)) {
@@ -193,8 +242,14 @@ impl World {
         let view = View::new(self.views.values().cloned().map(Arc::new).collect());
         let route = self.tables.route_for(crate::carrier::CustomerId(1), "1").expect("a route");
         assert_eq!(route.id, RouteId(1));
-        let query =
-            Query { route, customer_region, country: None, seed, has_listener: &|_, _| true };
+        let query = Query {
+            route,
+            customer_region,
+            country: None,
+            seed,
+            has_listener: &|_, _| true,
+            headroom: &|_, gateway| self.headroom[&gateway.id.0],
+        };
         decide(&self.tables, &view, &query, self.now)
     }
 
@@ -246,6 +301,8 @@ fn rows(ids: &[i64]) -> Rows {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = |id: &i64| GatewayRow {
         gateway_id: *id,
@@ -258,6 +315,8 @@ fn rows(ids: &[i64]) -> Rows {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     let place = |id: &i64| RouteCarrierRow {
         route_id: 1,

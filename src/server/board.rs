@@ -20,6 +20,8 @@ use crate::telemetry::metrics;
 const SHARE_EVERY: Duration = Duration::from_secs(1);
 /// A node that has saved nothing for so long is none.
 const PEER_LIMIT: Duration = Duration::from_secs(5);
+/// How long a start waits for the store.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the last save may take.
 const LAST_SAVE_LIMIT: Duration = Duration::from_secs(3);
 /// Views follow each other no closer than this, however many outcomes come.
@@ -60,7 +62,7 @@ struct Turn {
 impl BoardTask {
     /// Runs until `stop` says true, then saves a last time.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        self.restore().await;
+        let mut is_restored = self.restore().await;
         let (answer, mut answers) = mpsc::channel(ANSWERS_LEN);
         let (heard, mut hearing) = mpsc::channel::<Vec<PeerTarget>>(1);
         let now = Instant::now();
@@ -98,6 +100,9 @@ impl BoardTask {
                     }
                 }
                 Some(peers) = hearing.recv() => {
+                    if !is_restored {
+                        is_restored = self.restore().await;
+                    }
                     self.board.merge_peers(&peers, Instant::now());
                     turn.is_changed = true;
                 }
@@ -116,13 +121,24 @@ impl BoardTask {
         }
     }
 
-    async fn restore(&mut self) {
-        match self.store.load_health(&self.node).await {
-            Ok(saved) => {
+    /// Takes over what an earlier run, or another node, has saved; `false` when the store does not say soon.
+    async fn restore(&mut self) -> bool {
+        match tokio::time::timeout(PATIENCE, self.store.load_health(&self.node)).await {
+            Ok(Ok(saved)) => {
                 tracing::info!(targets = saved.len(), "health of an earlier run is taken over");
                 self.board.restore(saved, Instant::now());
+                true
             }
-            Err(error) => tracing::warn!(%error, "health of an earlier run cannot be read"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "health of an earlier run cannot be read");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "health of an earlier run cannot be read: the store does not answer"
+                );
+                false
+            }
         }
     }
 

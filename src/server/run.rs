@@ -192,15 +192,22 @@ async fn prepare(store: &Store) -> Result<(), StartError> {
                 tracing::info!(version, "migration applied");
             }
         }
-        StoreKind::Postgres => match store.pending_migrations().await {
-            Ok(pending) if pending.is_empty() => {}
-            Ok(pending) => {
-                tracing::error!(?pending, "the database lacks migrations; run `holdfast migrate`");
-            }
-            Err(error) => tracing::warn!(%error, "the store is away; starting without it"),
-        },
+        StoreKind::Postgres => {
+            // Beside the start: a server that does not answer must not hold it up.
+            tokio::spawn(tell_pending(store.clone()));
+        }
     }
     Ok(())
+}
+
+async fn tell_pending(store: Store) {
+    match store.pending_migrations().await {
+        Ok(pending) if pending.is_empty() => {}
+        Ok(pending) => {
+            tracing::error!(?pending, "the database lacks migrations; run `holdfast migrate`");
+        }
+        Err(error) => tracing::warn!(%error, "the store is away; starting without it"),
+    }
 }
 
 fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> EngineSettings {
@@ -211,6 +218,7 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
             Some(key) => peek::bucket_key(key.as_bytes()),
             None => random_u64(),
         },
+        shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
         retry_after_s: settings.retry_after_s,

@@ -7,12 +7,14 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 
 use super::snapshot::Snapshot;
-use crate::carrier::{Refusal, Rows, Tables};
+use crate::carrier::{Loss, Refusal, Rows, Tables};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{metrics, redact};
 
 /// How soon a store that is away is asked again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a start waits for the store before it uses the tables on disk.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Changes that come closer together than this are read once.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Refused rows that are logged one by one.
@@ -54,8 +56,9 @@ impl TablesTask {
 
     /// Never returns; dropped at the end of the program.
     pub(super) async fn run(mut self) {
-        self.read().await;
-        if self.good_rows.is_none() {
+        // A store that is there answers within this time; one that is not must keep no call waiting.
+        let is_read = tokio::time::timeout(PATIENCE, self.read()).await.is_ok();
+        if !is_read || self.good_rows.is_none() {
             self.use_snapshot();
         }
         loop {
@@ -129,6 +132,16 @@ impl TablesTask {
     }
 
     fn hand_on(&mut self, tables: Tables) {
+        let losses = Loss::of(&tables);
+        for loss in losses.iter().take(MAX_LINES) {
+            tracing::info!("{loss}");
+        }
+        if let Some(more) = losses.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+            tracing::info!(
+                more,
+                "more routes have limits; `holdfast check` says what each can lose"
+            );
+        }
         self.version = tables.version;
         self.good.send_replace(Some(Arc::new(tables)));
     }

@@ -14,13 +14,13 @@ use bytes::Bytes;
 
 use crate::allowance::Allowance;
 use crate::call::CallRecord;
-use crate::carrier::Tables;
+use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
     Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
 };
 use crate::health::{Outcome, View};
 use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
-use crate::net::wake::{Waker, wait};
+use crate::net::wake::{Ready, Waker, wait};
 use crate::sip::peek;
 use crate::telemetry::metrics::EdgeCounters;
 use crate::telemetry::redact;
@@ -35,6 +35,11 @@ const MAX_UNSENT: usize = 10_000;
 const MAX_BACKLOG: usize = 100_000;
 /// How often a shard shows its counters, and looks whether the recorder has room again.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Timers that no datagram wakes us for are looked at no oftener: each would cost a turn of its own. SIP's shortest is
+/// 500 ms, an admin's 100 ms.
+const TIMERS_EVERY: Duration = Duration::from_millis(4);
+/// Outcomes go to the board no oftener, as views come from it: each time wakes its thread.
+const OUTCOMES_EVERY: Duration = Duration::from_millis(5);
 /// How long a shard that ends waits for the recorder to take its last records.
 const LAST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
 /// A shard that has shown nothing for so long is stuck.
@@ -98,6 +103,7 @@ pub struct ShardHandle {
 #[derive(Debug, Default)]
 struct Published {
     counters: Mutex<Counters>,
+    headrooms: Mutex<Vec<(GatewayId, f64)>>,
     at: Mutex<Option<Instant>>,
     /// Datagrams that only keep a way open: CRLF, four zero octets, STUN.
     keep_alives: AtomicU64,
@@ -136,6 +142,11 @@ impl ShardHandle {
 
     pub fn counters(&self) -> Counters {
         *self.published.counters.lock().expect("nobody panics while holding it")
+    }
+
+    /// What is left of the limits of each gateway that has had calls of this shard, 0.0 to 1.0.
+    pub fn headrooms(&self) -> Vec<(GatewayId, f64)> {
+        self.published.headrooms.lock().expect("nobody panics while holding it").clone()
     }
 
     /// Whether the shard's loop came round lately.
@@ -203,10 +214,12 @@ struct Shard {
     records: RecordSink,
     outcomes: OutcomeSink,
     outcome_batch: Vec<Outcome>,
+    outcomes_at: Instant,
     backlog: VecDeque<Box<CallRecord>>,
     /// What is to be sent by each socket.
     unsent: Vec<Vec<(SocketAddr, Bytes)>>,
     received: Vec<Received>,
+    turned_at: Instant,
     published_at: Instant,
     wall_clock_at: Instant,
     lines: Lines,
@@ -237,9 +250,11 @@ impl Shard {
             records: parts.records,
             outcomes: parts.outcomes,
             outcome_batch: Vec::new(),
+            outcomes_at: now,
             backlog: VecDeque::new(),
             unsent,
             received: Vec::new(),
+            turned_at: now,
             published_at: now,
             wall_clock_at: now,
             lines: Lines::new(now),
@@ -256,12 +271,15 @@ impl Shard {
         let descriptors: Vec<RawFd> =
             self.sockets.iter().map(AsRawFd::as_raw_fd).chain([own.as_raw_fd()]).collect();
         while !self.is_stopping {
-            if let Err(error) = wait(&descriptors, self.time_to_wait()) {
+            let ready = wait(&descriptors, self.time_to_wait()).unwrap_or_else(|error| {
                 tracing::error!(shard = self.index, %error, "cannot wait for datagrams");
                 std::thread::sleep(Duration::from_millis(10));
-            }
+                Ready::default()
+            });
             let now = Instant::now();
-            own.clear();
+            if ready.is_readable(self.sockets.len()) {
+                own.clear();
+            }
             if !Arc::ptr_eq(tables.load(), &tables_seen) {
                 tables_seen = tables.load().clone();
                 self.engine.handle_command(Command::Tables(tables_seen.clone()), now);
@@ -270,8 +288,9 @@ impl Shard {
                 view_seen = view.load().clone();
                 self.engine.handle_command(Command::View(view_seen.clone()), now);
             }
-            self.turn(now);
+            self.turn(&ready, now);
         }
+        self.hand_over_outcomes();
         self.publish(Instant::now());
         let limit = Instant::now() + LAST_RECORDS_LIMIT;
         while !self.backlog.is_empty() && Instant::now() < limit {
@@ -287,14 +306,17 @@ impl Shard {
         let publish = self.published_at + PUBLISH_EVERY;
         let has_unsent = self.unsent.iter().any(|unsent| !unsent.is_empty());
         let retry = has_unsent.then(|| now + Duration::from_millis(1));
-        [self.engine.poll_timeout(), Some(publish), retry]
+        let timers = self.engine.poll_timeout().map(|at| at.max(self.turned_at + TIMERS_EVERY));
+        let outcomes = (!self.outcome_batch.is_empty()).then(|| self.outcomes_at + OUTCOMES_EVERY);
+        [timers, outcomes, Some(publish), retry]
             .into_iter()
             .flatten()
             .min()
             .map(|at| at.saturating_duration_since(now))
     }
 
-    fn turn(&mut self, now: Instant) {
+    fn turn(&mut self, ready: &Ready, now: Instant) {
+        self.turned_at = now;
         if now >= self.wall_clock_at + WALL_CLOCK_EVERY {
             self.wall_clock_at = now;
             let wall = SystemTime::now();
@@ -302,11 +324,20 @@ impl Shard {
         }
         self.read_mail(now);
         for index in 0..self.sockets.len() {
-            self.read_socket(index, now);
+            if ready.is_readable(index) {
+                self.read_socket(index, now);
+            }
+            if ready.has_error(index) {
+                self.read_errors(index, now);
+            }
         }
         self.engine.handle_timeout(now);
         self.carry_out();
         self.flush();
+        if now >= self.outcomes_at + OUTCOMES_EVERY {
+            self.outcomes_at = now;
+            self.hand_over_outcomes();
+        }
         if now >= self.published_at + PUBLISH_EVERY {
             self.publish(now);
         }
@@ -353,12 +384,12 @@ impl Shard {
                 break;
             }
         }
-        self.read_errors(index, listener, now);
     }
 
     /// An ICMP error may reach another socket of the same port than the one that sent, so all shards
     /// hear of it. An address that is named often in one turn is looked for once.
-    fn read_errors(&mut self, index: usize, listener: ListenerId, now: Instant) {
+    fn read_errors(&mut self, index: usize, now: Instant) {
+        let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
         let mut unreachable: Vec<SocketAddr> = Vec::new();
         for _ in 0..MAX_UNREACHABLE {
             match self.sockets[index].take_unreachable() {
@@ -447,6 +478,9 @@ impl Shard {
             }
             unsent.drain(..sent);
         }
+    }
+
+    fn hand_over_outcomes(&mut self) {
         if !self.outcome_batch.is_empty() {
             let batch = std::mem::take(&mut self.outcome_batch);
             let count = batch.len() as u64;
@@ -472,6 +506,8 @@ impl Shard {
         *published.at.lock().expect("nobody panics while holding it") = Some(now);
         *published.counters.lock().expect("nobody panics while holding it") =
             self.engine.counters();
+        *published.headrooms.lock().expect("nobody panics while holding it") =
+            self.engine.headrooms(now);
     }
 }
 

@@ -72,6 +72,7 @@ fn settings(address: SocketAddr) -> EngineSettings {
         }],
         user_agent: "test".into(),
         bucket_key: 7,
+        shards: 1,
         max_calls: 100,
         max_call_duration: None,
         retry_after_s: 5,
@@ -168,6 +169,8 @@ fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
         probe_interval_ms: 0,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     };
     let gateway = GatewayRow {
         gateway_id: 1,
@@ -180,6 +183,8 @@ fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     };
     let rows = Rows { carriers: vec![carrier], gateways: vec![gateway], ..Rows::default() };
     let world = World::with(4, Tables::check(rows, 1).expect("good rows"));

@@ -19,19 +19,65 @@ pub fn call_id(message: &[u8]) -> Option<&[u8]> {
 ///
 /// It spreads; whoever knows the key can aim at a bucket, nobody else.
 pub fn bucket(call_id: &[u8], key: u64) -> u64 {
+    let mut hash = BucketHash::new(call_id.len(), key);
+    let (words, tail) = call_id.as_chunks::<8>();
+    for word in words {
+        hash.add(*word);
+    }
+    hash.bucket(tail)
+}
+
+/// Sixteen hex digits that fall into `bucket`: those of `random`, but for the last two, which are the first
+/// that fit from those of `random` on. `None` where none of their 256 values fits; draw again then (once in
+/// 56 times).
+pub fn call_id_within(bucket: u64, key: u64, random: u64) -> Option<[u8; 16]> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |shift: u32| DIGITS[(random >> shift & 0xf) as usize];
+    let mut digits: [u8; 16] = std::array::from_fn(|at| digit(60 - 4 * at as u32));
+    let (first, last) = digits.split_at_mut(8);
+    let mut hash = BucketHash::new(16, key);
+    hash.add(first.try_into().expect("half of 16"));
+    let start = random as u8;
+    for step in 0..=u8::MAX {
+        let value = start.wrapping_add(step);
+        last[6] = DIGITS[usize::from(value >> 4)];
+        last[7] = DIGITS[usize::from(value & 0xf)];
+        let mut hash = hash;
+        hash.add((&*last).try_into().expect("half of 16"));
+        if hash.bucket(b"") == bucket {
+            return Some(digits);
+        }
+    }
+    None
+}
+
+/// The bucket's hash on its way through a Call-ID.
+#[derive(Clone, Copy)]
+struct BucketHash {
+    state: u64,
+    key: u64,
+}
+
+impl BucketHash {
     // 64 bits after the point of pi and of e, made odd: nothing hidden in them.
     const PI: u64 = 0x243f_6a88_85a3_08d3;
     const E: u64 = 0xb7e1_5162_8aed_2a6b;
 
-    let mut state = fold(key ^ PI, E ^ call_id.len() as u64);
-    let (words, tail) = call_id.as_chunks::<8>();
-    for word in words {
-        state = fold(state ^ u64::from_le_bytes(*word), E);
+    const fn new(len: usize, key: u64) -> Self {
+        Self { state: fold(key ^ Self::PI, Self::E ^ len as u64), key }
     }
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    state = fold(state ^ u64::from_le_bytes(last), PI);
-    fold(state, E ^ key) % BUCKETS
+
+    const fn add(&mut self, word: [u8; 8]) {
+        self.state = fold(self.state ^ u64::from_le_bytes(word), Self::E);
+    }
+
+    /// `tail` is what is left of the Call-ID: fewer than eight octets.
+    fn bucket(self, tail: &[u8]) -> u64 {
+        let mut last = [0; 8];
+        last[..tail.len()].copy_from_slice(tail);
+        let state = fold(self.state ^ u64::from_le_bytes(last), Self::PI);
+        fold(state, Self::E ^ self.key) % BUCKETS
+    }
 }
 
 /// The hash key that a secret text stands for, the same on every node that is told it.
@@ -104,6 +150,25 @@ mod tests {
         }
         assert!(counts.iter().all(|&count| (850..1150).contains(&count)), "{counts:?}");
         assert!(moved > 62_000);
+    }
+
+    #[test]
+    fn makes_call_ids_for_every_bucket_that_keep_what_was_drawn() {
+        let mut random = crate::random::Random::new(1);
+        let (mut seen, mut none) = (std::collections::HashSet::new(), 0);
+        for at in 0..64_000 {
+            let (wanted, drawn) = (at % BUCKETS, random.next_u64());
+            let Some(call_id) = call_id_within(wanted, 7, drawn) else {
+                none += 1;
+                continue;
+            };
+            assert_eq!(bucket(&call_id, 7), wanted);
+            assert_eq!(call_id[..14], format!("{drawn:016x}").as_bytes()[..14]);
+            seen.insert(call_id);
+        }
+        // (63 / 64)^256 of them find no digits that fit: 1.8 %.
+        assert!((800..1_500).contains(&none), "{none}");
+        assert_eq!(seen.len(), 64_000 - none);
     }
 
     const VECTORS: [(&[u8], u64, u64); 8] = [

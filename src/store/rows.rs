@@ -67,7 +67,8 @@ impl<R: Columns> Line<'_, R> {
 }
 
 pub(super) const CARRIERS: &str = "select carrier_id, name, enabled, region, probe_interval_ms, \
-     no_response_ms, no_ringing_ms from carriers order by carrier_id";
+     no_response_ms, no_ringing_ms, cast(max_cps as double precision) as max_cps, max_channels \
+     from carriers order by carrier_id";
 
 pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
     let line = Line { table: "carriers", row };
@@ -79,11 +80,14 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
         probe_interval_ms: line.get("probe_interval_ms")?,
         no_response_ms: line.get("no_response_ms")?,
         no_ringing_ms: line.get("no_ringing_ms")?,
+        max_cps: line.get("max_cps")?,
+        max_channels: line.get("max_channels")?,
     })
 }
 
 pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, \
-     admin_state, region, priority, weight from gateways order by gateway_id";
+     admin_state, region, priority, weight, cast(max_cps as double precision) as max_cps, \
+     max_channels from gateways order by gateway_id";
 
 pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
     let line = Line { table: "gateways", row };
@@ -98,6 +102,8 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         region: line.get("region")?,
         priority: line.get("priority")?,
         weight: line.get("weight")?,
+        max_cps: line.get("max_cps")?,
+        max_channels: line.get("max_channels")?,
     })
 }
 

@@ -13,7 +13,7 @@ use super::record::StoredCall;
 /// A file is closed, and a new one begun, at this size.
 const SEGMENT_OCTETS: u64 = 4 * 1024 * 1024;
 const PREFIX: &str = "records-";
-const SUFFIX: &str = ".jsonl";
+const ENDING: &str = "jsonl";
 /// Where records go that the store refuses for what is in them.
 const REFUSED: &str = "refused.jsonl";
 /// The longest line that is read back.
@@ -44,9 +44,12 @@ impl Spool {
         fs::create_dir_all(dir)?;
         let mut this =
             Self { dir: dir.to_owned(), max_octets, open: None, next_number: 1, octets: 0 };
-        for (number, path) in this.segments()? {
-            this.next_number = this.next_number.max(number + 1);
+        for (_, path) in this.segments()? {
             this.octets += fs::metadata(path)?.len();
+        }
+        // Numbers of files that were set aside as unreadable are not given again.
+        for (number, _) in this.numbered(|_| true)? {
+            this.next_number = this.next_number.max(number + 1);
         }
         Ok(this)
     }
@@ -135,25 +138,32 @@ impl Spool {
     }
 
     fn begin_segment(&mut self) -> io::Result<(File, PathBuf, u64)> {
-        let path = self.dir.join(format!("{PREFIX}{:010}{SUFFIX}", self.next_number));
+        let path = self.dir.join(format!("{PREFIX}{:010}.{ENDING}", self.next_number));
         let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
         self.next_number += 1;
         Ok((file, path, 0))
     }
 
-    /// The oldest first.
+    /// Files that wait for the store, the oldest first.
     fn segments(&self) -> io::Result<Vec<(u64, PathBuf)>> {
-        let mut segments = Vec::new();
+        self.numbered(|ending| ending == ENDING)
+    }
+
+    fn numbered(&self, takes: impl Fn(&str) -> bool) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let number = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
-            if let Some(number) = number.and_then(|number| number.parse().ok()) {
-                segments.push((number, path));
+            let parts = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.'));
+            if let Some((number, ending)) = parts
+                && takes(ending)
+                && let Ok(number) = number.parse()
+            {
+                files.push((number, path));
             }
         }
-        segments.sort();
-        Ok(segments)
+        files.sort();
+        Ok(files)
     }
 }
 
@@ -227,7 +237,14 @@ mod tests {
         assert_eq!((segment.calls.len(), segment.unreadable), (1, 1));
         spool.done(&segment).unwrap();
         assert!(spool.oldest().unwrap().is_none());
-        assert!(path.with_extension("unreadable").exists());
+        let aside = path.with_extension("unreadable");
+        let kept = fs::read(&aside).unwrap();
+        drop(spool);
+        let mut again = Spool::open(dir.path(), 1 << 20).unwrap();
+        again.append(&[call(3)]).unwrap();
+        let later = again.oldest().unwrap().unwrap();
+        again.done(&Segment { unreadable: 1, ..later }).unwrap();
+        assert_eq!(fs::read(aside).unwrap(), kept, "a later one has another number");
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_offered_total", counters.calls),
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
+        ("holdfast_calls_without_capacity_total", counters.calls_without_capacity),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
@@ -110,6 +111,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_server_transactions", counters.server_transactions_now),
         ("holdfast_strays", counters.strays_now),
         ("holdfast_dialogs", counters.dialogs_now),
+        ("holdfast_channels", counters.channels_now),
         ("holdfast_timers", counters.timers_now),
         ("holdfast_records_waiting", edge.records_waiting),
     ] {
@@ -159,6 +161,12 @@ pub fn target(carrier: &str, gateway: &str, view: &TargetView) {
     gauge!("holdfast_gateway_failure_rate", &labels).set(view.failure_rate);
     gauge!("holdfast_gateway_latency_seconds", &labels)
         .set(view.latency_ms.unwrap_or_default() / 1_000.0);
+}
+
+/// What is left of a gateway's limits, 0.0 to 1.0.
+pub fn headroom(carrier: &str, gateway: &str, headroom: f64) {
+    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
+    gauge!("holdfast_gateway_headroom", &labels).set(headroom);
 }
 
 /// The tables in force.
@@ -219,6 +227,10 @@ fn describe() {
         "INVITEs answered 503 because max_calls were in progress"
     );
     describe_counter!(
+        "holdfast_calls_without_capacity_total",
+        "Calls refused because no gateway of their route had room in time"
+    );
+    describe_counter!(
         "holdfast_strangers_unrecorded_total",
         "INVITEs of unknown addresses that were refused without a record, for there were too many"
     );
@@ -267,6 +279,7 @@ fn describe() {
     describe_gauge!("holdfast_server_transactions", "Server transactions now");
     describe_gauge!("holdfast_strays", "Attempts left behind that may still answer");
     describe_gauge!("holdfast_dialogs", "Dialogs now, early ones included");
+    describe_gauge!("holdfast_channels", "Channels of gateways in use, attempts included");
     describe_gauge!("holdfast_timers", "Deadlines in the queue");
     describe_gauge!(
         "holdfast_records_waiting",
@@ -280,6 +293,10 @@ fn describe() {
     describe_gauge!(
         "holdfast_gateway_latency_seconds",
         "INVITE or OPTIONS to first response, smoothed towards the worst; 0 = never measured"
+    );
+    describe_gauge!(
+        "holdfast_gateway_headroom",
+        "Free share of the tightest limit of a gateway and its carrier, learned ones included"
     );
     describe_gauge!("holdfast_tables_version", "Version of the tables in force");
     describe_gauge!(

@@ -45,6 +45,7 @@ impl World {
             listeners: vec![listener("203.0.113.1:5060"), listener("[2001:db8:f::1]:5060")],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            shards: 1,
             max_calls: 100_000,
             max_call_duration: None,
             retry_after_s: 5,
@@ -158,6 +159,8 @@ fn rows() -> Rows {
             probe_interval_ms: 5_000,
             no_response_ms: 1_800,
             no_ringing_ms: 6_000,
+            max_cps: None,
+            max_channels: None,
         }],
         gateways: vec![GatewayRow {
             gateway_id: 1,
@@ -170,6 +173,8 @@ fn rows() -> Rows {
             region: None,
             priority: 0,
             weight: 1,
+            max_cps: None,
+            max_channels: None,
         }],
         customers: vec![CustomerRow {
             customer_id: 1,

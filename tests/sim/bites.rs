@@ -174,6 +174,7 @@ fn bites_on_what_is_left_at_rest() {
         (Counters { strays_now: 1, ..Counters::default() }, "strays_now"),
         (Counters { dialogs_now: 1, ..Counters::default() }, "dialogs_now"),
         (Counters { timers_now: 1, ..Counters::default() }, "timers_now"),
+        (Counters { channels_now: 1, ..Counters::default() }, "channels_now is 1"),
     ] {
         let mut checks = Checks::default();
         checks.at_rest(counters, true);

@@ -65,6 +65,8 @@ fn carrier(carrier_id: i64) -> CarrierRow {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     }
 }
 
@@ -81,5 +83,7 @@ fn gateway(gateway_id: i64) -> GatewayRow {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     }
 }

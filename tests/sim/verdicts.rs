@@ -17,6 +17,7 @@ impl Checks {
             ("strays_now", counters.strays_now),
             ("dialogs_now", counters.dialogs_now),
             ("timers_now", counters.timers_now),
+            ("channels_now", counters.channels_now),
         ];
         for (name, count) in left.into_iter().filter(|(_, count)| *count > 0) {
             self.complain(None, format!("{name} is {count} at rest"));

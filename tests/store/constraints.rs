@@ -29,6 +29,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("carriers", "no_response_ms = 150, no_ringing_ms = 199", "no_ringing_ms_is_200_to_120000"),
     ("carriers", "no_ringing_ms = 120001", "no_ringing_ms_is_200_to_120000"),
     ("carriers", "no_ringing_ms = no_response_ms", "no_ringing_ms_is_more_than_no_response_ms"),
+    ("carriers", "max_cps = 0", "max_cps_is_more_than_0_and_up_to_1000000"),
+    ("carriers", "max_cps = 1000001", "max_cps_is_more_than_0_and_up_to_1000000"),
+    ("carriers", "max_channels = 0", "max_channels_is_1_to_1000000"),
+    ("carriers", "max_channels = 1000001", "max_channels_is_1_to_1000000"),
+    ("gateways", "max_cps = 0", "max_cps_is_more_than_0_and_up_to_1000000"),
+    ("gateways", "max_cps = 1000001", "max_cps_is_more_than_0_and_up_to_1000000"),
+    ("gateways", "max_channels = 0", "max_channels_is_1_to_1000000"),
+    ("gateways", "max_channels = 1000001", "max_channels_is_1_to_1000000"),
     ("gateways", "name = ''", "name_has_1_to_100_characters"),
     ("gateways", "host = ''", "host_has_1_to_253_characters_and_no_blank"),
     ("gateways", "host = 'a b'", "host_has_1_to_253_characters_and_no_blank"),
@@ -156,6 +164,7 @@ async fn refuses_by_name(database: Database) {
     if database.store.kind() == StoreKind::Postgres {
         refusal(&database, "update route_carriers set cost = 'NaN'").await;
         refusal(&database, "update failure_rules set weight = 'NaN'").await;
+        refusal(&database, "update carriers set max_cps = 'NaN'").await;
     }
 }
 
@@ -165,6 +174,8 @@ async fn takes_what_lies_on_the_edge(database: Database) {
         "update carriers set probe_interval_ms = 0, no_response_ms = 100, no_ringing_ms = 200",
         "update carriers set no_response_ms = 31000, no_ringing_ms = 120000, region = 'eu-1'",
         "update gateways set host = '2001:db8::1', port = 65535, priority = 65535, weight = 1000000",
+        "update carriers set max_cps = 0.001, max_channels = 1",
+        "update gateways set max_cps = 1000000, max_channels = 1000000",
         "update routes set called_prefix = '+12345678901234567890' where route_id = 1",
         "update routes set max_carriers = 16, max_attempts = 32, max_ringing_ms = 3600000",
         "insert into routes (route_id, customer_id, called_prefix, enabled) values (8, 1, '+12345678901234567890', false)",

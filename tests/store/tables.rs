@@ -15,10 +15,12 @@ on_both_stores!(
 );
 
 const EVERY_COLUMN: &str = "\
-    insert into carriers (carrier_id, name, enabled, region, probe_interval_ms, no_response_ms, no_ringing_ms) \
-    values (2, 'trunk', false, 'us', 700, 300, 900);\
-    insert into gateways (gateway_id, carrier_id, name, host, port, transport, admin_state, region, priority, weight) \
-    values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'draining', 'eu', 4, 5);\
+    insert into carriers (carrier_id, name, enabled, region, probe_interval_ms, no_response_ms, no_ringing_ms, \
+      max_cps, max_channels) \
+    values (2, 'trunk', false, 'us', 700, 300, 900, 0.5, 20);\
+    insert into gateways (gateway_id, carrier_id, name, host, port, transport, admin_state, region, priority, weight, \
+      max_cps, max_channels) \
+    values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'draining', 'eu', 4, 5, 7.25, 3);\
     insert into customers (customer_id, name, enabled, region) values (6, 'acme', false, 'ap');\
     insert into customer_addresses (address_range, customer_id) values ('10.0.0.0/8', 6), ('2001:db8::1', 6);\
     insert into routes (route_id, enabled, customer_id, called_prefix, region, strategy, \
@@ -37,9 +39,9 @@ async fn reads_every_column(database: Database) {
     let rows = database.store.read_rows().await.unwrap();
     let expected = "\
 Rows { carriers: [CarrierRow { carrier_id: 2, name: \"trunk\", enabled: false, region: Some(\"us\"), \
-probe_interval_ms: 700, no_response_ms: 300, no_ringing_ms: 900 }], \
+probe_interval_ms: 700, no_response_ms: 300, no_ringing_ms: 900, max_cps: Some(0.5), max_channels: Some(20) }], \
 gateways: [GatewayRow { gateway_id: 3, carrier_id: 2, name: \"trunk-1\", host: \"2001:db8::5\", port: 5080, \
-transport: \"tls\", admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5 }], \
+transport: \"tls\", admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
 customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\") }], \
 customer_addresses: [CustomerAddressRow { address_range: 10.0.0.0/8, customer_id: 6 }, \
 CustomerAddressRow { address_range: 2001:db8::1/128, customer_id: 6 }], \
@@ -82,8 +84,8 @@ async fn reads_the_defaults(database: Database) {
         "{carriers:?}\n{gateways:?}\n{customers:?}\n{routes:?}\n{route_carriers:?}\n{failure_rules:?}\n{number_rules:?}"
     );
     let expected = "\
-[CarrierRow { carrier_id: 1, name: \"a\", enabled: true, region: None, probe_interval_ms: 5000, no_response_ms: 1800, no_ringing_ms: 6000 }]
-[GatewayRow { gateway_id: 1, carrier_id: 1, name: \"a\", host: \"192.0.2.1\", port: 5060, transport: \"udp\", admin_state: \"on\", region: None, priority: 0, weight: 1 }]
+[CarrierRow { carrier_id: 1, name: \"a\", enabled: true, region: None, probe_interval_ms: 5000, no_response_ms: 1800, no_ringing_ms: 6000, max_cps: None, max_channels: None }]
+[GatewayRow { gateway_id: 1, carrier_id: 1, name: \"a\", host: \"192.0.2.1\", port: 5060, transport: \"udp\", admin_state: \"on\", region: None, priority: 0, weight: 1, max_cps: None, max_channels: None }]
 [CustomerRow { customer_id: 1, name: \"acme\", enabled: true, region: None }]
 [RouteRow { route_id: 1, enabled: true, customer_id: None, called_prefix: \"\", region: None, strategy: \"healthiest\", reroute_after_ringing: \"never\", verify_unallocated: false, setup_budget_ms: 12000, max_carriers: 4, max_attempts: 8, max_ringing_ms: 180000 }]
 [RouteCarrierRow { route_id: 1, carrier_id: 1, priority: 1, weight: 1, cost_micros: 0 }]

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast::routing::Plan;
+use holdfast::routing::{Candidate, Plan};
 
 use super::scorer::{Ended, Scorer};
 use super::tables::Facts;
@@ -55,7 +55,8 @@ impl Scorer for Breaker {
         self.facts.plan(&order, now)
     }
 
-    fn started(&mut self, carrier: usize, _is_half_open: bool, _now: Instant) {
+    fn started(&mut self, _call: usize, candidate: &Candidate, _now: Instant) {
+        let carrier = self.facts.index_of(candidate.target);
         if let State::HalfOpen { is_busy } = &mut self.states[carrier] {
             *is_busy = true;
         }

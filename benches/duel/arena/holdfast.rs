@@ -1,13 +1,16 @@
 //! Holdfast's own scorer: the real board, the real decision.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast::carrier::Class;
 use holdfast::health::{
-    Board, BoardSettings, Evidence, Outcome, PeerTarget, Reachability, SavedTarget, View,
+    Board, BoardSettings, Capacity, Channel, Evidence, Full, Outcome, PeerTarget, Reachability,
+    SavedTarget, View,
 };
 use holdfast::random::Random;
-use holdfast::routing::{Plan, Query, decide};
+use holdfast::routing::{Candidate, Plan, Query, decide};
 
 use super::scorer::{Ended, Scorer};
 use super::tables::Facts;
@@ -23,6 +26,9 @@ pub struct Holdfast {
     view: Arc<View>,
     viewed_at: Instant,
     random: Random,
+    capacity: Capacity,
+    /// Of attempts on their way, by call.
+    channels: BTreeMap<usize, Channel>,
 }
 
 impl Holdfast {
@@ -33,7 +39,15 @@ impl Holdfast {
         let mut board = Board::new(settings, random.next_u64());
         board.set_targets(&facts.tables, &facts.targets, facts.start);
         let view = board.poll_view(facts.start).expect("a first view");
-        Self { facts: facts.clone(), board, view, viewed_at: facts.start, random }
+        Self {
+            facts: facts.clone(),
+            board,
+            view,
+            viewed_at: facts.start,
+            random,
+            capacity: Capacity::default(),
+            channels: BTreeMap::new(),
+        }
     }
 
     pub fn board(&self) -> &Board {
@@ -64,12 +78,14 @@ impl Holdfast {
 impl Scorer for Holdfast {
     fn plan(&mut self, country: Option<u16>, now: Instant) -> Plan {
         self.look(now);
+        let capacity = &self.capacity;
         let query = Query {
             route: &self.facts.route,
             customer_region: None,
             country,
             seed: self.random.next_u64(),
             has_listener: &|_, _| true,
+            headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
         };
         decide(&self.facts.tables, &self.view, &query, now)
     }
@@ -78,8 +94,15 @@ impl Scorer for Holdfast {
         self.view.clone()
     }
 
-    fn started(&mut self, carrier: usize, is_half_open: bool, now: Instant) {
-        if is_half_open {
+    fn has_room(&self, candidate: &Candidate, now: Instant) -> bool {
+        self.capacity.headroom(&candidate.carrier, &candidate.gateway, now) > 0.0
+    }
+
+    fn started(&mut self, call: usize, candidate: &Candidate, now: Instant) {
+        let channel = self.capacity.start(&candidate.carrier, &candidate.gateway, now);
+        self.channels.insert(call, channel);
+        if candidate.reachability == Reachability::HalfOpen {
+            let carrier = self.facts.index_of(candidate.target);
             self.tell(carrier, Evidence::AttemptStarted, now);
         }
     }
@@ -103,6 +126,12 @@ impl Scorer for Holdfast {
             country: ended.country,
         };
         self.tell(ended.carrier, evidence, now);
+        if let Some(channel) = self.channels.remove(&ended.call) {
+            match ended.class == Class::Capacity {
+                true => self.capacity.refused(channel, Full::Rate, now),
+                false => self.capacity.release(channel),
+            }
+        }
     }
 
     fn revised(&mut self, carrier: usize, failures: f32, country: Option<u16>, now: Instant) {

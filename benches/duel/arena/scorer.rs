@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use holdfast::carrier::Class;
 use holdfast::health::{PeerTarget, SavedTarget, View};
-use holdfast::routing::Plan;
+use holdfast::routing::{Candidate, Plan};
 
 /// The end of one attempt, as seen from here.
 #[derive(Clone, Debug)]
 pub struct Ended {
+    pub call: usize,
     pub carrier: usize,
     /// Of the final response; `None` when one of our timers ended it, or the caller.
     pub status_code: Option<u16>,
@@ -38,8 +39,13 @@ pub trait Scorer {
         Arc::new(View::default())
     }
 
-    /// An INVITE is sent. `is_half_open`: the plan said so.
-    fn started(&mut self, _carrier: usize, _is_half_open: bool, _now: Instant) {}
+    /// Whether a candidate has room for a call now.
+    fn has_room(&self, _candidate: &Candidate, _now: Instant) -> bool {
+        true
+    }
+
+    /// An INVITE is sent.
+    fn started(&mut self, _call: usize, _candidate: &Candidate, _now: Instant) {}
 
     /// The first provisional response came.
     fn responded(&mut self, _carrier: usize, _now: Instant) {}

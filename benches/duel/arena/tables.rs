@@ -63,6 +63,7 @@ impl Facts {
                 failure_rate: 0.0,
                 latency_ms: None,
                 ringing_ms: None,
+                headroom: 1.0,
                 score: 1.0,
             }
         };
@@ -93,6 +94,8 @@ fn carrier(id: i64) -> CarrierRow {
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
+        max_cps: None,
+        max_channels: None,
     }
 }
 
@@ -108,6 +111,8 @@ fn gateway(id: i64) -> GatewayRow {
         region: None,
         priority: 0,
         weight: 1,
+        max_cps: None,
+        max_channels: None,
     }
 }
 

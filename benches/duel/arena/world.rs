@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast::call::hunt::Hunt;
 use holdfast::call::verdict::{Blame, revise};
 use holdfast::carrier::{Class, Observation, Origin, RuleMatch, Stage};
-use holdfast::health::{PeerTarget, Reachability};
+use holdfast::health::PeerTarget;
 use holdfast::random::Random;
 use holdfast::routing::Candidate;
 
@@ -241,12 +241,14 @@ impl World {
         let call = &mut self.calls[index];
         let node = call.record.node;
         let view = self.nodes[node].view();
-        let Some(candidate) = call.hunt.take_next(&view) else { return };
+        let Some(candidate) = call.hunt.take_next(&view, |it| self.nodes[node].has_room(it, now))
+        else {
+            return;
+        };
         let carrier = self.facts.index_of(candidate.target);
         call.record.attempts += 1;
         call.record.first = call.record.first.or(Some(carrier));
-        let is_half_open = candidate.reachability == Reachability::HalfOpen;
-        self.nodes[node].started(carrier, is_half_open, now);
+        self.nodes[node].started(index, &candidate, now);
         let script = self.models[carrier].script(
             self.oracle.fault_of(carrier, node, at.as_secs_f64()),
             &mut self.limits[carrier],
@@ -338,6 +340,7 @@ impl World {
             call.blamed.is_some_and(|(_, earlier)| earlier.status_code == Some(404));
         node.ended(
             &Ended {
+                call: index,
                 carrier: attempt.carrier,
                 status_code,
                 is_timeout: matches!(end, End::Timeout | End::Budget),
@@ -376,6 +379,9 @@ impl World {
         }
         let is_over = is_answered || attempt.ringing.is_some() || end == End::Budget;
         if !is_over && call.hunt.may_follow(rule.action, carrier_id) {
+            if rule.class == Class::Capacity {
+                call.hunt.note_full(carrier_id, self.facts.targets[attempt.carrier]);
+            }
             self.hunt(index, at);
         }
     }
