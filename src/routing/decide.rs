@@ -20,6 +20,11 @@ const FAILURE_RATE_BAND: f64 = 0.05;
 const HALF_OPEN_SHARE: u64 = 4;
 /// How much faster than linearly a worse gateway of a carrier loses traffic.
 const SCORE_EXPONENT: i32 = 8;
+/// Failure rates are told apart no finer than so, however surely they are known: carriers that are all but alike
+/// share the calls, and none is so far from use that nobody knows how it does.
+const INDIFFERENCE: f64 = 0.01;
+/// One decision in this many takes no account of latencies: who was slow gets a call, and is measured anew.
+const MEASURING_SHARE: u64 = 16;
 /// Twice the median latency costs this share of a score.
 const LATENCY_COST: f64 = 0.1;
 /// However slow, a latency costs no more than this many times that share.
@@ -63,9 +68,11 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         headroom: query.headroom,
         now,
         random: Random::new(query.seed),
+        is_measuring: false,
         dropped: Vec::new(),
         unusable: SmallVec::new(),
     };
+    decision.is_measuring = decision.random.below(MEASURING_SHARE) == 0;
     let mut candidates = decision.candidates(tables, query.route);
     let is_panic = candidates.is_empty() && !decision.unusable.is_empty();
     if is_panic {
@@ -92,6 +99,8 @@ struct Decision<'a> {
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
+    /// Latencies count for nothing this time.
+    is_measuring: bool,
     dropped: Vec<Dropped>,
     /// What passed the hard filters, but cannot be used now.
     unusable: SmallVec<[(Candidate, Drop); 4]>,
@@ -268,15 +277,18 @@ impl Decision<'_> {
         bids.extend(keyed.into_iter().map(|(.., bid)| bid));
     }
 
-    /// Suspects go last. Half-open targets follow those that are up, but now and then one goes first,
-    /// with the next candidate ready: only a real call can bring it back.
+    /// Suspects go last. Half-open targets follow those that are up, but now and then one of the first tier
+    /// goes first, with the next candidate ready: only a real call can bring it back.
     fn place_by_reachability(&mut self, ordered: Vec<Candidate>) -> Vec<Candidate> {
+        let first_tier = ordered.first().map(|candidate| candidate.priority);
         let is_trial = self.random.below(HALF_OPEN_SHARE) == 0;
         let mut trial_taken = false;
         let mut placed: Vec<(u8, Candidate)> = Vec::with_capacity(ordered.len());
         for candidate in ordered {
             let rank = match candidate.reachability {
-                Reachability::HalfOpen if is_trial && !trial_taken => {
+                Reachability::HalfOpen
+                    if is_trial && !trial_taken && Some(candidate.priority) == first_tier =>
+                {
                     trial_taken = true;
                     0
                 }
@@ -345,7 +357,8 @@ impl Decision<'_> {
     fn score(&mut self, carrier: &Carrier, target: &TargetView) -> f64 {
         let mean = 1.0 - target.failure_rate;
         // Above 1 is left as it is: a cut would make ties of the best.
-        let drawn = (mean + target.deviation * self.random.normal_f64()).max(0.0);
+        let spread = target.deviation.hypot(INDIFFERENCE);
+        let drawn = (mean + spread * self.random.normal_f64()).max(0.0);
         let view = self.view;
         let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
             (Some(own), Some(median)) if own - median > noticed_ms => own / median - 1.0,
@@ -354,6 +367,7 @@ impl Decision<'_> {
         let penalty = slower(target.latency_ms, view.median_latency_ms, LATENCY_NOTICED_MS)
             .max(slower(target.ringing_ms, view.median_ringing_ms, RINGING_NOTICED_MS))
             .min(LATENCY_COSTS_MAX);
+        let penalty = if self.is_measuring { 0.0 } else { penalty };
         drawn * view.destination_factor(carrier.id, self.country) / (1.0 + LATENCY_COST * penalty)
     }
 
