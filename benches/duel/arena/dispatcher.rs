@@ -35,7 +35,7 @@ struct Destination {
 impl Destination {
     fn priority(&self) -> i64 {
         let congestion_ms = (self.estimate_ms - self.average_ms).max(0.0);
-        (PRIORITY - congestion_ms / PRIORITY).floor() as i64
+        (PRIORITY - (congestion_ms / PRIORITY).floor()) as i64
     }
 
     fn measure(&mut self, delay_ms: f64) {
