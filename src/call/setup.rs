@@ -40,6 +40,9 @@ enum Wait {
     Token,
 }
 
+/// What is said of a carrier that has reached the called party.
+const REACHED: Blame = Blame { class: Class::Answered, weight: 0.0, status_code: None };
+
 /// Why a call is refused for which no gateway had room in time.
 const NO_CAPACITY: &str = "no gateway of the route has capacity";
 
@@ -274,6 +277,12 @@ impl Setup {
             return;
         }
         self.deadlines.stop(Wait::Ringing);
+        // Ringing is enough to judge the carrier before: its callee may not answer for a minute, or at all. With
+        // early media it may be an announcement that there is no such number.
+        if attempt.stage == Stage::Ringing {
+            let candidate = attempt.candidate.clone();
+            self.weigh(cx, &candidate, REACHED);
+        }
         if !std::mem::replace(&mut self.is_ringing, true) {
             self.deadlines.stop(Wait::Budget);
             self.deadlines.arm(Wait::Answer, cx.now + self.hunt.plan().route.max_ringing);
@@ -289,9 +298,7 @@ impl Setup {
         let channel = self.attempt.as_mut().and_then(|attempt| attempt.channel.take());
         let Some(mut attempt) = self.take_attempt(cx) else { return Next::Wait };
         let record = attempt.answered(cx, response);
-        let status_code = Some(response.status_code());
-        let good = Blame { class: Class::Answered, weight: 0.0, status_code };
-        self.weigh(cx, &attempt.candidate, good);
+        self.weigh(cx, &attempt.candidate, REACHED);
         draft.note(|draft| draft.attempts.push(record));
         let invite = Message::parse(attempt.invite.clone()).expect("we print what we can read");
         let dialog = Dialog::uac(&invite, attempt.local_tag, response);
@@ -376,6 +383,10 @@ impl Setup {
                 let evidence = Evidence::Revised { failures, country };
                 cx.emit_outcome(whose.target, whose.carrier.id, evidence);
             }
+        }
+        // A third carrier sees the second one as it now is.
+        if let Some((_, blame)) = &mut self.blamed {
+            blame.weight += of_later;
         }
     }
 

@@ -41,26 +41,47 @@ pub struct Blame {
 /// What two carriers count that fail alike: the number is bad, not they.
 const ALIKE_WEIGHT: f32 = 0.2;
 
+/// What a carrier counts that denied a number which another one reached: beyond doubt its own fault.
+const DENIED_WEIGHT: f32 = 1.0;
+
 /// How much the failures of two attempts for one call change in each other's light: of the earlier one, of the
 /// later one, which is another carrier's.
 ///
-/// Whoever completes a call that another failed shows that the number was good. Two that refuse it with one code
-/// show that it was not. A doubtful refusal is taken back when the next one says that the number does not exist.
+/// Whoever completes a call that another failed shows that the number was good, even where the other had said that
+/// there is no such number. Two that refuse it with one code show that it was not. A doubtful refusal is taken back
+/// when the next one says that the number does not exist.
 pub fn revise(earlier: &Blame, later: &Blame) -> (f32, f32) {
     let is_fault = |blame: &Blame| matches!(blame.class, Class::CarrierHard | Class::CarrierSoft);
+    let is_reached = match later.class {
+        Class::Answered => true,
+        Class::Destination => !is_unallocated(later.status_code),
+        Class::CarrierHard
+        | Class::CarrierSoft
+        | Class::Capacity
+        | Class::Config
+        | Class::PolicyBlock
+        | Class::Caller => false,
+    };
+    if earlier.class == Class::Destination && is_unallocated(earlier.status_code) && is_reached {
+        return (DENIED_WEIGHT, 0.0);
+    }
     if !is_fault(earlier) || earlier.weight == 0.0 {
         return (0.0, 0.0);
     }
     match later.class {
-        Class::Destination if is_unallocated(later.status_code) => match earlier.class {
+        Class::Answered | Class::Destination if is_reached => (1.0 - earlier.weight, 0.0),
+        Class::Answered | Class::Destination => match earlier.class {
             Class::CarrierSoft => (-earlier.weight, 0.0),
             _ => (0.0, 0.0),
         },
-        Class::Answered | Class::Destination => (1.0 - earlier.weight, 0.0),
         Class::CarrierHard | Class::CarrierSoft => {
             let is_alike = later.status_code.is_some() && earlier.status_code == later.status_code;
             match is_alike && later.weight > 0.0 {
-                true => (ALIKE_WEIGHT - earlier.weight, ALIKE_WEIGHT - later.weight),
+                // Never more than it counted: a third carrier weighs the second one again.
+                true => (
+                    (ALIKE_WEIGHT - earlier.weight).min(0.0),
+                    (ALIKE_WEIGHT - later.weight).min(0.0),
+                ),
                 false => (0.0, 0.0),
             }
         }
@@ -251,6 +272,12 @@ mod tests {
         assert_eq!(revise(&silent, &silent), (0.0, 0.0), "silence says nothing of a number");
         assert_eq!(revise(&answered, &hard(503)), (0.0, 0.0));
         assert_eq!(revise(&busy, &answered), (0.0, 0.0), "it was not blamed");
+        assert_eq!(revise(&unknown, &answered), (1.0, 0.0), "there was such a number");
+        assert_eq!(revise(&unknown, &busy), (1.0, 0.0), "there was such a number");
+        assert_eq!(revise(&unknown, &unknown), (0.0, 0.0), "they agree");
+        let third = hard(500);
+        let second = blame(Class::CarrierHard, ALIKE_WEIGHT, Some(500));
+        assert_eq!(revise(&second, &third), (0.0, 0.2 - 0.5), "weighed already");
     }
 
     #[test]

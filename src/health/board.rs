@@ -20,10 +20,14 @@ const FIRST_PROBES_WITHIN: Duration = Duration::from_secs(1);
 const MAX_RESTORED: usize = 10_000;
 /// Carrier and country pairs that are told apart.
 const MAX_DESTINATIONS: usize = 10_000;
+/// A country whose calls complete this much as well as others is none that a carrier is bad at.
+const NOTICED_DESTINATION_FACTOR: f64 = 0.95;
 /// A country's factor never takes away more than this leaves.
 const MIN_DESTINATION_FACTOR: f64 = 0.05;
 /// Carriers that must fail together before a node doubts itself …
 const DOUBT_CARRIERS: usize = 3;
+/// … and before another node is not believed that says so …
+const BLIND_CARRIERS: usize = 2;
 /// … and the share of all carriers that they must be.
 const DOUBT_SHARE: f64 = 0.8;
 
@@ -65,7 +69,9 @@ pub struct Board {
     destinations: HashMap<(CarrierId, u16), Slow>,
     /// Of each carrier that is in a group.
     streaks: BTreeMap<CarrierId, (ErrorsInRow, Streak)>,
-    /// Other nodes that have spoken lately, in order.
+    /// Other nodes that have spoken lately.
+    nodes: usize,
+    /// Those of them that take their share of the probes, in order.
     peers: Vec<Arc<str>>,
     /// Carriers of which another node says that one of their targets can be used.
     up_elsewhere: BTreeSet<CarrierId>,
@@ -85,6 +91,7 @@ impl Board {
             priors: BTreeMap::new(),
             destinations: HashMap::new(),
             streaks: BTreeMap::new(),
+            nodes: 0,
             peers: Vec::new(),
             up_elsewhere: BTreeSet::new(),
             is_unfit: false,
@@ -130,8 +137,12 @@ impl Board {
     pub fn handle_outcome(&mut self, outcome: &Outcome, now: Instant) {
         let Some(entry) = self.targets.get_mut(&outcome.target) else { return };
         let prior = prior_of(&self.priors, entry.carrier_id);
+        // While it is down to every country, calls that were on their way say nothing of one.
+        let is_of_country = entry.machine.reachability() != Reachability::Down;
         entry.take(&outcome.evidence, prior, self.is_unfit, now, &mut self.random);
-        self.note_destination(outcome, now);
+        if is_of_country {
+            self.note_destination(outcome, now);
+        }
         self.note_errors_in_row(outcome, now);
         self.is_changed = true;
         self.put_on_agenda(outcome.target);
@@ -140,11 +151,12 @@ impl Board {
     /// Takes what other nodes have saved in the last seconds; nodes that are silent are none.
     pub fn merge_peers(&mut self, peers: &[PeerTarget], now: Instant) {
         let mut counts: BTreeMap<Target, Counts> = BTreeMap::new();
-        let mut nodes = BTreeSet::new();
+        let nodes: BTreeSet<Arc<str>> = peers.iter().map(|peer| peer.node.clone()).collect();
+        let is_blind = |node: &Arc<str>| self.is_blind(peers, node);
+        let (blind, probers): (Vec<_>, Vec<_>) = nodes.iter().cloned().partition(is_blind);
         self.up_elsewhere.clear();
-        for peer in peers {
+        for peer in peers.iter().filter(|peer| !blind.contains(&peer.node)) {
             let target = peer.saved.target;
-            nodes.insert(peer.node.clone());
             let sum = counts.entry(target).or_default();
             *sum = *sum + peer.saved.last_minute(peer.age, now);
             let Some(entry) = self.targets.get_mut(&target) else { continue };
@@ -162,9 +174,23 @@ impl Board {
             let counts = counts.get(target).copied().unwrap_or_default();
             self.is_changed |= entry.set_peers(counts);
         }
-        self.is_changed |= nodes.len() != self.peers.len();
-        self.peers = nodes.into_iter().collect();
+        self.is_changed |= nodes.len() != self.nodes;
+        self.nodes = nodes.len();
+        self.peers = probers;
         self.doubt();
+    }
+
+    /// Whether a node reaches next to nobody: it is cut off, or all is lost. Of carriers it knows nothing.
+    fn is_blind(&self, peers: &[PeerTarget], node: &Arc<str>) -> bool {
+        let mut failing: BTreeMap<CarrierId, bool> = BTreeMap::new();
+        for peer in peers.iter().filter(|peer| peer.node == *node) {
+            let Some(entry) = self.targets.get(&peer.saved.target) else { continue };
+            let saved = &peer.saved.reachability;
+            let is_failing = is_failing(saved.state) && !saved.is_ejected;
+            *failing.entry(entry.carrier_id).or_insert(true) &= is_failing;
+        }
+        let count = failing.values().filter(|is_failing| **is_failing).count();
+        count >= BLIND_CARRIERS && count as f64 >= DOUBT_SHARE * failing.len() as f64
     }
 
     /// Lets time pass: pauses end, counts grow old. Call at [`poll_timeout`](Self::poll_timeout).
@@ -177,7 +203,9 @@ impl Board {
             .collect();
         for target in due {
             let Some(entry) = self.targets.get_mut(&target) else { continue };
-            if entry.let_pass(now, self.settings.probe_timeout) {
+            let prior = prior_of(&self.priors, entry.carrier_id);
+            let probe_timeout = self.settings.probe_timeout;
+            if entry.let_pass(prior, self.is_unfit, probe_timeout, now, &mut self.random) {
                 self.is_changed = true;
             }
             self.put_on_agenda(target);
@@ -237,7 +265,7 @@ impl Board {
         }
         let mut view = View::new(views).with_destinations(self.destination_factors(now));
         view.is_unfit = self.is_unfit;
-        view.nodes = u32::try_from(self.peers.len() + 1).unwrap_or(u32::MAX);
+        view.nodes = u32::try_from(self.nodes + 1).unwrap_or(u32::MAX);
         Some(Arc::new(view))
     }
 
@@ -362,7 +390,7 @@ impl Board {
             let prior = prior_of(priors, key.0);
             let here = Posterior::new(ring.total(), prior.mean, prior.attempts).mean();
             let factor = (here / prior.mean).max(MIN_DESTINATION_FACTOR);
-            (factor < 0.99).then_some((*key, factor))
+            (factor < NOTICED_DESTINATION_FACTOR).then_some((*key, factor))
         });
         factors.collect()
     }
@@ -371,10 +399,8 @@ impl Board {
     fn doubt(&mut self) {
         let mut failing: BTreeMap<CarrierId, bool> = BTreeMap::new();
         for entry in self.targets.values() {
-            let is_failing = match entry.machine.reachability() {
-                Reachability::Suspect | Reachability::Down => !entry.machine.is_ejected(),
-                Reachability::Unknown | Reachability::Up | Reachability::HalfOpen => false,
-            };
+            let machine = &entry.machine;
+            let is_failing = is_failing(machine.reachability()) && !machine.is_ejected();
             *failing.entry(entry.carrier_id).or_insert(true) &= is_failing;
         }
         let all = failing.len();
@@ -403,6 +429,13 @@ impl Board {
             self.agenda.insert((at, target));
         }
         entry.on_agenda = wanted;
+    }
+}
+
+fn is_failing(reachability: Reachability) -> bool {
+    match reachability {
+        Reachability::Suspect | Reachability::Down => true,
+        Reachability::Unknown | Reachability::Up | Reachability::HalfOpen => false,
     }
 }
 

@@ -22,6 +22,10 @@ const RAMP: [f64; 2] = [0.1, 0.3];
 /// First pause before a target that is down may prove itself.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// A call that fails while it proves itself lengthens its pause so much …
+const TRIAL_FACTOR: f64 = 1.5;
+/// … but not beyond this: one call now and then is a small price for knowing.
+const MAX_TRIAL_PAUSE: Duration = Duration::from_secs(20);
 /// Up for this long, and the next pause is a first one again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 /// A call on its way to a half-open target counts as lost after this time.
@@ -41,8 +45,10 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     state: State,
-    /// Times in a row that it went down; the pause doubles with each.
+    /// Times in a row that it went down from being up; the pause doubles with each.
     downs: u32,
+    /// Times since then that it failed to prove itself.
+    failed_trials: u32,
     changed_at: Instant,
     last_sign: Option<Instant>,
     last_failure: Option<Instant>,
@@ -95,6 +101,7 @@ impl Machine {
         Self {
             state: State::Unknown,
             downs: 0,
+            failed_trials: 0,
             changed_at: now,
             last_sign: None,
             last_failure: None,
@@ -182,7 +189,7 @@ impl Machine {
             }
             State::Suspect { .. } => suspect,
             State::Down { .. } => self.state,
-            State::HalfOpen { is_ejected, .. } => self.down(is_ejected, now, random),
+            State::HalfOpen { is_ejected, .. } => self.down_again(is_ejected, now, random),
         };
         self.go(next, now);
     }
@@ -337,7 +344,14 @@ impl Machine {
         };
         let held = age + Duration::from_millis(saved.state_age_ms);
         let changed_at = now.checked_sub(held).unwrap_or(now);
-        Self { state, downs: saved.downs, changed_at, last_sign: None, last_failure: None }
+        Self {
+            state,
+            downs: saved.downs,
+            failed_trials: 0,
+            changed_at,
+            last_sign: None,
+            last_failure: None,
+        }
     }
 
     fn go(&mut self, next: State, now: Instant) {
@@ -348,10 +362,24 @@ impl Machine {
     }
 
     fn down(&mut self, is_ejected: bool, now: Instant, random: &mut Random) -> State {
-        let doubled = FIRST_PAUSE * 2_u32.pow(self.downs.min(6));
         self.downs = self.downs.saturating_add(1);
-        let until = now + jittered(doubled.min(MAX_PAUSE), random);
-        State::Down { until, is_ejected, is_held: false }
+        self.failed_trials = 0;
+        State::Down { until: now + jittered(self.fall_pause(), random), is_ejected, is_held: false }
+    }
+
+    /// It has failed to prove itself. That costs a call each time, where a fall costs all that were on
+    /// their way, so it may try again sooner.
+    fn down_again(&mut self, is_ejected: bool, now: Instant, random: &mut Random) -> State {
+        self.failed_trials = self.failed_trials.saturating_add(1);
+        let times = i32::try_from(self.failed_trials.min(10)).unwrap_or(i32::MAX);
+        let pause = FIRST_PAUSE.mul_f64(TRIAL_FACTOR.powi(times)).min(MAX_TRIAL_PAUSE);
+        let pause = pause.max(self.fall_pause());
+        State::Down { until: now + jittered(pause, random), is_ejected, is_held: false }
+    }
+
+    fn fall_pause(&self) -> Duration {
+        let doublings = self.downs.saturating_sub(1).min(6);
+        (FIRST_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE)
     }
 }
 

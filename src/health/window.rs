@@ -1,5 +1,6 @@
 //! Exact counts of the recent past: rings of buckets, no average that decays unseen.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,51 @@ impl<const LEN: usize> Ring<LEN> {
     }
 }
 
+/// The last attempts one by one: where there are hundreds in a minute, a minute hides what they have been like for
+/// a second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latest {
+    /// When an attempt was counted, and how much as a failure, 0.0 to 1.0; the oldest first.
+    attempts: VecDeque<(Instant, f64)>,
+}
+
+/// Attempts that `Latest` holds.
+const LATEST: usize = 32;
+/// It forgets after this time, however few there were.
+const LATEST_FOR: Duration = Duration::from_secs(60);
+
+impl Latest {
+    pub(super) fn add(&mut self, failures: f64, now: Instant) {
+        if self.attempts.len() == LATEST {
+            self.attempts.pop_front();
+        }
+        self.attempts.push_back((now, failures.clamp(0.0, 1.0)));
+    }
+
+    /// One of them, whichever can, counts so much more, or less. The latest comes first: it is most likely meant.
+    pub(super) fn revise(&mut self, failures: f64) {
+        let mut left = failures;
+        for (_, counted) in self.attempts.iter_mut().rev() {
+            let revised = (*counted + left).clamp(0.0, 1.0);
+            left -= revised - *counted;
+            *counted = revised;
+            if left.abs() < 1e-6 {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn total(&self, now: Instant) -> Counts {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < LATEST_FOR;
+        let recent = self.attempts.iter().filter(|(at, _)| is_recent(*at));
+        recent.map(|(_, failures)| Counts { attempts: 1.0, failures: *failures }).sum()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.attempts.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +224,23 @@ mod tests {
         assert_eq!(restore(10 * WIDTH), (3.0, 1.0));
         assert_eq!(restore(11 * WIDTH), (1.0, 0.0));
         assert_eq!(restore(12 * WIDTH), (0.0, 0.0));
+    }
+
+    #[test]
+    fn sees_the_last_attempts_by_themselves_for_a_minute() {
+        let start = now();
+        let mut latest = Latest::default();
+        (0..1_000).for_each(|_| latest.add(0.0, start));
+        (0..12).for_each(|_| latest.add(0.5, start));
+        assert_eq!(latest.total(start), Counts { attempts: 32.0, failures: 6.0 });
+        assert!(latest.total(start + Duration::from_secs(60)).is_empty());
+        latest.revise(0.5);
+        assert_eq!(latest.total(start).failures, 6.5);
+        latest.revise(-1.5);
+        assert_eq!(latest.total(start).failures, 5.0);
+        latest.clear();
+        latest.revise(1.0);
+        assert!(latest.total(start).is_empty());
     }
 
     #[test]

@@ -23,6 +23,11 @@ const FAILURE_RATE_BAND: f64 = 0.05;
 const HALF_OPEN_SHARE: u64 = 4;
 /// How much faster than linearly a worse gateway of a carrier loses traffic.
 const SCORE_EXPONENT: i32 = 8;
+/// Failure rates are told apart no finer than so, however surely they are known: carriers that are all but alike
+/// share the calls, and none is so far from use that nobody knows how it does.
+const INDIFFERENCE: f64 = 0.01;
+/// One decision in this many takes no account of latencies: who was slow gets a call, and is measured anew.
+const MEASURING_SHARE: u64 = 16;
 /// Twice the median latency costs this share of a score.
 const LATENCY_COST: f64 = 0.1;
 /// However slow, a latency costs no more than this many times that share.
@@ -74,6 +79,7 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         headroom: query.headroom,
         now,
         random: Random::new(query.seed),
+        is_measuring: false,
         noticed_latency_ms: noticed(view.median_latency_ms, LATENCY_NOTICED_MS),
         noticed_ringing_ms: noticed(view.median_ringing_ms, RINGING_NOTICED_MS),
         pool: Vec::with_capacity(4 * query.route.carriers.len()),
@@ -81,6 +87,7 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         unusable: SmallVec::new(),
         usable: 0,
     };
+    decision.is_measuring = decision.random.below(MEASURING_SHARE) == 0;
     let mut picks = decision.candidates(tables, query.route);
     let is_panic = picks.is_empty() && !decision.unusable.is_empty();
     if is_panic {
@@ -122,6 +129,8 @@ struct Decision<'a> {
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
+    /// Latencies count for nothing this time.
+    is_measuring: bool,
     /// Above these somebody notices.
     noticed_latency_ms: f64,
     noticed_ringing_ms: f64,
@@ -386,16 +395,17 @@ impl<'a> Decision<'a> {
         bids.sort_by(|a, b| a.key.0.cmp(&b.key.0).then(descending(a.key.1, b.key.1)));
     }
 
-    /// Suspects go last. Half-open targets follow those that are up, but now and then one goes first,
-    /// with the next candidate ready: only a real call can bring it back.
+    /// Suspects go last. Half-open targets follow those that are up, but now and then one of the first tier
+    /// goes first, with the next candidate ready: only a real call can bring it back.
     fn place_by_reachability(&mut self, ordered: &[(usize, usize)]) -> Chosen<'a> {
+        let first_tier = ordered.first().map(|(from, _)| self.pool[*from].tier);
         let is_trial = self.random.below(HALF_OPEN_SHARE) == 0;
         let mut trial_taken = false;
         let mut ranks: [SmallVec<[usize; MAX_CANDIDATES]>; 5] = Default::default();
         for index in ordered.iter().flat_map(|(from, to)| *from..*to) {
-            let view = self.pool[index].view;
+            let Pick { view, tier, .. } = self.pool[index];
             let rank = match view.reachability {
-                Reachability::HalfOpen if is_trial && !trial_taken => {
+                Reachability::HalfOpen if is_trial && !trial_taken && Some(tier) == first_tier => {
                     trial_taken = true;
                     0
                 }
@@ -448,11 +458,15 @@ impl<'a> Decision<'a> {
     fn drawn(&mut self, target: &TargetView) -> f64 {
         let mean = 1.0 - target.failure_rate;
         // Above 1 is left as it is: a cut would make ties of the best.
-        (mean + target.deviation * self.random.normal_f64()).max(0.0)
+        let spread = target.deviation.hypot(INDIFFERENCE);
+        (mean + spread * self.random.normal_f64()).max(0.0)
     }
 
     /// What its latency leaves of a target's score: 1.0 where nobody notices it.
     fn latency_factor(&self, target: &TargetView) -> f64 {
+        if self.is_measuring {
+            return 1.0;
+        }
         let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
             (Some(own), Some(median)) if own > noticed_ms => own / median - 1.0,
             _ => 0.0,
