@@ -30,3 +30,6 @@ pub struct Target {
     pub gateway_id: GatewayId,
     pub address: SocketAddr,
 }
+
+#[cfg(test)]
+mod tests;
