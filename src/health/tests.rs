@@ -635,6 +635,7 @@ fn carrier(id: i64) -> CarrierRow {
         no_ringing_ms: 6_000,
         max_cps: None,
         max_channels: None,
+        carrier_group_id: None,
     }
 }
 
@@ -654,5 +655,7 @@ fn gateway(id: i64) -> GatewayRow {
         weight: 1,
         max_cps: None,
         max_channels: None,
+        media: "both".to_owned(),
+        codecs: None,
     }
 }
