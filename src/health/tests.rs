@@ -635,7 +635,6 @@ fn carrier(id: i64) -> CarrierRow {
         no_ringing_ms: 6_000,
         max_cps: None,
         max_channels: None,
-        carrier_group_id: None,
     }
 }
 
@@ -655,7 +654,5 @@ fn gateway(id: i64) -> GatewayRow {
         weight: 1,
         max_cps: None,
         max_channels: None,
-        media: "both".to_owned(),
-        codecs: None,
     }
 }
