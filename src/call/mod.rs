@@ -1,7 +1,7 @@
 //! The B2BUA: two legs, one call.
 //!
-//! A call begins in [`admission`], hunts in [`setup`], talks in [`talk`]. [`call`] is where its two
-//! legs meet.
+//! A call begins in [`admission`], hunts in [`setup`], and talks over two of [`leg`]. [`call`] is where
+//! they meet.
 
 pub mod admission;
 pub mod attempt;

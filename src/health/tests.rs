@@ -629,12 +629,12 @@ fn carrier(id: i64) -> CarrierRow {
         name: format!("carrier-{id}"),
         enabled: true,
         region: None,
+        carrier_group_id: None,
         probe_interval_ms: 5_000,
         no_response_ms: 1_800,
         no_ringing_ms: 6_000,
         max_cps: None,
         max_channels: None,
-        carrier_group_id: None,
     }
 }
 
@@ -646,13 +646,13 @@ fn gateway(id: i64) -> GatewayRow {
         host: format!("192.0.2.{id}"),
         port: 5060,
         transport: "udp".to_owned(),
+        media: "both".to_owned(),
+        codecs: None,
         admin_state: "on".to_owned(),
         region: None,
         priority: 0,
         weight: 1,
         max_cps: None,
         max_channels: None,
-        media: "both".to_owned(),
-        codecs: None,
     }
 }
