@@ -94,7 +94,7 @@ fn a_slow_carrier_is_avoided_and_tried_again_later() {
 fn a_node_that_is_cut_off_does_not_make_the_other_condemn_anybody_and_is_back_at_once() {
     let (runs, run, oracle) = holdfast("isolated-node");
     let worst = worst_of(&runs);
-    assert!(worst.away_s <= 5.0 && worst.recovered_s <= 2.0, "{worst:?}");
+    assert!(worst.away_s <= 15.0 && worst.recovered_s <= 2.0, "{worst:?}");
     // Calls of the end have not come to theirs.
     let until = BEFORE_S + oracle.fault_s + 60.0;
     let is_of_other = |call: &&CallRecord| call.node == 0 && call.at.as_secs_f64() < until;

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
     let results = duel(&arguments);
     let page = report::page(&results, arguments.seeds(), arguments.rate());
-    println!("{}", report::tables(&results));
+    println!("{}", report::tables(&results, false));
     if let Some(folder) = &arguments.folder
         && let Err(error) = report::write(folder, &page, &results)
     {

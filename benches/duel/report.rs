@@ -12,11 +12,11 @@ const HEAD: &str = "\
 |---|---|---|---|---|---|---|---|---|
 ";
 
-/// A table an oracle.
-pub(crate) fn tables(cells: &[Cell]) -> String {
+/// A table an oracle, each followed by its plot where there is one and they are wanted.
+pub(crate) fn tables(cells: &[Cell], has_plots: bool) -> String {
     let mut text = String::new();
     for cells in cells.chunk_by(|a, b| a.oracle.name == b.oracle.name) {
-        let Oracle { name, about, .. } = cells[0].oracle;
+        let Oracle { name, about, has_plot, .. } = cells[0].oracle;
         let _ = write!(text, "### {name}\n\n{}.\n\n{HEAD}", capitalized(about));
         for cell in cells {
             let middle = Figures::over(&cell.runs, median).columns();
@@ -29,6 +29,9 @@ pub(crate) fn tables(cells: &[Cell]) -> String {
             text.push('\n');
         }
         text.push('\n');
+        if has_plots && *has_plot {
+            let _ = write!(text, "![{name}](duel-{name}.svg)\n\n");
+        }
     }
     text
 }
@@ -37,7 +40,7 @@ pub(crate) fn page(cells: &[Cell], seeds: u64, rate: f64) -> String {
     let before = include_str!("before.md");
     let after = include_str!("after.md");
     let before = before.replace("{seeds}", &seeds.to_string()).replace("{rate}", &rate.to_string());
-    format!("{before}\n{}{after}", tables(cells))
+    format!("{before}\n{}{after}", tables(cells, true))
 }
 
 pub(crate) fn write(folder: &str, page: &str, cells: &[Cell]) -> std::io::Result<()> {

@@ -26,8 +26,9 @@ const SCORE_EXPONENT: i32 = 8;
 /// Failure rates are told apart no finer than so, however surely they are known: carriers that are all but alike
 /// share the calls, and none is so far from use that nobody knows how it does.
 const INDIFFERENCE: f64 = 0.01;
-/// One decision in this many takes no account of latencies: who was slow gets a call, and is measured anew.
-const MEASURING_SHARE: u64 = 16;
+/// One decision in this many takes all that may be used for alike: who did badly, or was slow, gets a call, and is
+/// measured anew. Without it whoever is just not bad enough to be ejected would never be heard of again.
+const MEASURING_SHARE: u64 = 20;
 /// Twice the median latency costs this share of a score.
 const LATENCY_COST: f64 = 0.1;
 /// However slow, a latency costs no more than this many times that share.
@@ -129,7 +130,7 @@ struct Decision<'a> {
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
-    /// Latencies count for nothing this time.
+    /// Quality and latency count for nothing this time.
     is_measuring: bool,
     /// Above these somebody notices.
     noticed_latency_ms: f64,
@@ -456,7 +457,8 @@ impl<'a> Decision<'a> {
     /// A draw from what is believed of the target's share of good attempts (Thompson sampling, with a
     /// normal distribution of the same mean and spread).
     fn drawn(&mut self, target: &TargetView) -> f64 {
-        let mean = 1.0 - target.failure_rate;
+        // What is little known is drawn more widely, then too.
+        let mean = if self.is_measuring { 1.0 } else { 1.0 - target.failure_rate };
         // Above 1 is left as it is: a cut would make ties of the best.
         let spread = target.deviation.hypot(INDIFFERENCE);
         (mean + spread * self.random.normal_f64()).max(0.0)
