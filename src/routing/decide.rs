@@ -255,10 +255,12 @@ impl<'a> Decision<'a> {
     fn targets(&mut self, tables: &'a Tables, carrier: &'a Arc<Carrier>, place: &'a RouteCarrier) {
         let begun = self.pool.len();
         let destination_factor = self.view.destination_factor(carrier.id, self.country);
+        // A look at a calendar: once a carrier, not once a gateway.
+        let is_open = self.route.is_open(carrier.id, self.wall);
         let gateways = tables.gateways_of(carrier.id);
         self.pool.reserve(gateways.len());
         for gateway in gateways {
-            if let Some(reason) = self.hard_reason(carrier, gateway) {
+            if let Some(reason) = self.hard_reason(carrier, is_open, gateway) {
                 self.drop(carrier, gateway, None, reason);
                 continue;
             }
@@ -301,7 +303,7 @@ impl<'a> Decision<'a> {
         self.order_gateways(begun);
     }
 
-    fn hard_reason(&self, carrier: &Carrier, gateway: &Gateway) -> Option<Drop> {
+    fn hard_reason(&self, carrier: &Carrier, is_open: bool, gateway: &Gateway) -> Option<Drop> {
         if !carrier.is_enabled {
             return Some(Drop::CarrierDisabled);
         }
@@ -312,7 +314,7 @@ impl<'a> Decision<'a> {
         }
         match self.region {
             Some(region) if gateway.region.as_ref() != Some(region) => Some(Drop::Region),
-            _ if !self.route.is_open(carrier.id, self.wall) => Some(Drop::OutOfHours),
+            _ if !is_open => Some(Drop::OutOfHours),
             _ => self.capability_reason(gateway),
         }
     }
