@@ -113,14 +113,7 @@ fn rows(carriers: i64, gateways: i64, strategy: &str) -> Rows {
     let carrier = |carrier_id| CarrierRow {
         carrier_id,
         name: format!("carrier-{carrier_id}"),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
+        ..CarrierRow::default()
     };
     let gateway = |gateway_id| GatewayRow {
         gateway_id,
@@ -128,47 +121,22 @@ fn rows(carriers: i64, gateways: i64, strategy: &str) -> Rows {
         name: format!("gateway-{gateway_id}"),
         host: "198.51.100.1".to_owned(),
         port: i32::try_from(gateway_id).expect("small"),
-        transport: "udp".to_owned(),
-        media: "both".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     };
-    let place = |carrier_id| RouteCarrierRow {
-        route_id: 1,
-        carrier_id,
-        priority: 1,
-        weight: 1,
-        cost_micros: 0,
-    };
+    let place =
+        |carrier_id| RouteCarrierRow { route_id: 1, carrier_id, ..RouteCarrierRow::default() };
     Rows {
         carriers: (1..=carriers).map(carrier).collect(),
         gateways: (1..=carriers * gateways).map(gateway).collect(),
         customers: vec![CustomerRow {
             customer_id: 1,
             name: "acme".to_owned(),
-            enabled: true,
-            region: None,
+            ..CustomerRow::default()
         }],
         routes: vec![RouteRow {
             route_id: 1,
-            enabled: true,
-            customer_id: None,
-            called_prefix: String::new(),
-            region: None,
-            needs_srtp: "no".to_owned(),
-            is_emergency: false,
             strategy: strategy.to_owned(),
-            reroute_after_ringing: "never".to_owned(),
-            verify_unallocated: false,
-            setup_budget_ms: 12_000,
-            max_carriers: 4,
-            max_attempts: 8,
-            max_ringing_ms: 180_000,
+            ..RouteRow::default()
         }],
         route_carriers: (1..=carriers).map(place).collect(),
         ..Rows::default()

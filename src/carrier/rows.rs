@@ -32,6 +32,7 @@ pub struct CarrierGroupRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CarrierRow {
     pub carrier_id: i64,
     pub name: String,
@@ -41,14 +42,12 @@ pub struct CarrierRow {
     pub probe_interval_ms: i32,
     pub no_response_ms: i32,
     pub no_ringing_ms: i32,
-    /// Tables kept on disk by a version before these columns have no limit.
-    #[serde(default)]
     pub max_cps: Option<f64>,
-    #[serde(default)]
     pub max_channels: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GatewayRow {
     pub gateway_id: i64,
     pub carrier_id: i64,
@@ -56,7 +55,6 @@ pub struct GatewayRow {
     pub host: String,
     pub port: i32,
     pub transport: String,
-    #[serde(default = "any_media")]
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -64,13 +62,12 @@ pub struct GatewayRow {
     pub region: Option<String>,
     pub priority: i32,
     pub weight: i32,
-    #[serde(default)]
     pub max_cps: Option<f64>,
-    #[serde(default)]
     pub max_channels: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CustomerRow {
     pub customer_id: i64,
     pub name: String,
@@ -85,15 +82,14 @@ pub struct CustomerAddressRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RouteRow {
     pub route_id: i64,
     pub enabled: bool,
     pub customer_id: Option<i64>,
     pub called_prefix: String,
     pub region: Option<String>,
-    #[serde(default = "no")]
     pub needs_srtp: String,
-    #[serde(default)]
     pub is_emergency: bool,
     pub strategy: String,
     pub reroute_after_ringing: String,
@@ -105,6 +101,7 @@ pub struct RouteRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RouteCarrierRow {
     pub route_id: i64,
     pub carrier_id: i64,
@@ -127,6 +124,7 @@ pub struct RouteCarrierHoursRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FailureRuleRow {
     pub failure_rule_id: i64,
     pub enabled: bool,
@@ -146,6 +144,7 @@ pub struct FailureRuleRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NumberRuleRow {
     pub carrier_id: i64,
     pub called_format: String,
@@ -157,10 +156,112 @@ pub struct NumberRuleRow {
     pub identity: String,
 }
 
-fn any_media() -> String {
-    "both".to_owned()
+// What the columns hold that an INSERT does not name; what it has to name is 0 or empty here. Tables that a version before a
+// column kept on disk are read with these too.
+
+impl Default for CarrierRow {
+    fn default() -> Self {
+        Self {
+            carrier_id: 0,
+            name: String::new(),
+            enabled: true,
+            region: None,
+            carrier_group_id: None,
+            probe_interval_ms: 5_000,
+            no_response_ms: 1_800,
+            no_ringing_ms: 6_000,
+            max_cps: None,
+            max_channels: None,
+        }
+    }
 }
 
-fn no() -> String {
-    "no".to_owned()
+impl Default for GatewayRow {
+    fn default() -> Self {
+        Self {
+            gateway_id: 0,
+            carrier_id: 0,
+            name: String::new(),
+            host: String::new(),
+            port: 5060,
+            transport: "udp".to_owned(),
+            media: "both".to_owned(),
+            codecs: None,
+            admin_state: "on".to_owned(),
+            region: None,
+            priority: 0,
+            weight: 1,
+            max_cps: None,
+            max_channels: None,
+        }
+    }
+}
+
+impl Default for CustomerRow {
+    fn default() -> Self {
+        Self { customer_id: 0, name: String::new(), enabled: true, region: None }
+    }
+}
+
+impl Default for RouteRow {
+    fn default() -> Self {
+        Self {
+            route_id: 0,
+            enabled: true,
+            customer_id: None,
+            called_prefix: String::new(),
+            region: None,
+            needs_srtp: "no".to_owned(),
+            is_emergency: false,
+            strategy: "healthiest".to_owned(),
+            reroute_after_ringing: "never".to_owned(),
+            verify_unallocated: false,
+            setup_budget_ms: 12_000,
+            max_carriers: 4,
+            max_attempts: 8,
+            max_ringing_ms: 180_000,
+        }
+    }
+}
+
+impl Default for RouteCarrierRow {
+    fn default() -> Self {
+        Self { route_id: 0, carrier_id: 0, priority: 1, weight: 1, cost_micros: 0 }
+    }
+}
+
+impl Default for FailureRuleRow {
+    fn default() -> Self {
+        Self {
+            failure_rule_id: 0,
+            enabled: true,
+            carrier_id: None,
+            status: None,
+            reason_regex: None,
+            header_name: None,
+            header_regex: None,
+            q850_cause: None,
+            origin: None,
+            stage: None,
+            class: String::new(),
+            action: String::new(),
+            weight: 1.0,
+        }
+    }
+}
+
+impl Default for NumberRuleRow {
+    fn default() -> Self {
+        let unchanged = || "unchanged".to_owned();
+        Self {
+            carrier_id: 0,
+            called_format: unchanged(),
+            called_prefix: String::new(),
+            calling_format: unchanged(),
+            country_code: String::new(),
+            request_uri_host: None,
+            from_host: None,
+            identity: "strip".to_owned(),
+        }
+    }
 }

@@ -415,18 +415,10 @@ fn tables_with(changes: &[fn(&mut FailureRuleRow)]) -> Tables {
     for (id, change) in (1..).zip(changes) {
         let mut rule = FailureRuleRow {
             failure_rule_id: id,
-            enabled: true,
-            carrier_id: None,
-            status: None,
-            reason_regex: None,
-            header_name: None,
-            header_regex: None,
-            q850_cause: None,
-            origin: None,
-            stage: None,
             class: "destination".into(),
             action: "stop".into(),
             weight: 0.0,
+            ..FailureRuleRow::default()
         };
         change(&mut rule);
         rows.failure_rules.push(rule);
@@ -460,18 +452,7 @@ fn rows() -> Rows {
 }
 
 fn carrier(carrier_id: i64) -> CarrierRow {
-    CarrierRow {
-        carrier_id,
-        name: format!("carrier-{carrier_id}"),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
-    }
+    CarrierRow { carrier_id, name: format!("carrier-{carrier_id}"), ..CarrierRow::default() }
 }
 
 fn gateway(id: i64) -> GatewayRow {
@@ -480,49 +461,26 @@ fn gateway(id: i64) -> GatewayRow {
         carrier_id: id,
         name: format!("gateway-{id}"),
         host: "192.0.2.1".into(),
-        port: 5060,
-        transport: "udp".into(),
-        media: "both".into(),
-        codecs: None,
-        admin_state: "on".into(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     }
 }
 
 fn customer(customer_id: i64) -> CustomerRow {
-    CustomerRow {
-        customer_id,
-        name: format!("customer-{customer_id}"),
-        enabled: true,
-        region: None,
-    }
+    CustomerRow { customer_id, name: format!("customer-{customer_id}"), ..CustomerRow::default() }
 }
 
 fn route(route_id: i64, customer_id: Option<i64>, prefix: &str) -> RouteRow {
     RouteRow {
         route_id,
-        enabled: true,
         customer_id,
         called_prefix: prefix.into(),
-        region: None,
-        needs_srtp: "no".to_owned(),
-        is_emergency: false,
         strategy: "priority".into(),
-        reroute_after_ringing: "never".into(),
-        verify_unallocated: false,
-        setup_budget_ms: 12_000,
-        max_carriers: 4,
-        max_attempts: 8,
-        max_ringing_ms: 180_000,
+        ..RouteRow::default()
     }
 }
 
 fn place(route_id: i64) -> RouteCarrierRow {
-    RouteCarrierRow { route_id, carrier_id: 1, priority: 1, weight: 1, cost_micros: 0 }
+    RouteCarrierRow { route_id, carrier_id: 1, ..RouteCarrierRow::default() }
 }
 
 #[test]

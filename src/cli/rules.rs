@@ -161,17 +161,6 @@ mod tests {
     }
 
     fn carrier() -> CarrierRow {
-        CarrierRow {
-            carrier_id: 1,
-            name: "trunk".to_owned(),
-            enabled: true,
-            region: None,
-            carrier_group_id: None,
-            probe_interval_ms: 5_000,
-            no_response_ms: 1_800,
-            no_ringing_ms: 6_000,
-            max_cps: None,
-            max_channels: None,
-        }
+        CarrierRow { carrier_id: 1, name: "trunk".to_owned(), ..CarrierRow::default() }
     }
 }

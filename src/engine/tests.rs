@@ -689,13 +689,8 @@ fn escapes_what_a_number_rule_writes_so_that_no_user_part_can_end_the_line() {
     let mut world = World::with(|rows| {
         rows.number_rules.push(NumberRuleRow {
             carrier_id: 1,
-            called_format: "unchanged".to_owned(),
             called_prefix: "77#".to_owned(),
-            calling_format: "unchanged".to_owned(),
-            country_code: String::new(),
-            request_uri_host: None,
-            from_host: None,
-            identity: "strip".to_owned(),
+            ..NumberRuleRow::default()
         });
     });
     let evil = "INVITE sip:a%40b%0d%0aX-Evil%3a%20y@203.0.113.1";
@@ -1213,30 +1208,15 @@ fn rows() -> Rows {
     let carrier = |carrier_id, name: &str| CarrierRow {
         carrier_id,
         name: name.to_owned(),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
+        ..CarrierRow::default()
     };
     let gateway = |id, at: &str| GatewayRow {
         gateway_id: id,
         carrier_id: id,
         name: format!("gateway-{id}"),
         host: address(at).ip().to_string(),
-        port: 5060,
-        transport: "udp".to_owned(),
         media: "rtp".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     };
     Rows {
         carriers: vec![carrier(1, "one"), carrier(2, "two")],
@@ -1244,8 +1224,7 @@ fn rows() -> Rows {
         customers: vec![CustomerRow {
             customer_id: 1,
             name: "acme".to_owned(),
-            enabled: true,
-            region: None,
+            ..CustomerRow::default()
         }],
         customer_addresses: vec![CustomerAddressRow {
             address_range: "192.0.2.0/24".parse().expect("a range"),
@@ -1253,27 +1232,15 @@ fn rows() -> Rows {
         }],
         routes: vec![RouteRow {
             route_id: 1,
-            enabled: true,
-            customer_id: None,
-            called_prefix: String::new(),
-            region: None,
-            needs_srtp: "no".to_owned(),
-            is_emergency: false,
             strategy: "priority".to_owned(),
-            reroute_after_ringing: "never".to_owned(),
-            verify_unallocated: false,
-            setup_budget_ms: 12_000,
-            max_carriers: 4,
-            max_attempts: 8,
-            max_ringing_ms: 180_000,
+            ..RouteRow::default()
         }],
         route_carriers: (1..=2)
             .map(|carrier_id| RouteCarrierRow {
                 route_id: 1,
                 carrier_id,
                 priority: u16::try_from(carrier_id).expect("small").into(),
-                weight: 1,
-                cost_micros: 0,
+                ..RouteCarrierRow::default()
             })
             .collect(),
         failure_rules: crate::carrier::seed::seed_rules(),

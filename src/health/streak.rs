@@ -164,30 +164,17 @@ mod tests {
         let carrier = |carrier_id: i64, carrier_group_id| CarrierRow {
             carrier_id,
             name: format!("carrier-{carrier_id}"),
-            enabled: true,
-            region: None,
             carrier_group_id,
             probe_interval_ms: 0,
-            no_response_ms: 1_800,
-            no_ringing_ms: 6_000,
-            max_cps: None,
-            max_channels: None,
+            ..CarrierRow::default()
         };
         let gateway = |gateway_id: i64, carrier_id| GatewayRow {
             gateway_id,
             carrier_id,
             name: format!("gateway-{gateway_id}"),
             host: format!("192.0.2.{gateway_id}"),
-            port: 5060,
-            transport: "udp".to_owned(),
             media: "rtp".to_owned(),
-            codecs: None,
-            admin_state: "on".to_owned(),
-            region: None,
-            priority: 0,
-            weight: 1,
-            max_cps: None,
-            max_channels: None,
+            ..GatewayRow::default()
         };
         let rows = Rows {
             carrier_groups: vec![CarrierGroupRow {

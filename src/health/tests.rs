@@ -624,18 +624,7 @@ fn target(id: i64) -> Target {
 }
 
 fn carrier(id: i64) -> CarrierRow {
-    CarrierRow {
-        carrier_id: id,
-        name: format!("carrier-{id}"),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
-    }
+    CarrierRow { carrier_id: id, name: format!("carrier-{id}"), ..CarrierRow::default() }
 }
 
 fn gateway(id: i64) -> GatewayRow {
@@ -644,15 +633,6 @@ fn gateway(id: i64) -> GatewayRow {
         carrier_id: id,
         name: format!("gateway-{id}"),
         host: format!("192.0.2.{id}"),
-        port: 5060,
-        transport: "udp".to_owned(),
-        media: "both".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     }
 }

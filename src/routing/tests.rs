@@ -517,56 +517,25 @@ fn rows(ids: &[i64]) -> Rows {
     let carrier = |id: &i64| CarrierRow {
         carrier_id: *id,
         name: format!("carrier-{id}"),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
+        ..CarrierRow::default()
     };
     let gateway = |id: &i64| GatewayRow {
         gateway_id: *id,
         carrier_id: *id,
         name: format!("gateway-{id}"),
         host: format!("192.0.2.{}", id % 256),
-        port: 5060,
-        transport: "udp".to_owned(),
         media: "rtp".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     };
-    let place = |id: &i64| RouteCarrierRow {
-        route_id: 1,
-        carrier_id: *id,
-        priority: 1,
-        weight: 1,
-        cost_micros: 0,
-    };
+    let place =
+        |id: &i64| RouteCarrierRow { route_id: 1, carrier_id: *id, ..RouteCarrierRow::default() };
     Rows {
         carriers: ids.iter().map(carrier).collect(),
         gateways: ids.iter().map(gateway).collect(),
         routes: vec![RouteRow {
             route_id: 1,
-            enabled: true,
-            customer_id: None,
-            called_prefix: String::new(),
-            region: None,
-            needs_srtp: "no".to_owned(),
-            is_emergency: false,
             strategy: "priority".to_owned(),
-            reroute_after_ringing: "never".to_owned(),
-            verify_unallocated: false,
-            setup_budget_ms: 12_000,
-            max_carriers: 4,
-            max_attempts: 8,
-            max_ringing_ms: 180_000,
+            ..RouteRow::default()
         }],
         route_carriers: ids.iter().map(place).collect(),
         ..Rows::default()

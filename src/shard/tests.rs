@@ -164,14 +164,8 @@ fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
     let carrier = CarrierRow {
         carrier_id: 1,
         name: "one".to_owned(),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
         probe_interval_ms: 0,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
+        ..CarrierRow::default()
     };
     let gateway = GatewayRow {
         gateway_id: 1,
@@ -179,15 +173,8 @@ fn tells_every_shard_that_a_port_is_closed_whichever_socket_hears_of_it() {
         name: "gateway".to_owned(),
         host: closed.ip().to_string(),
         port: closed.port().into(),
-        transport: "udp".to_owned(),
         media: "rtp".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     };
     let rows = Rows { carriers: vec![carrier], gateways: vec![gateway], ..Rows::default() };
     let world = World::with(4, Tables::check(rows, 1).expect("good rows"));

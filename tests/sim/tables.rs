@@ -21,8 +21,7 @@ pub fn rows() -> Rows {
         customers: vec![CustomerRow {
             customer_id: 1,
             name: "acme".to_owned(),
-            enabled: true,
-            region: None,
+            ..CustomerRow::default()
         }],
         customer_addresses: vec![CustomerAddressRow {
             address_range: "192.0.2.0/24".parse().expect("a range"),
@@ -30,27 +29,17 @@ pub fn rows() -> Rows {
         }],
         routes: vec![RouteRow {
             route_id: 1,
-            enabled: true,
-            customer_id: None,
-            called_prefix: String::new(),
-            region: None,
-            needs_srtp: "no".to_owned(),
-            is_emergency: false,
             strategy: "weighted".to_owned(),
             reroute_after_ringing: "carrier_fault_only".to_owned(),
             verify_unallocated: true,
-            setup_budget_ms: 12_000,
-            max_carriers: 4,
-            max_attempts: 8,
             max_ringing_ms: 40_000,
+            ..RouteRow::default()
         }],
         route_carriers: (1..=4)
             .map(|carrier_id| RouteCarrierRow {
                 route_id: 1,
                 carrier_id,
-                priority: 1,
-                weight: 1,
-                cost_micros: 0,
+                ..RouteCarrierRow::default()
             })
             .collect(),
         failure_rules: holdfast::carrier::seed::seed_rules(),
@@ -60,18 +49,7 @@ pub fn rows() -> Rows {
 }
 
 fn carrier(carrier_id: i64) -> CarrierRow {
-    CarrierRow {
-        carrier_id,
-        name: format!("carrier-{carrier_id}"),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
-    }
+    CarrierRow { carrier_id, name: format!("carrier-{carrier_id}"), ..CarrierRow::default() }
 }
 
 /// The second carrier has two.
@@ -81,15 +59,7 @@ fn gateway(gateway_id: i64) -> GatewayRow {
         carrier_id: if gateway_id == 5 { 2 } else { gateway_id },
         name: format!("gateway-{gateway_id}"),
         host: address(gateway_id).ip().to_string(),
-        port: 5060,
-        transport: "udp".to_owned(),
         media: "rtp".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     }
 }

@@ -95,18 +95,7 @@ fn target(id: i64) -> Target {
 }
 
 fn carrier(id: i64) -> CarrierRow {
-    CarrierRow {
-        carrier_id: id,
-        name: format!("carrier-{id}"),
-        enabled: true,
-        region: None,
-        carrier_group_id: None,
-        probe_interval_ms: 5_000,
-        no_response_ms: 1_800,
-        no_ringing_ms: 6_000,
-        max_cps: None,
-        max_channels: None,
-    }
+    CarrierRow { carrier_id: id, name: format!("carrier-{id}"), ..CarrierRow::default() }
 }
 
 fn gateway(id: i64) -> GatewayRow {
@@ -115,38 +104,14 @@ fn gateway(id: i64) -> GatewayRow {
         carrier_id: id,
         name: format!("gateway-{id}"),
         host: format!("192.0.2.{id}"),
-        port: 5060,
-        transport: "udp".to_owned(),
-        media: "both".to_owned(),
-        codecs: None,
-        admin_state: "on".to_owned(),
-        region: None,
-        priority: 0,
-        weight: 1,
-        max_cps: None,
-        max_channels: None,
+        ..GatewayRow::default()
     }
 }
 
 fn route() -> RouteRow {
-    RouteRow {
-        route_id: 1,
-        enabled: true,
-        customer_id: None,
-        called_prefix: String::new(),
-        region: None,
-        needs_srtp: "no".to_owned(),
-        is_emergency: false,
-        strategy: "healthiest".to_owned(),
-        reroute_after_ringing: "never".to_owned(),
-        verify_unallocated: true,
-        setup_budget_ms: 12_000,
-        max_carriers: 4,
-        max_attempts: 8,
-        max_ringing_ms: 180_000,
-    }
+    RouteRow { route_id: 1, verify_unallocated: true, ..RouteRow::default() }
 }
 
 fn place(id: i64) -> RouteCarrierRow {
-    RouteCarrierRow { route_id: 1, carrier_id: id, priority: 1, weight: 1, cost_micros: 0 }
+    RouteCarrierRow { route_id: 1, carrier_id: id, ..RouteCarrierRow::default() }
 }
