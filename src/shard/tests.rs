@@ -72,10 +72,8 @@ fn settings(address: SocketAddr) -> EngineSettings {
         }],
         user_agent: "test".into(),
         bucket_key: 7,
-        shards: 1,
         max_calls: 100,
-        max_call_duration: None,
-        retry_after_s: 5,
+        ..EngineSettings::default()
     }
 }
 

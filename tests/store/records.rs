@@ -41,6 +41,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "ended_by",
         "detail",
         "country",
+        "taken_from",
     ];
     columns.push(&source_address);
     columns.extend(times.iter().map(String::as_str));
