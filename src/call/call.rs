@@ -177,6 +177,21 @@ impl Call {
         }
     }
 
+    /// A response, or none in time, to our own refresh of `side`'s dialog.
+    pub fn on_refresh_response(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        client: ClientKey,
+        answer: Result<&Message, Failure<'_>>,
+    ) {
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_refresh_response(cx, client, answer)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
     /// Our BYE was answered, or never will be.
     pub fn on_bye_done(&mut self, cx: &mut Context) {
         self.on_leg_done(cx);
@@ -339,6 +354,11 @@ impl Call {
             }
             LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
             LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+            LegEvent::RefreshFailed { is_dialog_gone: true, .. } => {
+                self.end_both(cx, EndCause::Terminated, "a leg did not know its dialog");
+            }
+            // Its session is as it was.
+            LegEvent::Refreshed | LegEvent::RefreshFailed { is_dialog_gone: false, .. } => {}
         }
     }
 
@@ -362,6 +382,8 @@ impl Call {
             | LegEvent::Answered(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
+            | LegEvent::Refreshed
+            | LegEvent::RefreshFailed { .. }
             | LegEvent::Ended(_) => {}
         }
     }

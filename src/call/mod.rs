@@ -14,6 +14,7 @@ pub mod hunt;
 pub mod inbound;
 pub mod leg;
 pub mod record;
+pub mod refresh;
 pub mod settings;
 pub mod setup;
 pub mod stray;

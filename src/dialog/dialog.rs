@@ -12,6 +12,8 @@ use super::Tag;
 const MAX_FORWARDS: u8 = 70;
 /// Entries of a route set that we keep.
 const MAX_ROUTES: usize = 32;
+/// The highest CSeq that leaves room for more (RFC 3261 §8.1.1.5: below 2^31).
+const MAX_SEQ: u32 = (1 << 31) - (1 << 16);
 /// Where a SIP URI without a port is reached (RFC 3261 §19.1.2).
 const DEFAULT_PORT: u16 = 5060;
 
@@ -145,6 +147,12 @@ impl Dialog {
     pub fn request(&mut self, method: &[u8], listener: &Listener, branch: Branch) -> Printer {
         self.local_seq += 1;
         self.print(method, self.local_seq, listener, branch)
+    }
+
+    /// Has our next request go beyond `seq`: the peer has seen higher ones than we know of. A gap is
+    /// legal (RFC 3261 §12.2.2).
+    pub fn jump_seq(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq.min(MAX_SEQ));
     }
 
     /// Begins the ACK for the 2xx to our INVITE with CSeq `seq` (RFC 3261 §13.2.2.4).
