@@ -53,8 +53,19 @@ struct Talk {
     is_kept: bool,
     /// What the legs had been through when they were last asked to be kept.
     kept_revision: u32,
-    /// When the peers of a call that was taken over are to be told where we are: caller, callee.
-    refresh_due: [Option<Instant>; 2],
+    /// Where the call was taken over: which peer is still to be told where we are, and when next.
+    moves: [Move; 2],
+}
+
+/// Whether a peer knows where its call has gone: the caller, the callee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    /// It sends to us, or always has.
+    Known,
+    /// To be told then.
+    Due(Instant),
+    /// Being told.
+    Told,
 }
 
 impl Call {
@@ -178,6 +189,21 @@ impl Call {
         }
     }
 
+    /// A response, or none in time, to our own refresh of `side`'s dialog.
+    pub fn on_refresh_response(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        client: ClientKey,
+        answer: Result<&Message, Failure<'_>>,
+    ) {
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_refresh_response(cx, client, answer)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
     /// Our BYE was answered, or never will be.
     pub fn on_bye_done(&mut self, cx: &mut Context) {
         self.on_leg_done(cx);
@@ -270,7 +296,7 @@ impl Call {
                 if talk.ends_at.is_some_and(|at| at <= cx.now) {
                     return self.end_both(cx, EndCause::Terminated, "max_call_duration_s");
                 }
-                talk.refresh_due(cx);
+                talk.tell_moves(cx);
                 for side in [Side::Inbound, Side::Outbound] {
                     if let Some(leg) = self.leg(side)
                         && let Some(event) = leg.on_timeout(cx)
@@ -301,7 +327,7 @@ impl Call {
             State::Talk(talk) => {
                 let legs =
                     [talk.inbound.poll_timeout(), talk.outbound.poll_timeout(), talk.ends_at];
-                legs.into_iter().chain(talk.refresh_due).flatten().min()
+                legs.into_iter().chain(talk.moves_due()).flatten().min()
             }
             // An answer may still wait for its ACK, and our BYE for that.
             State::Ending { legs, .. } => legs.inbound.poll_timeout(),
@@ -347,6 +373,19 @@ impl Call {
             }
             LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
             LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+            LegEvent::RefreshFailed { is_dialog_gone: true, .. } => {
+                let detail = match talk.moves[side as usize] {
+                    Move::Known => "a leg did not know its dialog",
+                    Move::Due(_) | Move::Told => "lost in takeover: a leg did not know its dialog",
+                };
+                self.end_both(cx, EndCause::Terminated, detail);
+            }
+            LegEvent::RefreshFailed { is_dialog_gone: false, .. } => talk.tell_later(cx, side),
+            LegEvent::Refreshed => {
+                if talk.note_told(side) {
+                    self.keep(cx);
+                }
+            }
         }
     }
 
@@ -370,6 +409,8 @@ impl Call {
             | LegEvent::Answered(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
+            | LegEvent::Refreshed
+            | LegEvent::RefreshFailed { .. }
             | LegEvent::Ended(_) => {}
         }
     }
@@ -453,7 +494,7 @@ impl Talk {
             channel,
             is_kept: false,
             kept_revision: 0,
-            refresh_due: [None; 2],
+            moves: [Move::Known; 2],
         }
     }
 

@@ -127,6 +127,8 @@ pub enum Owner {
         side: Side,
         server: ServerKey,
     },
+    /// Our own target refresh of this side's dialog: UPDATE or re-INVITE.
+    Refresh(CallKey, Side),
     /// Our BYE to this side.
     Bye(CallKey, Side),
     /// An attempt that was left behind.

@@ -15,6 +15,7 @@ pub mod hunt;
 pub mod inbound;
 pub mod leg;
 pub mod record;
+pub mod refresh;
 pub mod replica;
 pub mod settings;
 pub mod setup;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::CallRecord;
 use crate::carrier::{CarrierId, GatewayId, Transport};
 use crate::dialog::Dialog;
+use crate::sip::octets::Octets;
 
 /// An answered call as it is kept outside of its node, from before the caller hears of the answer to its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,4 +32,9 @@ pub struct LegReplica {
     pub transport: Transport,
     /// Where the peer's messages come from.
     pub peer: SocketAddr,
+    #[serde(default)]
+    pub allows_update: bool,
+    /// The last session description that we sent, for a refresh by re-INVITE.
+    #[serde(default)]
+    pub description: Option<Octets>,
 }

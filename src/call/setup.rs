@@ -305,7 +305,7 @@ impl Setup {
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
         let sent = attempt.invite.clone();
-        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent);
+        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent, response);
         let attempts = self.hunt.attempts();
         let inbound = self.inbound.answer(cx, self.call, attempts, &self.offer.invite, response);
         let answered_at = cx.wall_at(cx.now);

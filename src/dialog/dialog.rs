@@ -13,10 +13,10 @@ use super::Tag;
 
 /// Hops that our own requests may still take (RFC 3261 §8.1.1.6).
 const MAX_FORWARDS: u8 = 70;
-/// CSeq stays below 2^31 (RFC 3261 §8.1.1.5), with room for a long call's requests.
-const MAX_SEQ: u32 = (1 << 31) - 1_000_000;
 /// Entries of a route set that we keep.
 const MAX_ROUTES: usize = 32;
+/// The highest CSeq that leaves room for more (RFC 3261 §8.1.1.5: below 2^31).
+const MAX_SEQ: u32 = (1 << 31) - (1 << 16);
 /// Where a SIP URI without a port is reached (RFC 3261 §19.1.2).
 const DEFAULT_PORT: u16 = 5060;
 
@@ -137,11 +137,6 @@ impl Dialog {
         }
     }
 
-    /// Makes our CSeq at least `seq`: gaps are legal, going back is not (RFC 3261 §12.2.1.1).
-    pub fn jump_seq(&mut self, seq: u32) {
-        self.local_seq = self.local_seq.max(seq.min(MAX_SEQ));
-    }
-
     /// Takes the Contact of a target refresh (RFC 3261 §12.2.1.2, §12.2.2).
     pub fn refresh_target(&mut self, message: &Message) {
         if let Some(contact) = contact_of(message)
@@ -170,6 +165,12 @@ impl Dialog {
     pub fn request(&mut self, method: &[u8], listener: &Listener, branch: Branch) -> Printer {
         self.local_seq += 1;
         self.print(method, self.local_seq, listener, branch)
+    }
+
+    /// Has our next request go beyond `seq`: the peer has seen higher ones than we know of. A gap is
+    /// legal (RFC 3261 §12.2.2).
+    pub fn jump_seq(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq.min(MAX_SEQ));
     }
 
     /// Begins the ACK for the 2xx to our INVITE with CSeq `seq` (RFC 3261 §13.2.2.4).

@@ -48,7 +48,7 @@ impl Engine {
     /// Hands a response to whom it concerns.
     fn deliver(&mut self, owner: Owner, client: ClientKey, response: &Message) {
         let is_final = response.status_code() >= 200;
-        if let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
+        if let Owner::Invite(call) | Owner::Reinvite(call, _) | Owner::Refresh(call, _) = owner
             && !is_final
             && !self.calls.contains_key(call)
         {
@@ -69,6 +69,11 @@ impl Engine {
             Owner::Relay { call, side, server } => {
                 self.with_call(call, |call, cx| {
                     call.on_relay_response(cx, side, server, Some(response));
+                });
+            }
+            Owner::Refresh(call, side) => {
+                self.with_call(call, |call, cx| {
+                    call.on_refresh_response(cx, side, client, Ok(response));
                 });
             }
             Owner::Bye(call, _) if is_final => {
@@ -134,6 +139,9 @@ impl Engine {
             Owner::Relay { call, side, server } => {
                 self.with_call(call, |call, cx| call.on_relay_response(cx, side, server, None));
             }
+            Owner::Refresh(call, side) => self.with_call(call, |call, cx| {
+                call.on_refresh_response(cx, side, client, Err(failure));
+            }),
             Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
             Owner::Probe(probe) => self.on_probe_done(probe, None),
             Owner::Stray(_) | Owner::Nobody => {}

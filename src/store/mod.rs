@@ -343,6 +343,14 @@ impl Store {
         }
     }
 
+    /// Ends the lease of a run that stops, so that others need not wait until it lapses.
+    pub async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.end_lease(lease_id).await,
+            Inner::Sqlite(store) => store.end_lease(lease_id).await,
+        }
+    }
+
     /// Clears away what crossed its record on the way, and leases of runs long gone.
     pub async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         match &self.inner {

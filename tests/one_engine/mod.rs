@@ -69,7 +69,7 @@ impl World {
             match output {
                 Output::Send { flow, bytes } => sent.push((flow.remote, bytes)),
                 Output::Record(_) => self.records += 1,
-                Output::Outcome(_) | Output::Event(_) => {}
+                _ => {}
             }
         }
         sent

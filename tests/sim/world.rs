@@ -309,7 +309,8 @@ impl World {
                         self.checks.recorded(&record);
                         self.records.push(*record);
                     }
-                    Output::Event(_) => {}
+                    // Nothing is kept here.
+                    _ => {}
                 }
             }
             if let Some(view) = self.board.poll_view(now) {

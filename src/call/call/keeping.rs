@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Call, State, Talk};
+use super::{Call, Move, State, Talk};
 use crate::call::context::{CallKey, Context, Output};
 use crate::call::draft::Draft;
 use crate::call::leg::Leg;
 use crate::call::{EndCause, EndedBy, LegReplica, Replica, Side};
-use crate::dialog::Tag;
 use crate::transaction::Flow;
+
+/// How long a peer that refuses to hear where its call has gone is left alone.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl Call {
     /// Asks for what is known of the call to be kept outside of this node.
@@ -75,7 +77,7 @@ impl Call {
         let ends_at = ends_at.map(|at| instant_of(cx, at));
         let mut talk = Talk::new(inbound, outbound, ends_at, channel);
         talk.is_kept = true;
-        talk.refresh_due = refresh_at.map(Some);
+        talk.moves = refresh_at.map(Move::Due);
         this.state = State::Talk(Box::new(talk));
         cx.counters.calls_adopted += 1;
         this
@@ -112,20 +114,38 @@ impl Call {
 }
 
 impl Talk {
+    /// When a peer is to be told that its call has moved.
+    pub(super) fn moves_due(&self) -> impl Iterator<Item = Option<Instant>> {
+        self.moves.into_iter().map(|step| match step {
+            Move::Due(at) => Some(at),
+            Move::Known | Move::Told => None,
+        })
+    }
+
     /// Tells the peers where we are, when it is time.
-    pub(super) fn refresh_due(&mut self, cx: &mut Context) {
+    pub(super) fn tell_moves(&mut self, cx: &mut Context) {
         let legs = [&mut self.inbound, &mut self.outbound];
-        for (leg, due) in legs.into_iter().zip(&mut self.refresh_due) {
-            if due.take_if(|due| *due <= cx.now).is_some() {
-                let _ = leg;
+        for (leg, step) in legs.into_iter().zip(&mut self.moves) {
+            if matches!(step, Move::Due(at) if *at <= cx.now) {
+                *step = Move::Told;
+                leg.refresh(cx);
             }
         }
     }
-}
 
-/// Tags of ours by which a peer may ask for a kept call.
-pub fn tags(replica: &Replica) -> [Tag; 2] {
-    [replica.inbound.dialog.local_tag, replica.outbound.dialog.local_tag]
+    /// A peer did not want to be told. Its call goes on as far as it can, and it is told again later.
+    pub(super) fn tell_later(&mut self, cx: &Context, side: Side) {
+        let step = &mut self.moves[side as usize];
+        if *step == Move::Told {
+            *step = Move::Due(cx.now + TELL_AGAIN_AFTER);
+        }
+    }
+
+    /// A peer knows. Says whether both do now, and one did not before.
+    pub(super) fn note_told(&mut self, side: Side) -> bool {
+        let before = std::mem::replace(&mut self.moves[side as usize], Move::Known);
+        before != Move::Known && self.moves == [Move::Known; 2]
+    }
 }
 
 fn flow_to(cx: &Context, leg: &LegReplica) -> Option<Flow> {

@@ -258,6 +258,12 @@ impl PostgresStore {
         give_back(connection, done)
     }
 
+    pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await;
+        give_back(connection, done)
+    }
+
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await;

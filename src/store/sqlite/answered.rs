@@ -207,6 +207,18 @@ pub(super) async fn unsettled(
     Ok(sqlx::query_scalar(count).bind(lease_id).fetch_one(connection).await?)
 }
 
+/// Makes it as old as one that nobody has renewed.
+pub(super) async fn end_lease(
+    connection: &mut SqliteConnection,
+    lease_id: i64,
+) -> Result<(), StoreError> {
+    let end = "update node_leases \
+         set renewed_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour') \
+         where node_lease_id = $1";
+    sqlx::query(end).bind(lease_id).execute(connection).await?;
+    Ok(())
+}
+
 /// Clears away what crossed its record on the way, and leases of runs long gone.
 pub(super) async fn sweep(
     connection: &mut SqliteConnection,

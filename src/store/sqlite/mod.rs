@@ -242,6 +242,11 @@ impl SqliteStore {
         within(OPERATION_LIMIT, answered::unsettled(&mut connection, lease_id)).await
     }
 
+    pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await
+    }
+
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await
