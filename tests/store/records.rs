@@ -64,6 +64,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
             "caller",
             "ended 'oddly'",
             "49",
+            "other-node",
             "2001:db8::1",
             "2026-03-04T05:06:07.123456Z",
             "2026-03-04T05:06:08.623456Z",
