@@ -63,8 +63,7 @@ impl Database {
             StoreKind::Postgres => "now() - interval '2 seconds'",
             StoreKind::Sqlite => "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-2 seconds')",
         };
-        let aged =
-            format!("update node_leases set renewed_at = {past} where node_lease_id = {id}");
+        let aged = format!("update node_leases set renewed_at = {past} where node_lease_id = {id}");
         self.execute(&aged).await;
     }
 }
@@ -183,9 +182,7 @@ async fn takes_over_nothing_that_has_its_record(database: Database) {
     database.run_with(1, "a", &[kept(1)]).await;
     // Both were on their way at one time.
     store.write_calls(&[call(2)]).await.unwrap();
-    database
-        .execute("update answered_calls set call_id = (select call_id from calls)")
-        .await;
+    database.execute("update answered_calls set call_id = (select call_id from calls)").await;
     database.age(1).await;
     assert!(store.claim(&lease(2, "b"), &[1], None, 100).await.unwrap().is_empty());
     assert_eq!(database.count("answered_calls").await, 0);

@@ -248,11 +248,11 @@ fn answers_for_a_dialog_of_another_node_once_it_has_been_looked_for() {
     b.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
     assert!(b.sent().is_empty());
     let unknown = b.unknown().remove(0);
-    b.command(Command::Again(unknown.clone()));
+    b.command(Command::Again(Box::new(unknown.clone())));
     assert_eq!(lines(&b.sent()), [to_caller("481 Call/Transaction Does Not Exist")]);
 
     b.adopt(&a.kept()[0].1);
-    b.command(Command::Again(unknown));
+    b.command(Command::Again(Box::new(unknown)));
     let sent = b.sent();
     assert_eq!(lines(&sent[..2]), [to_caller("200 OK"), to_first("BYE")]);
 }
@@ -264,7 +264,7 @@ fn passes_a_request_on_to_the_node_that_has_its_dialog_and_the_response_back() {
     let mut b = node(B, 2);
     b.caller_sends(&in_dialog(&ok, "INFO", 2, "hello"));
     let unknown = b.unknown().remove(0);
-    b.command(Command::PassOn { request: unknown, to: address(A) });
+    b.command(Command::PassOn { request: Box::new(unknown), to: address(A) });
     let sent = b.sent();
     assert_eq!(sent[0].0, A);
     assert_eq!(sent[0].1.max_forwards(), Some(69));
@@ -338,9 +338,9 @@ impl World {
         waiting.collect()
     }
 
-    fn unknown(&self) -> Vec<Box<(Flow, Message)>> {
+    fn unknown(&self) -> Vec<(Flow, Message)> {
         let unknown = self.outputs.iter().filter_map(|output| match output {
-            Output::Unknown(request) => Some(request.clone()),
+            Output::Unknown(request) => Some((**request).clone()),
             _ => None,
         });
         unknown.collect()
