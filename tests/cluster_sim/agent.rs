@@ -80,6 +80,8 @@ pub struct Agent {
     pub call: usize,
     pub side: Side,
     pub address: SocketAddr,
+    /// Where it was before, and is reached too until the other side knows better.
+    pub former: Option<SocketAddr>,
     pub call_id: String,
     pub state: State,
     pub plan: Plan,
@@ -154,6 +156,7 @@ impl Agent {
             call,
             side,
             address,
+            former: None,
             call_id: String::new(),
             state: State::Early,
             plan,
@@ -224,7 +227,8 @@ impl Agent {
             Act::Info => self.request(cx, "INFO", String::new()),
             Act::Reinvite => self.change(cx),
             Act::Move => {
-                if !self.is_busy() {
+                if !self.is_busy() && self.former.is_none() {
+                    self.former = Some(self.address);
                     self.address.set_port(self.address.port() + 1_000);
                     self.change(cx);
                 }
@@ -437,6 +441,9 @@ impl Agent {
         let is_first = client.status == 0;
         client.status = status;
         let method = client.method;
+        if matches!(method, "INVITE" | "UPDATE") && status < 300 {
+            self.former = None;
+        }
         let is_initial = index == 0 && self.side == Side::Caller;
         if method == "INVITE" {
             self.acknowledge(cx, index, is_initial, is_first, response);

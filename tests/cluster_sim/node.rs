@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use holdfast::call::{CallKey, CallRecord, Replica};
-use holdfast::carrier::{Tables, Transport};
+use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
 };
+use holdfast::health::{Board, BoardSettings, Target, View};
 use holdfast::store::answered::{KeptCall, Lease};
 
 use super::cx::{Cx, Event, MS, S, ToRun, Wake, address, name, ping_address};
 use super::glue::Glue;
 use super::store::{Flaw, Op, Reply, Written};
+use super::tables;
 
 /// An answer waits for its call to be kept no longer.
 const KEEP_WAIT: u64 = 50 * MS;
@@ -92,6 +94,9 @@ impl Run {
         let now = cx.instant();
         let mut engine = Engine::new(settings, cx.random.next_u64(), now, wall);
         engine.handle_command(Command::Tables(tables.clone()), now);
+        if let Some(view) = view(tables, now) {
+            engine.handle_command(Command::View(view), now);
+        }
         let lease = Lease {
             id: i64::try_from(id).expect("a small number"),
             node: name(node).to_owned(),
@@ -424,6 +429,17 @@ impl Run {
             self.requests.push(entry);
         }
     }
+}
+
+/// All gateways are well, and nobody probes them.
+fn view(tables: &Tables, now: std::time::Instant) -> Option<Arc<View>> {
+    let settings = BoardSettings { node: "sim".into(), probe_timeout: Duration::from_secs(1) };
+    let mut board = Board::new(settings, 1);
+    let targets: Vec<Target> = (1..=tables::GATEWAYS)
+        .map(|id| Target { gateway_id: GatewayId(id), address: tables::address(id) })
+        .collect();
+    board.set_targets(tables, &targets, now);
+    board.poll_view(now)
 }
 
 pub fn latency(cx: &mut Cx) -> u64 {

@@ -293,7 +293,8 @@ impl World {
     fn to_agent(&mut self, to: SocketAddr, bytes: &Bytes) {
         let Some(text) = Text::parse(bytes) else { return };
         if let Some(id) = self.by_call_id.get(text.call_id()).copied() {
-            if self.agents[id].address != to && text.is_request() {
+            let agent = &self.agents[id];
+            if agent.address != to && agent.former != Some(to) && text.is_request() {
                 return;
             }
             let report = self.agents[id].receive(&mut self.cx, &text);
@@ -599,11 +600,12 @@ impl World {
         }
     }
 
-    /// Both agents of a call.
+    /// Both agents of a call: the caller, and the callee that it was connected to, or else the last that was tried.
     pub fn pair(&self, call: usize) -> (Option<&Agent>, Option<&Agent>) {
         let of = |side| {
-            self.agents.iter().find(|agent| agent.call == call && agent.side == side)
+            self.agents.iter().filter(move |agent| agent.call == call && agent.side == side)
         };
-        (of(Side::Caller), of(Side::Callee))
+        let kept = of(Side::Callee).find(|agent| self.uuids.contains_key(&agent.call_id));
+        (of(Side::Caller).next(), kept.or(of(Side::Callee).last()))
     }
 }
