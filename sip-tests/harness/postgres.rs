@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use super::ports::free_port;
@@ -20,6 +21,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Result<Self> {
+        let server = Self::in_new_folder()?;
+        let data = server.data();
+        server.run(
+            "initdb",
+            &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"],
+        )?;
+        server.restart()?;
+        Ok(server)
+    }
+
+    fn in_new_folder() -> Result<Self> {
         let server = Self {
             port: free_port()?,
             dir: tempfile::Builder::new().prefix("holdfast-postgres-").tempdir()?,
@@ -27,12 +39,6 @@ impl Server {
             databases: AtomicU32::new(0),
         };
         server.own_folder()?;
-        let data = server.data();
-        server.run(
-            "initdb",
-            &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"],
-        )?;
-        server.restart()?;
         Ok(server)
     }
 
@@ -56,6 +62,52 @@ impl Server {
 
     pub(crate) fn stop(&self) -> Result<()> {
         self.run("pg_ctl", &["stop", "-w", "-m", "immediate", "-D", &self.data()])
+    }
+
+    /// A server that follows this one, as a hot standby: records reach it a moment after this one has said that it has them.
+    pub(crate) fn start_standby(&self) -> Result<Self> {
+        let standby = Self::in_new_folder()?;
+        let (port, data) = (self.port.to_string(), standby.data());
+        let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+        let to = ["-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"];
+        standby.run("pg_basebackup", &[&from[..], &to[..]].concat())?;
+        standby.restart()?;
+        Ok(standby)
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) -> Result<()> {
+        self.run("pg_ctl", &["promote", "-w", "-D", &self.data()])
+    }
+
+    /// Ends it as a crash would: nobody is told.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let pids = std::fs::read_to_string(format!("{}/postmaster.pid", self.data()))?;
+        let pid = pids.lines().next().context("no pid in postmaster.pid")?;
+        let status = Command::new("kill").args(["-9", pid]).status()?;
+        ensure!(status.success(), "cannot kill {pid}");
+        // Its children notice, a moment later; until then they keep its memory, and it could not be started again.
+        for _ in 0..200 {
+            if !self.has_processes() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        bail!("children of {pid} live on")
+    }
+
+    /// Postgres and its children work in its folder.
+    fn has_processes(&self) -> bool {
+        let data = PathBuf::from(self.data());
+        let works_there = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.and_then(|entry| entry.path().join("cwd").read_link()).is_ok_and(|at| at == data)
+        };
+        std::fs::read_dir("/proc").is_ok_and(|mut entries| entries.any(works_there))
+    }
+
+    /// `127.0.0.1:port`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     fn folder(&self) -> String {

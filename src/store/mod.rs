@@ -42,6 +42,8 @@ use sqlite::{SqliteStore, SqliteWatch};
 
 /// How long a connection may be waited for; an absent store is known to be absent after it.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the servers of `database_url` may take to say which of them takes writes.
+const FIND_LIMIT: Duration = Duration::from_secs(4);
 /// How long one operation may take: a hung server must not hang us.
 const OPERATION_LIMIT: Duration = Duration::from_secs(10);
 /// How long all migrations together may take; they may rewrite large tables.
@@ -62,8 +64,8 @@ pub enum StoreKind {
 
 /// A handle on the database; clones share its connections.
 ///
-/// Every operation but a migration and a prune ends within twelve seconds: two for a connection, ten for its work. It ends
-/// with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
+/// Every operation but a migration and a prune ends within sixteen seconds: four to find the server that takes writes, two
+/// for a connection, ten for its work. It ends with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Inner,
@@ -88,7 +90,8 @@ enum InnerWatch {
 }
 
 impl Store {
-    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`.
+    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`. Of several hosts,
+    /// `postgres://user:password@a:5432,b:5432/database`, the one is used that takes writes, and looked for again when it is lost.
     ///
     /// Connects when it is first used: an absent server is no error here. Must be called inside a tokio runtime.
     pub fn open(url: &str) -> Result<Self, StoreError> {

@@ -195,6 +195,19 @@ pub fn store_up(is_up: bool) {
     gauge!("holdfast_store_up").set(if is_up { 1.0 } else { 0.0 });
 }
 
+/// Which of the servers of `database_url` is used.
+pub fn store_server<'a>(servers: impl Iterator<Item = &'a str>, used: &str) {
+    for server in servers {
+        let is_used = if server == used { 1.0 } else { 0.0 };
+        gauge!("holdfast_store_server", "server" => server.to_owned()).set(is_used);
+    }
+}
+
+/// Another server than before is used.
+pub fn store_moved() {
+    counter!("holdfast_store_moves_total").increment(1);
+}
+
 /// How writing a batch of records went.
 pub fn records_written(count: usize, took: Duration) {
     counter!("holdfast_records_written_total").increment(count as u64);
@@ -335,6 +348,14 @@ fn describe() {
         "Rows in force that are hardly as they were meant; config_errors names them"
     );
     describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
+    describe_gauge!(
+        "holdfast_store_server",
+        "1 for the server of database_url that is used, 0 for the others"
+    );
+    describe_counter!(
+        "holdfast_store_moves_total",
+        "Times that another database server than before was found, or the same one promoted"
+    );
     describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");
     describe_histogram!(
         POST_DIAL_DELAY,

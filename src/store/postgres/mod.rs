@@ -1,7 +1,9 @@
 //! The store on Postgres, 15 or later.
 
+mod address;
 mod health;
 mod history;
+mod hosts;
 mod migrate;
 mod records;
 mod tables;
@@ -9,81 +11,64 @@ mod watch;
 
 pub(super) use watch::PostgresWatch;
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
-use super::{
-    ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
-};
+use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
 use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
-
-/// Connections for everything but the watch, which has its own.
-const MAX_CONNECTIONS: u32 = 5;
-/// After this time the server gives a statement up by itself; a little before we do.
-const STATEMENT_TIMEOUT_MS: &str = "9000";
+use hosts::Hosts;
 
 #[derive(Clone, Debug)]
 pub(super) struct PostgresStore {
-    pool: PgPool,
+    hosts: Hosts,
 }
 
 impl PostgresStore {
     pub(super) fn open(url: &str) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| StoreError::Url { reason: error.to_string() })?;
-        let options = match options.get_application_name() {
-            Some(_) => options,
-            None => options.application_name("holdfast"),
-        };
-        let options = options.options([
-            ("statement_timeout", STATEMENT_TIMEOUT_MS),
-            ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT_MS),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_LIMIT)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { hosts: Hosts::open(url)? })
+    }
+
+    /// How often another server than before was found.
+    pub(super) fn moves(&self) -> u64 {
+        *self.hosts.moves().borrow()
     }
 
     pub(super) async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut connection)).await;
-        give_back(connection, migrated)
+        let mut lease = self.hosts.acquire().await?;
+        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut lease.connection)).await;
+        self.hosts.give_back(lease, migrated)
     }
 
     pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let pending = within(OPERATION_LIMIT, migrate::pending(&mut connection)).await;
-        give_back(connection, pending)
+        let mut lease = self.hosts.acquire().await?;
+        let pending = within(OPERATION_LIMIT, migrate::pending(&mut lease.connection)).await;
+        self.hosts.give_back(lease, pending)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let rows = within(OPERATION_LIMIT, tables::read(&mut connection)).await;
-        give_back(connection, rows)
+        let mut lease = self.hosts.acquire().await?;
+        let rows = within(OPERATION_LIMIT, tables::read(&mut lease.connection)).await;
+        self.hosts.give_back(lease, rows)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let written = within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await;
-        give_back(connection, written)
+        let mut lease = self.hosts.acquire().await?;
+        let written =
+            within(OPERATION_LIMIT, records::write_calls(&mut lease.connection, calls)).await;
+        self.hosts.give_back(lease, written)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let written = within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await;
-        give_back(connection, written)
+        let mut lease = self.hosts.acquire().await?;
+        let written =
+            within(OPERATION_LIMIT, records::write_probes(&mut lease.connection, probes)).await;
+        self.hosts.give_back(lease, written)
     }
 
     pub(super) async fn prune(
@@ -96,10 +81,10 @@ impl PostgresStore {
         let mut deleted = 0;
         for (statement, before) in probes.into_iter().chain(calls) {
             loop {
-                let mut connection = self.pool.acquire().await?;
-                let batch = records::delete(&mut connection, statement, before);
+                let mut lease = self.hosts.acquire().await?;
+                let batch = records::delete(&mut lease.connection, statement, before);
                 let batch = within(OPERATION_LIMIT, batch).await;
-                let batch = give_back(connection, batch)?;
+                let batch = self.hosts.give_back(lease, batch)?;
                 deleted += batch;
                 if batch < PRUNE_ROWS.into() {
                     break;
@@ -114,18 +99,19 @@ impl PostgresStore {
         node: &str,
         targets: &[SavedTarget],
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let saved = within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await;
-        give_back(connection, saved)
+        let mut lease = self.hosts.acquire().await?;
+        let saved =
+            within(OPERATION_LIMIT, health::save(&mut lease.connection, node, targets)).await;
+        self.hosts.give_back(lease, saved)
     }
 
     pub(super) async fn load_health(
         &self,
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let loaded = within(OPERATION_LIMIT, health::load(&mut connection, node)).await;
-        give_back(connection, loaded)
+        let mut lease = self.hosts.acquire().await?;
+        let loaded = within(OPERATION_LIMIT, health::load(&mut lease.connection, node)).await;
+        self.hosts.give_back(lease, loaded)
     }
 
     pub(super) async fn load_peers(
@@ -133,22 +119,24 @@ impl PostgresStore {
         node: &str,
         lately: Duration,
     ) -> Result<Vec<PeerTarget>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lease = self.hosts.acquire().await?;
         let loaded =
-            within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await;
-        give_back(connection, loaded)
+            within(OPERATION_LIMIT, health::load_peers(&mut lease.connection, node, lately)).await;
+        self.hosts.give_back(lease, loaded)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await;
-        give_back(connection, read)
+        let mut lease = self.hosts.acquire().await?;
+        let read =
+            within(OPERATION_LIMIT, history::by_call_id(&mut lease.connection, call_id)).await;
+        self.hosts.give_back(lease, read)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await;
-        give_back(connection, read)
+        let mut lease = self.hosts.acquire().await?;
+        let read =
+            within(OPERATION_LIMIT, history::by_header(&mut lease.connection, call_id)).await;
+        self.hosts.give_back(lease, read)
     }
 
     pub(super) async fn calls_between(
@@ -157,10 +145,10 @@ impl PostgresStore {
         to: OffsetDateTime,
         limit: u32,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lease = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await;
-        give_back(connection, read)
+            within(OPERATION_LIMIT, history::between(&mut lease.connection, from, to, limit)).await;
+        self.hosts.give_back(lease, read)
     }
 
     pub(super) async fn probes_between(
@@ -168,26 +156,26 @@ impl PostgresStore {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Result<Vec<StoredProbe>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lease = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await;
-        give_back(connection, read)
+            within(OPERATION_LIMIT, history::probes_between(&mut lease.connection, from, to)).await;
+        self.hosts.give_back(lease, read)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::quality(&mut connection)).await;
-        give_back(connection, read)
+        let mut lease = self.hosts.acquire().await?;
+        let read = within(OPERATION_LIMIT, history::quality(&mut lease.connection)).await;
+        self.hosts.give_back(lease, read)
     }
 
     pub(super) async fn add_failure_rules(
         &self,
         rules: &[FailureRuleRow],
     ) -> Result<usize, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lease = self.hosts.acquire().await?;
         let added =
-            within(OPERATION_LIMIT, tables::add_failure_rules(&mut connection, rules)).await;
-        give_back(connection, added)
+            within(OPERATION_LIMIT, tables::add_failure_rules(&mut lease.connection, rules)).await;
+        self.hosts.give_back(lease, added)
     }
 
     pub(super) async fn report(
@@ -195,40 +183,27 @@ impl PostgresStore {
         node: &str,
         complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lease = self.hosts.acquire().await?;
         let reported =
-            within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await;
-        give_back(connection, reported)
+            within(OPERATION_LIMIT, tables::report(&mut lease.connection, node, complaints)).await;
+        self.hosts.give_back(lease, reported)
     }
 
     pub(super) async fn watch(&self) -> Result<PostgresWatch, StoreError> {
-        PostgresWatch::start((*self.pool.connect_options()).clone()).await
+        PostgresWatch::start(self.hosts.clone()).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut lease = self.hosts.acquire().await?;
         let pinged = within(OPERATION_LIMIT, async {
-            sqlx::raw_sql("select 1").execute(&mut *connection).await?;
+            sqlx::raw_sql("select 1").execute(&mut *lease.connection).await?;
             Ok(())
         })
         .await;
-        give_back(connection, pinged)
+        self.hosts.give_back(lease, pinged)
     }
 
     pub(super) async fn close(&self) {
-        // What does not end by itself is cut off when the process ends.
-        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
+        self.hosts.close().await;
     }
-}
-
-/// A connection that did not answer in time is cut off: put back, it would hold its place in the pool until the kernel
-/// gives it up, which takes a quarter of an hour.
-fn give_back<T>(
-    connection: PoolConnection<Postgres>,
-    result: Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    if matches!(result, Err(StoreError::TimedOut(_))) {
-        drop(connection.detach());
-    }
-    result
 }
