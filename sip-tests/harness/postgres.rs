@@ -57,7 +57,9 @@ impl Server {
         let settings = "-c fsync=off -c max_connections=200 -c shared_buffers=32MB";
         let log = format!("{}/log", self.folder());
         let options = format!("{options} {settings}");
-        self.run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options])
+        let started =
+            self.run("pg_ctl", &["start", "-w", "-D", &self.data(), "-l", &log, "-o", &options]);
+        started.with_context(|| std::fs::read_to_string(log).unwrap_or_default())
     }
 
     pub(crate) fn stop(&self) -> Result<()> {
@@ -82,14 +84,16 @@ impl Server {
 
     /// Ends it as a crash would: nobody is told.
     pub(crate) fn kill(&self) -> Result<()> {
-        let pids = std::fs::read_to_string(format!("{}/postmaster.pid", self.data()))?;
+        let pid_file = format!("{}/postmaster.pid", self.data());
+        let pids = std::fs::read_to_string(&pid_file)?;
         let pid = pids.lines().next().context("no pid in postmaster.pid")?;
         let status = Command::new("kill").args(["-9", pid]).status()?;
         ensure!(status.success(), "cannot kill {pid}");
         // Its children notice, a moment later; until then they keep its memory, and it could not be started again.
         for _ in 0..200 {
             if !self.has_processes() {
-                return Ok(());
+                // Nobody may have collected the dead process yet, which would look alive to the next.
+                return Ok(std::fs::remove_file(pid_file)?);
             }
             std::thread::sleep(Duration::from_millis(25));
         }
