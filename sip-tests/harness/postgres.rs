@@ -93,7 +93,9 @@ impl Server {
         for _ in 0..200 {
             if !self.has_processes() {
                 // Nobody may have collected the dead process yet, which would look alive to the next.
-                return Ok(std::fs::remove_file(pid_file)?);
+                std::fs::remove_file(&pid_file)?;
+                let lock = format!("{}/.s.PGSQL.{}.lock", self.folder(), self.port);
+                return Ok(std::fs::remove_file(lock)?);
             }
             std::thread::sleep(Duration::from_millis(25));
         }
