@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle as Thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -33,6 +33,8 @@ const OUTCOMES_LEN: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// How long calls that a drain has ended may take to say so to both sides.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// How long records that Postgres has taken can be sent again, should a standby that lacks them take its place.
+const KEEP_STORED: Duration = Duration::from_secs(60);
 /// How often old rows are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How often histogram samples are folded.
@@ -79,7 +81,11 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let store = Store::open(&settings.database_url)?;
     prepare(&store).await?;
-    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets)
+    let keep = match store.kind() {
+        StoreKind::Sqlite => Duration::ZERO,
+        StoreKind::Postgres => KEEP_STORED,
+    };
+    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets, keep, Instant::now())
         .map_err(|error| StartError::Io(in_folder(&settings, &error)))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let shard_count = settings.shard_count(processors);

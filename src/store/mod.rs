@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
 //! | `record.rs` | calls and probes as the tables keep them |
-//! | `recorder.rs` | from the shards to the store, in batches; a store that is away costs no record |
-//! | `spool.rs` | records on disk meanwhile |
+//! | `recorder.rs`, `recorder/` | from the shards to the store, in batches; a store that is away costs no record |
+//! | `spool.rs`, `spool/` | records on disk until the store has them |
 //! | `rows.rs` | from columns to the rows of `carrier::rows` and to saved health; one reading for both stores |
 //! | `history.rs` | records back in, for explanations and measures |
 //! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
-//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, history, health and the watch |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, history, health and the watch; which Postgres server is used |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
@@ -329,6 +329,14 @@ impl RecordStore for Store {
 
     async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), WriteError> {
         Store::write_probes(self, probes).await.map_err(write_error)
+    }
+
+    fn moves(&self) -> u64 {
+        match &self.inner {
+            Inner::Postgres(store) => store.moves(),
+            // A file is where it is.
+            Inner::Sqlite(_) => 0,
+        }
     }
 }
 

@@ -214,6 +214,21 @@ pub fn records_written(count: usize, took: Duration) {
     histogram!("holdfast_record_batch_seconds").record(took.as_secs_f64());
 }
 
+/// Records that are on disk from now on, whatever becomes of this process.
+pub fn records_spooled(count: usize) {
+    counter!("holdfast_records_spooled_total").increment(count as u64);
+}
+
+/// Lines of the spool that are torn or spoilt.
+pub fn spool_unreadable(lines: usize) {
+    counter!("holdfast_spool_unreadable_total").increment(lines as u64);
+}
+
+/// Probe results that the store did not get.
+pub fn probe_results_dropped(count: usize) {
+    counter!("holdfast_probe_results_dropped_total").increment(count as u64);
+}
+
 /// Records that wait on disk for the store.
 pub fn spooled(octets: u64) {
     gauge!("holdfast_spool_octets").set(octets as f64);
@@ -298,6 +313,18 @@ fn describe() {
     describe_counter!(
         "holdfast_records_refused_total",
         "Records that the store refused for what is in them, kept in the spool folder"
+    );
+    describe_counter!(
+        "holdfast_records_spooled_total",
+        "Records put on disk, before the store has them"
+    );
+    describe_counter!(
+        "holdfast_spool_unreadable_total",
+        "Torn or spoilt lines of the spool, kept in files that end in .unreadable"
+    );
+    describe_counter!(
+        "holdfast_probe_results_dropped_total",
+        "Probe results that are not in the store, since it was away or behind with records"
     );
     describe_counter!("holdfast_tables_loaded_total", "Times that new tables came into force");
     describe_gauge!("holdfast_calls", "Calls in progress");
