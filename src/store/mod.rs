@@ -86,7 +86,7 @@ pub struct Watch {
 #[derive(Debug)]
 enum InnerWatch {
     Postgres(PostgresWatch),
-    Sqlite(SqliteWatch),
+    Sqlite(Box<SqliteWatch>),
 }
 
 impl Store {
@@ -278,7 +278,7 @@ impl Store {
     pub async fn watch(&self) -> Result<Watch, StoreError> {
         let inner = match &self.inner {
             Inner::Postgres(store) => InnerWatch::Postgres(store.watch().await?),
-            Inner::Sqlite(store) => InnerWatch::Sqlite(store.watch().await?),
+            Inner::Sqlite(store) => InnerWatch::Sqlite(Box::new(store.watch().await?)),
         };
         Ok(Watch { inner })
     }

@@ -1,11 +1,15 @@
 //! The primary dies and its standby is promoted: the writable server is found again, by real streaming replication.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use holdfast::store::{Store, StoreKind};
+use holdfast::store::spool::Spool;
+use holdfast::store::{Store, StoreKind, recorder};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::database::block_on;
+use crate::kill::record;
 use crate::postgres::Server;
 use crate::sample::call;
 
@@ -120,6 +124,56 @@ fn everything_moves_to_the_promoted_standby() {
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
         assert_eq!(store.read_rows().await.unwrap().customers.len(), 1);
         assert_eq!(pair.count(&pair.standby, "select count(*) from calls").await, 2);
+    });
+}
+
+/// The standby lacks the last records that the primary had said to have: they are sent again.
+#[test]
+fn no_record_is_lost_or_doubled_when_an_asynchronous_primary_dies() {
+    block_on(async {
+        let pair = Pair::start().await;
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path(), 1 << 30, Duration::from_secs(60), Instant::now());
+        let store = Store::open(&pair.url()).unwrap();
+        let (sender, done) = recorder::start(store.clone(), spool.unwrap(), "a".to_owned(), 10_000);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flow = tokio::spawn({
+            let is_over = is_over.clone();
+            async move {
+                let mut number = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    sender.send(Box::new(record(0, number))).unwrap();
+                    number += 1;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                number
+            }
+        });
+        let calls = "select count(*) from calls";
+        let pause = || tokio::time::sleep(Duration::from_millis(400));
+        pause().await;
+        pair.stop_replication().await;
+        let before = pair.count(&pair.standby, calls).await;
+        pause().await;
+        let told = pair.count(&pair.primary, calls).await;
+        assert!(told > before, "some are only on the primary: {before} of {told}");
+        pair.primary.kill().unwrap();
+        pause().await;
+        pair.standby.promote().unwrap();
+        let promoted_at = Instant::now();
+        pair.until(
+            &pair.standby,
+            "select least(count(*), 1) from calls where ended_at > now() - interval '1 s'",
+            1,
+        )
+        .await;
+        assert!(promoted_at.elapsed() < 2 * SOON, "{:?}", promoted_at.elapsed());
+        is_over.store(true, Ordering::Relaxed);
+        let sent = flow.await.unwrap();
+        assert_eq!(done.await.unwrap(), 0);
+        assert_eq!(pair.count(&pair.standby, calls).await, i64::try_from(sent).unwrap());
+        let attempts = pair.count(&pair.standby, "select count(*) from call_attempts").await;
+        assert_eq!(attempts, i64::try_from(sent).unwrap());
     });
 }
 

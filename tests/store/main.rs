@@ -16,6 +16,7 @@ mod constraints;
 mod failover;
 mod health;
 mod history;
+mod kill;
 mod migrations;
 mod outage;
 mod records;

@@ -34,7 +34,7 @@ fn gives_back_what_was_written_in_the_order_of_its_files() {
     spool.note_stored(later.end, now);
     assert_eq!((spool.waiting(), spool.waiting_octets()), (None, 0));
     spool.forget_kept();
-    assert_eq!(files(dir.path(), ENDING), [PathBuf::new(); 0]);
+    assert!(files(dir.path(), ENDING).is_empty());
 }
 
 #[test]
