@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
+use super::health_file::HealthFile;
 use super::listeners::{self, Bound};
 use super::measures;
 use super::settings::Settings;
@@ -33,6 +34,8 @@ const OUTCOMES_LEN: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// How long calls that a drain has ended may take to say so to both sides.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// The last good tables, in `spool_dir`.
+const TABLES_FILE: &str = "tables.json";
 /// How long records that Postgres has taken can be sent again, should a standby that lacks them take its place.
 const KEEP_STORED: Duration = Duration::from_secs(60);
 /// How often old rows are deleted.
@@ -142,13 +145,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tables,
         is_ready: ready,
         store: store.clone(),
+        health_file: HealthFile::in_dir(&settings.spool_dir),
         node: settings.node_name.clone(),
         records,
     };
     let tables_task = TablesTask::new(
         store.clone(),
         settings.node_name.clone(),
-        Snapshot::in_dir(&settings.spool_dir),
+        Snapshot::new(&settings.spool_dir, TABLES_FILE),
         good,
     );
     let admin_state = AdminState {

@@ -322,8 +322,14 @@ impl Spool {
 
 impl Segment {
     fn new(path: PathBuf, start: u64, end: u64, begun_at: Instant) -> Self {
-        Self { path, start, end, begun_at, stored_at: None, unreadable: 0 }
+        let stored_at = (start == end).then_some(begun_at);
+        Self { path, start, end, begun_at, stored_at, unreadable: 0 }
     }
+}
+
+/// The checksum of a line, and of other things kept beside the spool.
+pub(crate) fn checksum(octets: &[u8]) -> u64 {
+    line::checksum(octets)
 }
 
 impl Contents {
