@@ -1,7 +1,7 @@
 //! A private Postgres server in a temporary folder, on a free port of loopback.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Server {
         ensure!(status.success(), "cannot kill {pid}");
         // Its children notice, a moment later; until then they keep its memory, and it could not be started again.
         for _ in 0..200 {
-            if !self.has_processes() {
+            if self.pids().is_empty() {
                 // Nobody may have collected the dead process yet, which would look alive to the next.
                 std::fs::remove_file(&pid_file)?;
                 let lock = format!("{}/.s.PGSQL.{}.lock", self.folder(), self.port);
@@ -102,13 +102,31 @@ impl Server {
         bail!("children of {pid} live on")
     }
 
-    /// Postgres and its children work in its folder.
-    fn has_processes(&self) -> bool {
+    /// Of Postgres and its children, which work in its folder.
+    fn pids(&self) -> Vec<String> {
         let data = PathBuf::from(self.data());
-        let works_there = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.and_then(|entry| entry.path().join("cwd").read_link()).is_ok_and(|at| at == data)
-        };
-        std::fs::read_dir("/proc").is_ok_and(|mut entries| entries.any(works_there))
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ours =
+            entries.filter(|entry| entry.path().join("cwd").read_link().is_ok_and(|at| at == data));
+        ours.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// From now on it takes connections, by the kernel's hand, and answers nobody.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// To it and its children, which work in its folder.
+    fn signal(&self, signal: &str) -> Result<()> {
+        for pid in self.pids() {
+            // One that has just ended needs none.
+            Command::new("kill").args([signal, &pid]).stderr(Stdio::null()).status()?;
+        }
+        Ok(())
     }
 
     /// `127.0.0.1:port`.
@@ -157,8 +175,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error means that it was stopped already.
-        let _ = self.stop();
+        // A frozen one would not stop; an error means that it was stopped already.
+        let _ = self.thaw().and_then(|()| self.stop());
     }
 }
 
