@@ -13,6 +13,7 @@ mod postgres;
 #[macro_use]
 mod database;
 mod constraints;
+mod degraded;
 mod failover;
 mod health;
 mod history;
