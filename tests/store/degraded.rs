@@ -45,6 +45,40 @@ fn a_store_that_takes_two_seconds_a_statement_gets_every_record_and_holds_up_no_
 }
 
 #[test]
+fn a_frozen_server_holds_nobody_up_for_long_and_is_used_again_once_it_is_thawed() {
+    block_on(async {
+        let database = Database::alone();
+        let store = &database.store;
+        store.migrate().await.unwrap();
+        let mut watch = store.watch().await.unwrap();
+        let server = database.server.clone().unwrap();
+        server.freeze().unwrap();
+
+        let begun = Instant::now();
+        let batch = [call(1)];
+        let (rows, written, health, told) = tokio::join!(
+            store.read_rows(),
+            store.write_calls(&batch),
+            store.load_health("a"),
+            watch.changed()
+        );
+        assert!(begun.elapsed() < Duration::from_secs(17), "{:?}", begun.elapsed());
+        for error in [rows.err(), written.err(), health.err(), told.err()] {
+            assert!(error.unwrap().is_unavailable());
+        }
+        let again = Instant::now();
+        let error = store.ping().await.unwrap_err();
+        assert!(again.elapsed() < Duration::from_secs(5), "{:?}", again.elapsed());
+        assert!(error.to_string().contains("no answer in 4 s"), "{error}");
+
+        server.thaw().unwrap();
+        store.write_calls(&batch).await.unwrap();
+        watch.changed().await.unwrap();
+        assert_eq!(database.count("calls").await, 1);
+    });
+}
+
+#[test]
 fn more_work_than_connections_makes_a_slow_store_busy_and_not_away() {
     block_on(async {
         let database = Database::empty(StoreKind::Postgres);

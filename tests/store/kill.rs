@@ -190,5 +190,7 @@ pub(crate) fn record(round: u64, number: u64) -> CallRecord {
             late_answer: false,
         }],
         plan: None,
+        earlier_decision: None,
+        taken_from: None,
     }
 }

@@ -65,7 +65,7 @@ struct Searched {
 
 /// A connection, and where it leads.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct Borrowed {
     pub(super) connection: PoolConnection<Postgres>,
     place: Arc<Place>,
 }
@@ -94,10 +94,10 @@ impl Hosts {
     }
 
     /// A connection to the server that does, within [`FIND_LIMIT`] and [`ACQUIRE_LIMIT`].
-    pub(super) async fn acquire(&self) -> Result<Lease, StoreError> {
+    pub(super) async fn acquire(&self) -> Result<Borrowed, StoreError> {
         let place = self.find().await?;
         match place.pool.acquire().await {
-            Ok(connection) => Ok(Lease { connection, place }),
+            Ok(connection) => Ok(Borrowed { connection, place }),
             // All of them work: it is slow, which is no reason to leave it.
             Err(sqlx::Error::PoolTimedOut)
                 if place.pool.size() >= MAX_CONNECTIONS && place.pool.num_idle() == 0 =>
@@ -111,16 +111,16 @@ impl Hosts {
         }
     }
 
-    /// Ends a lease. A connection that did not answer in time, or to a server that does not do any more, is cut off: put
+    /// Takes a connection back. A connection that did not answer in time, or to a server that does not do any more, is cut off: put
     /// back, it would hold its place in the pool until the kernel gives it up, which takes a quarter of an hour.
     pub(super) fn give_back<T>(
         &self,
-        lease: Lease,
+        borrowed: Borrowed,
         result: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if result.as_ref().is_err_and(StoreError::means_another_server) {
-            lease.place.lose();
-            drop(lease.connection.detach());
+            borrowed.place.lose();
+            drop(borrowed.connection.detach());
         }
         result
     }

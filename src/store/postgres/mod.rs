@@ -1,6 +1,7 @@
 //! The store on Postgres, 15 or later.
 
 mod address;
+mod answered;
 mod health;
 mod history;
 mod hosts;
@@ -11,11 +12,13 @@ mod watch;
 
 pub(super) use watch::PostgresWatch;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
@@ -40,35 +43,35 @@ impl PostgresStore {
     }
 
     pub(super) async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
-        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut lease.connection)).await;
-        self.hosts.give_back(lease, migrated)
+        let mut borrowed = self.hosts.acquire().await?;
+        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut borrowed.connection)).await;
+        self.hosts.give_back(borrowed, migrated)
     }
 
     pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
-        let pending = within(OPERATION_LIMIT, migrate::pending(&mut lease.connection)).await;
-        self.hosts.give_back(lease, pending)
+        let mut borrowed = self.hosts.acquire().await?;
+        let pending = within(OPERATION_LIMIT, migrate::pending(&mut borrowed.connection)).await;
+        self.hosts.give_back(borrowed, pending)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
-        let rows = within(OPERATION_LIMIT, tables::read(&mut lease.connection)).await;
-        self.hosts.give_back(lease, rows)
+        let mut borrowed = self.hosts.acquire().await?;
+        let rows = within(OPERATION_LIMIT, tables::read(&mut borrowed.connection)).await;
+        self.hosts.give_back(borrowed, rows)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let written =
-            within(OPERATION_LIMIT, records::write_calls(&mut lease.connection, calls)).await;
-        self.hosts.give_back(lease, written)
+            within(OPERATION_LIMIT, records::write_calls(&mut borrowed.connection, calls)).await;
+        self.hosts.give_back(borrowed, written)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let written =
-            within(OPERATION_LIMIT, records::write_probes(&mut lease.connection, probes)).await;
-        self.hosts.give_back(lease, written)
+            within(OPERATION_LIMIT, records::write_probes(&mut borrowed.connection, probes)).await;
+        self.hosts.give_back(borrowed, written)
     }
 
     pub(super) async fn prune(
@@ -81,10 +84,10 @@ impl PostgresStore {
         let mut deleted = 0;
         for (statement, before) in probes.into_iter().chain(calls) {
             loop {
-                let mut lease = self.hosts.acquire().await?;
-                let batch = records::delete(&mut lease.connection, statement, before);
+                let mut borrowed = self.hosts.acquire().await?;
+                let batch = records::delete(&mut borrowed.connection, statement, before);
                 let batch = within(OPERATION_LIMIT, batch).await;
-                let batch = self.hosts.give_back(lease, batch)?;
+                let batch = self.hosts.give_back(borrowed, batch)?;
                 deleted += batch;
                 if batch < PRUNE_ROWS.into() {
                     break;
@@ -99,19 +102,19 @@ impl PostgresStore {
         node: &str,
         targets: &[SavedTarget],
     ) -> Result<(), StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let saved =
-            within(OPERATION_LIMIT, health::save(&mut lease.connection, node, targets)).await;
-        self.hosts.give_back(lease, saved)
+            within(OPERATION_LIMIT, health::save(&mut borrowed.connection, node, targets)).await;
+        self.hosts.give_back(borrowed, saved)
     }
 
     pub(super) async fn load_health(
         &self,
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
-        let loaded = within(OPERATION_LIMIT, health::load(&mut lease.connection, node)).await;
-        self.hosts.give_back(lease, loaded)
+        let mut borrowed = self.hosts.acquire().await?;
+        let loaded = within(OPERATION_LIMIT, health::load(&mut borrowed.connection, node)).await;
+        self.hosts.give_back(borrowed, loaded)
     }
 
     pub(super) async fn load_peers(
@@ -119,24 +122,25 @@ impl PostgresStore {
         node: &str,
         lately: Duration,
     ) -> Result<Vec<PeerTarget>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let loaded =
-            within(OPERATION_LIMIT, health::load_peers(&mut lease.connection, node, lately)).await;
-        self.hosts.give_back(lease, loaded)
+            within(OPERATION_LIMIT, health::load_peers(&mut borrowed.connection, node, lately))
+                .await;
+        self.hosts.give_back(borrowed, loaded)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::by_call_id(&mut lease.connection, call_id)).await;
-        self.hosts.give_back(lease, read)
+            within(OPERATION_LIMIT, history::by_call_id(&mut borrowed.connection, call_id)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::by_header(&mut lease.connection, call_id)).await;
-        self.hosts.give_back(lease, read)
+            within(OPERATION_LIMIT, history::by_header(&mut borrowed.connection, call_id)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn calls_between(
@@ -145,10 +149,11 @@ impl PostgresStore {
         to: OffsetDateTime,
         limit: u32,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::between(&mut lease.connection, from, to, limit)).await;
-        self.hosts.give_back(lease, read)
+            within(OPERATION_LIMIT, history::between(&mut borrowed.connection, from, to, limit))
+                .await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn probes_between(
@@ -156,26 +161,28 @@ impl PostgresStore {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Result<Vec<StoredProbe>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::probes_between(&mut lease.connection, from, to)).await;
-        self.hosts.give_back(lease, read)
+            within(OPERATION_LIMIT, history::probes_between(&mut borrowed.connection, from, to))
+                .await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::quality(&mut lease.connection)).await;
-        self.hosts.give_back(lease, read)
+        let mut borrowed = self.hosts.acquire().await?;
+        let read = within(OPERATION_LIMIT, history::quality(&mut borrowed.connection)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn add_failure_rules(
         &self,
         rules: &[FailureRuleRow],
     ) -> Result<usize, StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let added =
-            within(OPERATION_LIMIT, tables::add_failure_rules(&mut lease.connection, rules)).await;
-        self.hosts.give_back(lease, added)
+            within(OPERATION_LIMIT, tables::add_failure_rules(&mut borrowed.connection, rules))
+                .await;
+        self.hosts.give_back(borrowed, added)
     }
 
     pub(super) async fn report(
@@ -183,10 +190,86 @@ impl PostgresStore {
         node: &str,
         complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let reported =
-            within(OPERATION_LIMIT, tables::report(&mut lease.connection, node, complaints)).await;
-        self.hosts.give_back(lease, reported)
+            within(OPERATION_LIMIT, tables::report(&mut borrowed.connection, node, complaints))
+                .await;
+        self.hosts.give_back(borrowed, reported)
+    }
+
+    pub(super) async fn keep(
+        &self,
+        lease: &Lease,
+        calls: &[KeptCall],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::keep(&mut borrowed.connection, lease, calls)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::renew(&mut borrowed.connection, lease)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn claim(
+        &self,
+        lease: &Lease,
+        dead: &[i64],
+        call_id: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ClaimedCall>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(
+            OPERATION_LIMIT,
+            answered::claim(&mut borrowed.connection, lease, dead, call_id, limit),
+        )
+        .await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::owned(&mut borrowed.connection, lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::find(&mut borrowed.connection, tag)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::give(&mut borrowed.connection, from, to, calls))
+                .await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::unsettled(&mut borrowed.connection, lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::end_lease(&mut borrowed.connection, lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::sweep(&mut borrowed.connection, lease_id)).await;
+        self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn watch(&self) -> Result<PostgresWatch, StoreError> {
@@ -194,13 +277,13 @@ impl PostgresStore {
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut lease = self.hosts.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let pinged = within(OPERATION_LIMIT, async {
-            sqlx::raw_sql("select 1").execute(&mut *lease.connection).await?;
+            sqlx::raw_sql("select 1").execute(&mut *borrowed.connection).await?;
             Ok(())
         })
         .await;
-        self.hosts.give_back(lease, pinged)
+        self.hosts.give_back(borrowed, pinged)
     }
 
     pub(super) async fn close(&self) {
