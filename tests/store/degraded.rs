@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::store::spool::Spool;
 use holdfast::store::{Store, StoreKind, recorder};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use tokio::task::JoinHandle;
 
 use crate::database::{Database, block_on};
@@ -79,20 +80,32 @@ fn a_frozen_server_holds_nobody_up_for_long_and_is_used_again_once_it_is_thawed(
 }
 
 #[test]
+fn work_that_is_given_up_leaves_no_connection_behind() {
+    block_on(async {
+        let database = Database::empty(StoreKind::Postgres);
+        let store = &database.store;
+        store.migrate().await.unwrap();
+        let locked = lock_calls(&database.url);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for number in 0..8 {
+            let batch = [call(number)];
+            let writing = store.write_calls(&batch);
+            assert!(tokio::time::timeout(Duration::from_millis(200), writing).await.is_err());
+        }
+        let begun = Instant::now();
+        store.ping().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        locked.await.unwrap();
+    });
+}
+
+#[test]
 fn more_work_than_connections_makes_a_slow_store_busy_and_not_away() {
     block_on(async {
         let database = Database::empty(StoreKind::Postgres);
         let store = database.store.clone();
         store.migrate().await.unwrap();
-        let lock = "begin; lock table calls; select pg_sleep(4)";
-        let locked = tokio::spawn({
-            let url = database.url.clone();
-            async move {
-                use sqlx::{Connection, PgConnection};
-                let mut connection = PgConnection::connect(&url).await.unwrap();
-                sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
-            }
-        });
+        let locked = lock_calls(&database.url);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let working: Vec<_> = (0..5)
             .map(|number| {
@@ -155,6 +168,16 @@ fn a_full_disk_below_the_spool_alone_keeps_nothing_from_the_store() {
     });
 }
 
+/// Nobody can write calls for the next four seconds.
+fn lock_calls(url: &str) -> JoinHandle<()> {
+    let url = url.to_owned();
+    tokio::spawn(async move {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let lock = sqlx::raw_sql("begin; lock table calls; select pg_sleep(4)");
+        lock.execute(&mut connection).await.unwrap();
+    })
+}
+
 fn start(store: &Store, dir: &Path) -> (recorder::RecordSender, JoinHandle<usize>) {
     let spool = Spool::open(dir, 1 << 30, Duration::ZERO, Instant::now()).unwrap();
     recorder::start(store.clone(), spool, "a".to_owned(), 10_000)
@@ -170,7 +193,6 @@ async fn send(sender: &recorder::RecordSender, numbers: std::ops::Range<u64>) {
 }
 
 async fn count(url: &str) -> i64 {
-    use sqlx::{Connection, SqliteConnection};
     let mut connection = SqliteConnection::connect(url).await.unwrap();
     sqlx::query_scalar("select count(*) from calls").fetch_one(&mut connection).await.unwrap()
 }

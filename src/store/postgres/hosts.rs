@@ -1,7 +1,7 @@
 //! Which server is used: the one that takes writes, looked for again whenever it is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -52,6 +52,8 @@ pub(super) struct Place {
     /// Hexadecimal; `None` where it could not be said.
     timeline: Option<String>,
     pool: PgPool,
+    /// Connections that somebody works with.
+    borrowed: AtomicU32,
     /// A connection broke, or writes were refused: look again before it is used.
     is_lost: AtomicBool,
 }
@@ -63,10 +65,12 @@ struct Searched {
     failure: Option<String>,
 }
 
-/// A connection, and where it leads.
+/// A connection, and where it leads. One that is not given back, since whoever had it was dropped in the middle of
+/// something, is cut off: nobody knows what is still on its way in it.
 #[derive(Debug)]
 pub(super) struct Borrowed {
-    pub(super) connection: PoolConnection<Postgres>,
+    /// `None` once it is given back.
+    connection: Option<PoolConnection<Postgres>>,
     place: Arc<Place>,
 }
 
@@ -97,10 +101,13 @@ impl Hosts {
     pub(super) async fn acquire(&self) -> Result<Borrowed, StoreError> {
         let place = self.find().await?;
         match place.pool.acquire().await {
-            Ok(connection) => Ok(Borrowed { connection, place }),
+            Ok(connection) => {
+                place.borrowed.fetch_add(1, Ordering::Relaxed);
+                Ok(Borrowed { connection: Some(connection), place })
+            }
             // All of them work: it is slow, which is no reason to leave it.
             Err(sqlx::Error::PoolTimedOut)
-                if place.pool.size() >= MAX_CONNECTIONS && place.pool.num_idle() == 0 =>
+                if place.borrowed.load(Ordering::Relaxed) >= MAX_CONNECTIONS =>
             {
                 Err(StoreError::Busy(ACQUIRE_LIMIT))
             }
@@ -115,12 +122,14 @@ impl Hosts {
     /// back, it would hold its place in the pool until the kernel gives it up, which takes a quarter of an hour.
     pub(super) fn give_back<T>(
         &self,
-        borrowed: Borrowed,
+        mut borrowed: Borrowed,
         result: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if result.as_ref().is_err_and(StoreError::means_another_server) {
             borrowed.place.lose();
-            drop(borrowed.connection.detach());
+        } else {
+            // Dropped by itself, it goes back to where it came from.
+            drop(borrowed.connection.take());
         }
         result
     }
@@ -179,7 +188,13 @@ impl Hosts {
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE_LIMIT)
             .connect_lazy_with(server.options.clone());
-        let place = Arc::new(Place { server, timeline, pool, is_lost: AtomicBool::new(false) });
+        let place = Arc::new(Place {
+            server,
+            timeline,
+            pool,
+            borrowed: AtomicU32::new(0),
+            is_lost: AtomicBool::new(false),
+        });
         let before = self.0.place.swap(Some(place.clone()));
         let is_moved = before.as_ref().is_some_and(|before| !before.is_same(&place));
         if before.is_none() || is_moved {
@@ -202,6 +217,19 @@ impl Hosts {
             });
         }
         place
+    }
+}
+
+impl Borrowed {
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("it is there until it is given back")
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        self.place.borrowed.fetch_sub(1, Ordering::Relaxed);
+        drop(self.connection.take().map(PoolConnection::detach));
     }
 }
 

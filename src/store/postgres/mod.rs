@@ -44,33 +44,33 @@ impl PostgresStore {
 
     pub(super) async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut borrowed.connection)).await;
+        let migrated = within(MIGRATION_LIMIT, migrate::migrate(borrowed.connection())).await;
         self.hosts.give_back(borrowed, migrated)
     }
 
     pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let pending = within(OPERATION_LIMIT, migrate::pending(&mut borrowed.connection)).await;
+        let pending = within(OPERATION_LIMIT, migrate::pending(borrowed.connection())).await;
         self.hosts.give_back(borrowed, pending)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let rows = within(OPERATION_LIMIT, tables::read(&mut borrowed.connection)).await;
+        let rows = within(OPERATION_LIMIT, tables::read(borrowed.connection())).await;
         self.hosts.give_back(borrowed, rows)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let written =
-            within(OPERATION_LIMIT, records::write_calls(&mut borrowed.connection, calls)).await;
+            within(OPERATION_LIMIT, records::write_calls(borrowed.connection(), calls)).await;
         self.hosts.give_back(borrowed, written)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let written =
-            within(OPERATION_LIMIT, records::write_probes(&mut borrowed.connection, probes)).await;
+            within(OPERATION_LIMIT, records::write_probes(borrowed.connection(), probes)).await;
         self.hosts.give_back(borrowed, written)
     }
 
@@ -85,7 +85,7 @@ impl PostgresStore {
         for (statement, before) in probes.into_iter().chain(calls) {
             loop {
                 let mut borrowed = self.hosts.acquire().await?;
-                let batch = records::delete(&mut borrowed.connection, statement, before);
+                let batch = records::delete(borrowed.connection(), statement, before);
                 let batch = within(OPERATION_LIMIT, batch).await;
                 let batch = self.hosts.give_back(borrowed, batch)?;
                 deleted += batch;
@@ -104,7 +104,7 @@ impl PostgresStore {
     ) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let saved =
-            within(OPERATION_LIMIT, health::save(&mut borrowed.connection, node, targets)).await;
+            within(OPERATION_LIMIT, health::save(borrowed.connection(), node, targets)).await;
         self.hosts.give_back(borrowed, saved)
     }
 
@@ -113,7 +113,7 @@ impl PostgresStore {
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let loaded = within(OPERATION_LIMIT, health::load(&mut borrowed.connection, node)).await;
+        let loaded = within(OPERATION_LIMIT, health::load(borrowed.connection(), node)).await;
         self.hosts.give_back(borrowed, loaded)
     }
 
@@ -124,22 +124,21 @@ impl PostgresStore {
     ) -> Result<Vec<PeerTarget>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let loaded =
-            within(OPERATION_LIMIT, health::load_peers(&mut borrowed.connection, node, lately))
-                .await;
+            within(OPERATION_LIMIT, health::load_peers(borrowed.connection(), node, lately)).await;
         self.hosts.give_back(borrowed, loaded)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::by_call_id(&mut borrowed.connection, call_id)).await;
+            within(OPERATION_LIMIT, history::by_call_id(borrowed.connection(), call_id)).await;
         self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::by_header(&mut borrowed.connection, call_id)).await;
+            within(OPERATION_LIMIT, history::by_header(borrowed.connection(), call_id)).await;
         self.hosts.give_back(borrowed, read)
     }
 
@@ -151,8 +150,7 @@ impl PostgresStore {
     ) -> Result<Vec<StoredCall>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::between(&mut borrowed.connection, from, to, limit))
-                .await;
+            within(OPERATION_LIMIT, history::between(borrowed.connection(), from, to, limit)).await;
         self.hosts.give_back(borrowed, read)
     }
 
@@ -163,14 +161,13 @@ impl PostgresStore {
     ) -> Result<Vec<StoredProbe>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::probes_between(&mut borrowed.connection, from, to))
-                .await;
+            within(OPERATION_LIMIT, history::probes_between(borrowed.connection(), from, to)).await;
         self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::quality(&mut borrowed.connection)).await;
+        let read = within(OPERATION_LIMIT, history::quality(borrowed.connection())).await;
         self.hosts.give_back(borrowed, read)
     }
 
@@ -180,8 +177,7 @@ impl PostgresStore {
     ) -> Result<usize, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let added =
-            within(OPERATION_LIMIT, tables::add_failure_rules(&mut borrowed.connection, rules))
-                .await;
+            within(OPERATION_LIMIT, tables::add_failure_rules(borrowed.connection(), rules)).await;
         self.hosts.give_back(borrowed, added)
     }
 
@@ -192,8 +188,7 @@ impl PostgresStore {
     ) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let reported =
-            within(OPERATION_LIMIT, tables::report(&mut borrowed.connection, node, complaints))
-                .await;
+            within(OPERATION_LIMIT, tables::report(borrowed.connection(), node, complaints)).await;
         self.hosts.give_back(borrowed, reported)
     }
 
@@ -204,13 +199,13 @@ impl PostgresStore {
     ) -> Result<HashSet<Uuid>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done =
-            within(OPERATION_LIMIT, answered::keep(&mut borrowed.connection, lease, calls)).await;
+            within(OPERATION_LIMIT, answered::keep(borrowed.connection(), lease, calls)).await;
         self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::renew(&mut borrowed.connection, lease)).await;
+        let done = within(OPERATION_LIMIT, answered::renew(borrowed.connection(), lease)).await;
         self.hosts.give_back(borrowed, done)
     }
 
@@ -224,7 +219,7 @@ impl PostgresStore {
         let mut borrowed = self.hosts.acquire().await?;
         let done = within(
             OPERATION_LIMIT,
-            answered::claim(&mut borrowed.connection, lease, dead, call_id, limit),
+            answered::claim(borrowed.connection(), lease, dead, call_id, limit),
         )
         .await;
         self.hosts.give_back(borrowed, done)
@@ -232,43 +227,40 @@ impl PostgresStore {
 
     pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::owned(&mut borrowed.connection, lease_id)).await;
+        let done = within(OPERATION_LIMIT, answered::owned(borrowed.connection(), lease_id)).await;
         self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::find(&mut borrowed.connection, tag)).await;
+        let done = within(OPERATION_LIMIT, answered::find(borrowed.connection(), tag)).await;
         self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done =
-            within(OPERATION_LIMIT, answered::give(&mut borrowed.connection, from, to, calls))
-                .await;
+            within(OPERATION_LIMIT, answered::give(borrowed.connection(), from, to, calls)).await;
         self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done =
-            within(OPERATION_LIMIT, answered::unsettled(&mut borrowed.connection, lease_id)).await;
+            within(OPERATION_LIMIT, answered::unsettled(borrowed.connection(), lease_id)).await;
         self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done =
-            within(OPERATION_LIMIT, answered::end_lease(&mut borrowed.connection, lease_id)).await;
+            within(OPERATION_LIMIT, answered::end_lease(borrowed.connection(), lease_id)).await;
         self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::sweep(&mut borrowed.connection, lease_id)).await;
+        let done = within(OPERATION_LIMIT, answered::sweep(borrowed.connection(), lease_id)).await;
         self.hosts.give_back(borrowed, done)
     }
 
@@ -279,7 +271,7 @@ impl PostgresStore {
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let pinged = within(OPERATION_LIMIT, async {
-            sqlx::raw_sql("select 1").execute(&mut *borrowed.connection).await?;
+            sqlx::raw_sql("select 1").execute(borrowed.connection()).await?;
             Ok(())
         })
         .await;
