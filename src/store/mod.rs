@@ -68,7 +68,7 @@ pub enum StoreKind {
 
 /// A handle on the database; clones share its connections.
 ///
-/// Every operation but a migration and a prune ends within sixteen seconds: four to find the server that takes writes, two
+/// Every operation but a migration and a prune ends within twenty seconds: eight to find the server that takes writes, two
 /// for a connection, ten for its work. It ends with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
 #[derive(Clone, Debug)]
 pub struct Store {

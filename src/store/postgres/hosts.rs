@@ -97,7 +97,7 @@ impl Hosts {
         })))
     }
 
-    /// A connection to the server that does, within [`FIND_LIMIT`] and [`ACQUIRE_LIMIT`].
+    /// A connection to the server that does, within twice [`FIND_LIMIT`] and [`ACQUIRE_LIMIT`].
     pub(super) async fn acquire(&self) -> Result<Borrowed, StoreError> {
         let place = self.find().await?;
         match place.pool.acquire().await {
@@ -142,8 +142,8 @@ impl Hosts {
         if let Some(place) = self.good() {
             return Ok(place);
         }
-        // Whoever holds the lock longer than a search takes has been given up, and has let it go.
-        within(FIND_LIMIT, self.look()).await
+        // Another one's search may be waited for, given up by that one, and begun again.
+        within(2 * FIND_LIMIT, self.look()).await
     }
 
     /// How often the server has changed.
