@@ -25,7 +25,7 @@ impl Snapshot {
         let json = serde_json::to_vec(value)?;
         let new = self.path.with_extension("new");
         let mut file = File::create(&new)?;
-        write!(file, "{:016x}\n", checksum(&json))?;
+        writeln!(file, "{:016x}", checksum(&json))?;
         file.write_all(&json)?;
         file.sync_data()?;
         std::fs::rename(new, &self.path)
