@@ -197,7 +197,7 @@ async fn count(url: &str) -> i64 {
     sqlx::query_scalar("select count(*) from calls").fetch_one(&mut connection).await.unwrap()
 }
 
-/// A disk of a few megabytes; unmounted when dropped.
+/// A disk of 16 MiB; unmounted when dropped.
 struct SmallDisk {
     dir: tempfile::TempDir,
 }
@@ -207,7 +207,7 @@ impl SmallDisk {
     fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
             .arg(dir.path())
             .status()
             .is_ok_and(|status| status.success());
@@ -227,7 +227,7 @@ impl SmallDisk {
 
     /// To the last octet.
     fn fill(&self) {
-        let filled = std::fs::write(self.filler(), vec![0; 4 << 20]);
+        let filled = std::fs::write(self.filler(), vec![0; 17 << 20]);
         assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     }
 

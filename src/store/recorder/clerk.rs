@@ -370,6 +370,7 @@ impl<S: RecordStore> Clerk<S> {
     /// The last records: to the store while it takes them, and the rest stays in the spool.
     pub(super) async fn finish(mut self) -> usize {
         let until = Instant::now() + FINISH_LIMIT;
+        self.spool_again_at = None;
         self.keep(Vec::new(), Instant::now());
         loop {
             let now = Instant::now();
@@ -398,8 +399,9 @@ impl<S: RecordStore> Clerk<S> {
             delivery.task.abort();
             self.lost += delivery.held;
         }
-        let sync = self.spool.sync(Instant::now());
-        if let Some(sync) = sync {
+        self.spool_again_at = None;
+        self.keep(Vec::new(), Instant::now());
+        if let Some(sync) = self.spool.sync(Instant::now()) {
             note_sync(Some(block_in_place(|| sync.run())));
         }
         block_in_place(|| self.spool.forget_kept());
