@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context, Owner};
 use super::inbound::write_dialog_headers;
-use super::refresh::Refresh;
+use super::refresh::{Refresh, SEQ_LEAP};
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
 use crate::carrier::number_rule::Identity;
 use crate::dialog::Dialog;
@@ -54,6 +54,8 @@ pub struct Leg {
     /// We have hung up, but our BYE has to wait for the ACK of our first 2xx; with the other side's
     /// BYE, where that is why.
     farewell: Option<Option<Message>>,
+    /// Our BYE was refused for its CSeq, and sent again.
+    has_leapt: bool,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,7 @@ impl Leg {
             asked: SmallVec::new(),
             forks: stray::Acks::default(),
             farewell: None,
+            has_leapt: false,
         }
     }
 
@@ -526,6 +529,16 @@ impl Leg {
     pub fn end_at_last(&mut self, cx: &mut Context) -> bool {
         let Some(reason) = self.farewell.take() else { return false };
         self.say_bye(cx, reason.as_ref().map(Carried::of));
+        true
+    }
+
+    /// Sends our BYE once more, with a CSeq far beyond the last; `false` where that has been tried.
+    pub fn end_again(&mut self, cx: &mut Context) -> bool {
+        if std::mem::replace(&mut self.has_leapt, true) {
+            return false;
+        }
+        self.dialog.jump_seq(self.dialog.local_seq.saturating_add(SEQ_LEAP));
+        self.say_bye(cx, None);
         true
     }
 

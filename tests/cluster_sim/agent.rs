@@ -259,9 +259,10 @@ impl Agent {
     pub fn is_busy(&self) -> bool {
         let is_invite = |client: &Client| client.method != "INFO" && client.method != "BYE";
         self.clients.iter().any(|client| is_invite(client) && client.status == 0)
-            || self.servers.iter().any(|server| {
-                server.request.method() == "INVITE" && !server.is_acknowledged
-            })
+            || self
+                .servers
+                .iter()
+                .any(|server| server.request.method() == "INVITE" && !server.is_acknowledged)
     }
 
     fn end(&mut self, cx: &mut Cx) {
@@ -550,6 +551,11 @@ impl Agent {
         }
         let is_ours = request.tag_of_to() == self.local_tag
             && (self.remote_tag.is_empty() || request.tag_of_from() == self.remote_tag);
+        if is_ours && self.state == State::Early && self.side == Side::Caller && method != "BYE" {
+            // The answer is lost so far, and will come again.
+            self.respond(cx, server, if method == "INFO" { 200 } else { 491 });
+            return None;
+        }
         if !is_ours || (self.state != State::Confirmed && method != "BYE") {
             self.respond(cx, server, 481);
             return None;

@@ -65,15 +65,16 @@ impl World {
                 self.complain(call, format!("{taker} has a call of another region"));
             }
             let is_dead = from.died_at.is_some();
-            let is_cut_off = self.was_troubled(now - 3 * S.min(now / 3), now, |fault| match fault {
-                Fault::CutNodes { nodes: (one, other), .. } => {
-                    let pair = [*one, *other];
-                    pair.contains(&from.node) && pair.contains(&to.node)
-                }
-                _ => false,
-            }) && self.was_troubled(now.saturating_sub(4 * S), now, |fault| {
-                is_of_store(fault, from.node)
-            });
+            let is_cut_off =
+                self.was_troubled(now - 3 * S.min(now / 3), now, |fault| match fault {
+                    Fault::CutNodes { nodes: (one, other), .. } => {
+                        let pair = [*one, *other];
+                        pair.contains(&from.node) && pair.contains(&to.node)
+                    }
+                    _ => false,
+                }) && self.was_troubled(now.saturating_sub(4 * S), now, |fault| {
+                    is_of_store(fault, from.node)
+                });
             let was_frozen = self.was_troubled(now.saturating_sub(4 * S), now, |fault| {
                 matches!(fault, Fault::Freeze { node, for_us } if *node == from.node
                     && *for_us >= 900 * MS)
@@ -94,9 +95,10 @@ impl World {
     }
 
     fn call_of(&self, call_id: Uuid) -> Option<usize> {
-        let agent = self.agents.iter().find(|agent| {
-            self.uuids.get(&agent.call_id).is_some_and(|known| *known == call_id)
-        });
+        let agent = self
+            .agents
+            .iter()
+            .find(|agent| self.uuids.get(&agent.call_id).is_some_and(|known| *known == call_id));
         agent.map(|agent| agent.call)
     }
 
@@ -131,7 +133,9 @@ impl World {
                 && !agent.has_refused
                 && agent.was_busy_at < since
                 && !agent.is_busy()
-                && !agent.clients.iter().any(|client| client.sent_at >= since.saturating_sub(32 * S) && client.status == 408)
+                && !agent.clients.iter().any(|client| {
+                    client.sent_at >= since.saturating_sub(32 * S) && client.status == 408
+                })
         };
         if is_troubled || !is_ready(caller) || !is_ready(callee) {
             return;
@@ -157,9 +161,7 @@ impl World {
             }
             _ => return,
         };
-        let is_troubled = |from: u64| {
-            self.was_troubled(from, at, |fault| is_of_store(fault, node))
-        };
+        let is_troubled = |from: u64| self.was_troubled(from, at, |fault| is_of_store(fault, node));
         let thawed = self.troubles.iter().rev().find_map(|(fault, begun, ended)| match fault {
             Fault::Freeze { node: of, .. }
                 if *of == node && ended - begun >= 1_300 * MS && *ended <= at && since < *ended =>
@@ -173,9 +175,11 @@ impl World {
             None => {
                 since + KNOWN_AFTER <= at
                     && !is_troubled(at - KNOWN_AFTER)
-                    && !self.was_troubled(at - KNOWN_AFTER, at, |fault| {
-                        matches!(fault, Fault::Freeze { node: of, .. } if *of == node)
-                    })
+                    && !self.was_troubled(
+                        at - KNOWN_AFTER,
+                        at,
+                        |fault| matches!(fault, Fault::Freeze { node: of, .. } if *of == node),
+                    )
             }
         };
         if could_know {
@@ -187,13 +191,19 @@ impl World {
 
     pub(super) fn on_report(&mut self, report: &Report) {
         let (agent, what) = match report {
-            Report::Ended { agent } => (*agent, "a call was ended that nobody had hung up".to_owned()),
+            Report::Ended { agent } => {
+                (*agent, "a call was ended that nobody had hung up".to_owned())
+            }
             Report::Unknown { agent, method } => {
                 (*agent, format!("{method} within a call that is up was answered 481 or 408"))
             }
         };
         let call = self.agents[agent].call;
         let (Some(caller), Some(callee)) = self.pair(call) else { return };
+        if caller.id != agent && callee.id != agent {
+            // A carrier that was left, and has answered too late.
+            return;
+        }
         let is_hung_up = caller.has_hung_up || callee.has_hung_up;
         let was_up = caller.is_acknowledged && callee.is_acknowledged;
         let is_kept = self.uuids.contains_key(&caller.call_id);
@@ -221,9 +231,10 @@ impl World {
     /// Whether a node lives that may have a call which is left.
     fn has_heir(&self, id: Uuid) -> bool {
         let region = self.store.rows.get(&id).and_then(|row| row.region.clone());
-        self.nodes.iter().filter(|node| node.run.is_some()).any(|node| {
-            region.is_none() || node.region.is_none() || node.region == region
-        })
+        self.nodes
+            .iter()
+            .filter(|node| node.run.is_some())
+            .any(|node| region.is_none() || node.region.is_none() || node.region == region)
     }
 
     fn agents_have_ended(&mut self) {
@@ -296,7 +307,7 @@ impl World {
                 Fault::Restart { .. } => false,
             });
             let is_up = agent.is_acknowledged && self.uuids.contains_key(&agent.call_id);
-            if is_up && !is_troubled && bye.status != 200 {
+            if is_up && !is_troubled && bye.status != 200 && !agent.has_got_bye {
                 let what = format!("the BYE of the {:?} was answered {}", agent.side, bye.status);
                 self.complain(Some(agent.call), what);
             }

@@ -28,19 +28,36 @@ pub enum Act {
     /// The agent sends from, and wants to be reached at, another port.
     Move,
     Hangup,
-    Resend { client: usize, interval: u64 },
-    ResendFinal { server: usize, interval: u64, until: u64 },
-    AnswerReinvite { server: usize },
+    Resend {
+        client: usize,
+        interval: u64,
+    },
+    ResendFinal {
+        server: usize,
+        interval: u64,
+        until: u64,
+    },
+    AnswerReinvite {
+        server: usize,
+    },
     GiveUp,
 }
 
 /// What happens to one run of a node.
 #[derive(Debug)]
 pub enum ToRun {
-    Datagram { from: SocketAddr, bytes: Bytes },
-    Reply { token: u64, reply: Result<Reply, ()> },
+    Datagram {
+        from: SocketAddr,
+        bytes: Bytes,
+    },
+    Reply {
+        token: u64,
+        reply: Result<Reply, ()>,
+    },
     /// The client waits for this answer of the store no more.
-    TimedOut { token: u64 },
+    TimedOut {
+        token: u64,
+    },
     /// The cluster task looks at the time.
     Tick,
     /// Something in the run that waits for a time.
@@ -54,27 +71,49 @@ pub enum Wake {
     SpoolAgain,
     KeeperPing,
     KeepMissing { rounds: u32 },
-    /// A claimed batch comes to its shards.
-    Claimed(Vec<holdfast::store::answered::ClaimedCall>),
     ClaimAgain,
-    Find(Box<super::glue::Lookup>),
+    Find(super::glue::Lookup),
     EndOfHold,
     GoOn,
+    KeptLate,
     Unsettled,
 }
 
 #[derive(Debug)]
 pub enum Event {
-    ToRun { node: usize, run: u64, what: ToRun },
+    ToRun {
+        node: usize,
+        run: u64,
+        what: ToRun,
+    },
     /// To whatever run has the address by then.
-    ToAddress { node: usize, from: SocketAddr, bytes: Bytes },
-    ToAgent { to: SocketAddr, bytes: Bytes },
-    ToStore { node: usize, run: u64, token: u64, op: Box<Op> },
-    Act { agent: usize, act: Act },
+    ToAddress {
+        node: usize,
+        from: SocketAddr,
+        bytes: Bytes,
+    },
+    ToAgent {
+        to: SocketAddr,
+        bytes: Bytes,
+    },
+    ToStore {
+        node: usize,
+        run: u64,
+        token: u64,
+        op: Box<Op>,
+    },
+    Act {
+        agent: usize,
+        act: Act,
+    },
     NewCall,
     Fault(Fault),
     EndOfFault(Fault),
-    Check { call: usize, node: usize, run: u64 },
+    Check {
+        call: usize,
+        node: usize,
+        run: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -131,9 +170,12 @@ impl Cx {
         self.queue.pop_first().map(|(_, event)| event)
     }
 
-    /// Whether calls or faults are still to come.
     pub fn instant(&self) -> Instant {
-        self.origin + Duration::from_micros(self.now)
+        self.instant_of(self.now)
+    }
+
+    pub fn instant_of(&self, at: u64) -> Instant {
+        self.origin + Duration::from_micros(at)
     }
 
     /// Rounded up: who waits until then has waited long enough.
@@ -189,9 +231,8 @@ impl Cx {
 
     /// The messages of these dialogs, and what happened to the world meanwhile.
     pub fn ladder_of(&self, call_ids: &[String]) -> String {
-        let is_shown = |line: &&Line| {
-            line.call_id.as_ref().is_none_or(|call_id| call_ids.contains(call_id))
-        };
+        let is_shown =
+            |line: &&Line| line.call_id.as_ref().is_none_or(|call_id| call_ids.contains(call_id));
         let lines = self.ladder.iter().filter(is_shown);
         lines.map(|line| format!("{:>12.3} ms  {}\n", line.at as f64 / 1e3, line.what)).collect()
     }

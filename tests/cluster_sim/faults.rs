@@ -5,19 +5,41 @@ use super::cx::{Cx, Event, MS, S, name};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is left of it but its spool.
-    Crash { node: usize },
+    Crash {
+        node: usize,
+    },
     /// The same name comes up again.
-    Restart { node: usize },
+    Restart {
+        node: usize,
+    },
     /// Nothing runs, and everything that comes waits in its sockets.
-    Freeze { node: usize, for_us: u64 },
-    CutFromStore { node: usize, for_us: u64 },
-    CutNodes { nodes: (usize, usize), for_us: u64 },
-    CutFromPeers { node: usize, for_us: u64 },
+    Freeze {
+        node: usize,
+        for_us: u64,
+    },
+    CutFromStore {
+        node: usize,
+        for_us: u64,
+    },
+    CutNodes {
+        nodes: (usize, usize),
+        for_us: u64,
+    },
+    CutFromPeers {
+        node: usize,
+        for_us: u64,
+    },
     /// Statements wait.
-    Stall { for_us: u64 },
+    Stall {
+        for_us: u64,
+    },
     /// Statements fail.
-    Outage { for_us: u64 },
-    Drain { node: usize },
+    Outage {
+        for_us: u64,
+    },
+    Drain {
+        node: usize,
+    },
 }
 
 impl Fault {

@@ -1,5 +1,6 @@
 //! What `src/server/cluster` does, without its tasks: the lease, claims, lookups, checks of ownership, the drain.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,17 +24,22 @@ const SETTLE_LIMIT: u64 = 12 * S;
 const HAND_OVER_BATCH: usize = 500;
 const LEGS_PER_S: u32 = 200;
 
-/// A request whose dialog is looked for.
-pub type Lookup = (Flow, Message);
+/// What was kept so shortly before the store was asked for our calls may not be among them.
+pub const OWNED_MARGIN: u64 = 100 * MS;
+/// A request is repeated for so long.
+const REQUEST_LIMIT: u64 = 32 * S;
+
+/// A request whose dialog is looked for, and how often it was.
+pub type Lookup = (Box<(Flow, Message)>, u8);
 
 /// What the store was asked for.
 #[derive(Debug)]
 pub enum Asked {
     Renewal,
     Claim,
-    ClaimFor(Box<Lookup>),
-    Owned { is_still: bool },
-    Find(Box<Lookup>),
+    ClaimFor(Lookup),
+    Owned { is_still: bool, asked_at: u64 },
+    Find(Lookup),
     Give(Vec<Uuid>),
     Unsettled,
 }
@@ -61,6 +67,7 @@ pub struct Glue {
     pub is_settled: bool,
     pub drain: Drain,
     pings: u32,
+    passed_on: HashMap<String, (SocketAddr, u64)>,
 }
 
 impl Glue {
@@ -80,6 +87,7 @@ impl Glue {
             is_settled: false,
             drain: Drain::Not,
             pings: 0,
+            passed_on: HashMap::new(),
         }
     }
 
@@ -117,18 +125,26 @@ impl Run {
                 }
             }
             (Asked::Claim, Ok(Reply::Claimed(calls))) => {
-                self.wake_with(cx, calls);
+                self.adopt(cx, &calls);
+                self.wake(cx, LOOK_AGAIN_AFTER, Wake::ClaimAgain);
             }
             (Asked::Claim, _) => self.wake(cx, RENEW_EVERY, Wake::ClaimAgain),
             (Asked::ClaimFor(request), reply) => {
                 if let Ok(Reply::Claimed(calls)) = reply {
                     self.adopt(cx, &calls);
                 }
-                self.command(cx, Command::Again(request));
+                match self.flaw {
+                    Flaw::SaysUnknownTooSoon => {
+                        self.command(cx, Command::Again { request: request.0, looks: None });
+                    }
+                    _ => self.look_again(cx, request),
+                }
             }
-            (Asked::Owned { is_still }, reply) => {
+            (Asked::Owned { is_still, asked_at }, reply) => {
                 if let Ok(Reply::Owned(owned)) = reply {
-                    self.command(cx, Command::Owned(Arc::new(owned.into_iter().collect())));
+                    let owned = Arc::new(owned.into_iter().collect());
+                    let asked_at = cx.instant_of(asked_at);
+                    self.command(cx, Command::Owned { owned, asked_at });
                 }
                 if is_still {
                     self.go_on(cx);
@@ -136,8 +152,8 @@ impl Run {
             }
             (Asked::Find(request), reply) => {
                 let run = match reply {
-                    Ok(Reply::Found(found)) => found,
-                    _ => None,
+                    Ok(Reply::Found(found)) => Ok(found),
+                    _ => Err(()),
                 };
                 self.on_found(cx, request, run);
             }
@@ -145,7 +161,7 @@ impl Run {
                 self.glue.is_giving = false;
                 match reply {
                     Ok(_) => self.glue.has_given = true,
-                    Err(()) => drop(calls),
+                    Err(()) => self.glue.released.extend(calls),
                 }
             }
             (Asked::Unsettled, reply) => {
@@ -158,19 +174,15 @@ impl Run {
 
     pub(super) fn on_glue_wake(&mut self, cx: &mut Cx, wake: Wake) {
         match wake {
-            Wake::Claimed(calls) => {
-                self.glue.is_claiming = false;
-                self.adopt(cx, &calls);
-            }
             Wake::ClaimAgain => self.glue.is_claiming = false,
-            Wake::Find(request) => self.command(cx, Command::Again(request)),
+            Wake::Find((request, looks)) => {
+                let looks = Some(looks).filter(|_| self.flaw != Flaw::SaysUnknownTooSoon);
+                self.command(cx, Command::Again { request, looks });
+            }
+            Wake::KeptLate => self.check_ownership(cx, false),
             Wake::Unsettled => self.glue.is_asking_unsettled = false,
             _ => {}
         }
-    }
-
-    fn wake_with(&mut self, cx: &mut Cx, calls: Vec<ClaimedCall>) {
-        self.wake(cx, LOOK_AGAIN_AFTER, Wake::Claimed(calls));
     }
 
     fn on_renewed(
@@ -179,7 +191,7 @@ impl Run {
         own_age: Option<Duration>,
         peers: Vec<(Lease, Duration)>,
     ) {
-        if own_age.is_some_and(|age| age >= LEASE_LIMIT / 2)
+        if own_age.is_none_or(|age| age >= LEASE_LIMIT / 2)
             && self.flaw != Flaw::SkipsOwnershipCheck
         {
             self.check_ownership(cx, false);
@@ -217,8 +229,15 @@ impl Run {
     }
 
     fn adopt(&mut self, cx: &mut Cx, calls: &[ClaimedCall]) {
-        let times: Vec<_> = refresh_times(calls.len(), LEGS_PER_S, cx.instant()).collect();
-        for (claimed, mut refresh_at) in calls.iter().zip(times) {
+        let (answered, ringing): (Vec<_>, Vec<_>) =
+            calls.iter().partition(|claimed| claimed.is_answered);
+        for claimed in ringing {
+            let replica = Box::new(claimed.ringing().expect("it was written by us"));
+            cx.note(format!("{} ends {}, which rang", name(self.node), claimed.call_id));
+            self.command(cx, Command::EndRinging(replica));
+        }
+        let times: Vec<_> = refresh_times(answered.len(), LEGS_PER_S, cx.instant()).collect();
+        for (claimed, mut refresh_at) in answered.into_iter().zip(times) {
             if self.flaw == Flaw::NeverRefreshes {
                 refresh_at = refresh_at.map(|at| at + Duration::from_secs(86_400));
             }
@@ -230,34 +249,58 @@ impl Run {
         }
     }
 
-    pub(super) fn on_unknown(&mut self, cx: &mut Cx, request: Box<Lookup>) {
-        let tag = request.1.to_tag().unwrap_or_default();
-        let tag = String::from_utf8_lossy(tag).into_owned();
-        self.ask_store(cx, Op::Find { tag }, Pending::Glue(Asked::Find(request)));
+    pub(super) fn on_unknown(&mut self, cx: &mut Cx, lookup: Lookup) {
+        let op = Op::Find { tag: tag_of(&lookup) };
+        self.ask_store(cx, op, Pending::Glue(Asked::Find(lookup)));
     }
 
-    fn on_found(&mut self, cx: &mut Cx, request: Box<Lookup>, found: Option<(Uuid, i64)>) {
+    fn on_found(&mut self, cx: &mut Cx, lookup: Lookup, found: Result<Option<(Uuid, i64)>, ()>) {
+        let found = match self.flaw {
+            Flaw::SaysUnknownTooSoon => Ok(found.unwrap_or_default()),
+            _ => found,
+        };
         match found {
-            None => self.command(cx, Command::Again(request)),
-            Some((_, run)) if run == self.lease.id => {
-                self.wake(cx, LOOK_AGAIN_AFTER, Wake::Find(request));
-            }
-            Some((call_id, run)) if self.glue.membership.dead(cx.instant()).contains(&run) => {
+            Err(()) => self.look_again(cx, lookup),
+            Ok(None) => self.on_nobodys(cx, lookup),
+            Ok(Some((_, run))) if run == self.lease.id => self.look_again(cx, lookup),
+            Ok(Some((call_id, run))) if self.glue.membership.dead(cx.instant()).contains(&run) => {
                 let (lease, dead) = (self.lease.clone(), vec![run]);
                 let op = Op::Claim { lease, dead, call_id: Some(call_id) };
-                self.ask_store(cx, op, Pending::Glue(Asked::ClaimFor(request)));
+                self.ask_store(cx, op, Pending::Glue(Asked::ClaimFor(lookup)));
             }
-            Some((_, run)) => {
+            Ok(Some((_, run))) => {
                 if let Some(to) = self.glue.membership.address_of_living(run) {
-                    self.command(cx, Command::PassOn { request, to });
+                    self.pass_on(cx, lookup, to);
                 }
             }
         }
     }
 
+    fn on_nobodys(&mut self, cx: &mut Cx, lookup: Lookup) {
+        match self.glue.passed_on.get(&tag_of(&lookup)).copied() {
+            Some((to, at)) if cx.now < at + REQUEST_LIMIT && self.flaw != Flaw::ForgetsWhereTo => {
+                self.pass_on(cx, lookup, to);
+            }
+            Some(_) | None => self.command(cx, Command::Again { request: lookup.0, looks: None }),
+        }
+    }
+
+    fn pass_on(&mut self, cx: &mut Cx, lookup: Lookup, to: SocketAddr) {
+        self.glue.passed_on.insert(tag_of(&lookup), (to, cx.now));
+        self.command(cx, Command::PassOn { request: lookup.0, to });
+    }
+
+    fn look_again(&mut self, cx: &mut Cx, lookup: Lookup) {
+        self.wake(cx, LOOK_AGAIN_AFTER, Wake::Find(lookup));
+    }
+
     pub(super) fn check_ownership(&mut self, cx: &mut Cx, is_still: bool) {
         let op = Op::Owned { lease: self.lease.clone() };
-        self.ask_store(cx, op, Pending::Glue(Asked::Owned { is_still }));
+        let asked_at = match self.flaw {
+            Flaw::JudgesWhatWasKeptSince => u64::MAX / 4,
+            _ => cx.now.saturating_sub(OWNED_MARGIN),
+        };
+        self.ask_store(cx, op, Pending::Glue(Asked::Owned { is_still, asked_at }));
     }
 
     fn hand_over(&mut self, cx: &mut Cx) {
@@ -265,13 +308,15 @@ impl Run {
             self.glue.is_settled |= !self.glue.has_given;
             return;
         };
+        let region = heir.region.as_deref().map(Arc::from);
+        let region = region.filter(|_| self.flaw != Flaw::IgnoresRegions);
         let heir = heir.id;
         if self.glue.settle_until.is_none() {
             self.glue.is_settled = false;
         }
         if cx.now >= self.glue.hand_over_at {
             self.glue.hand_over_at = cx.now + 2 * LOOK_EVERY;
-            self.command(cx, Command::HandOver { limit: HAND_OVER_BATCH });
+            self.command(cx, Command::HandOver { limit: HAND_OVER_BATCH, region });
         }
         if !self.glue.released.is_empty() && !self.glue.is_giving {
             self.glue.is_giving = true;
@@ -329,4 +374,9 @@ impl Run {
         }
         true
     }
+}
+
+fn tag_of(lookup: &Lookup) -> String {
+    let tag = lookup.0.1.to_tag().unwrap_or_default();
+    String::from_utf8_lossy(tag).into_owned()
 }

@@ -38,7 +38,9 @@ fn keeps_every_call_whatever_befalls_its_nodes() {
         (None, many) => (0, many.unwrap_or(seeds)),
     };
     let failures: Vec<String> = (first..first + seeds).filter_map(play).collect();
-    for failure in &failures { let _ = std::fs::write(format!("/tmp/cs/{}", failure.split(' ').nth(1).unwrap()), failure); }
+    for failure in &failures {
+        let _ = std::fs::write(format!("/tmp/cs/{}", failure.split(' ').nth(1).unwrap()), failure);
+    }
     let heads: Vec<&str> = failures.iter().filter_map(|failure| failure.lines().next()).collect();
     if let Some(failure) = failures.first() {
         panic!("{failure}\n{} of {seeds} seeds failed:\n{}", heads.len(), heads.join("\n"));
@@ -69,12 +71,15 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn dbg_show() {
-    let (mut claims, mut refreshed, mut given, mut confirmed, mut kept, mut recs) = (0,0,0,0,0,0);
+    let (mut claims, mut refreshed, mut given, mut confirmed, mut kept, mut recs) =
+        (0, 0, 0, 0, 0, 0);
     let first = number("HOLDFAST_SIM_SEED").unwrap_or(0);
-    for seed in first..first+number("HOLDFAST_SIM_SEEDS").unwrap_or(50) {
+    for seed in first..first + number("HOLDFAST_SIM_SEEDS").unwrap_or(50) {
         let mut w = World::drawn(seed, profile_of(seed), Flaw::None);
         w.run();
-        claims += w.checks.claims; refreshed += w.checks.refreshed; given += w.checks.given;
+        claims += w.checks.claims;
+        refreshed += w.checks.refreshed;
+        given += w.checks.given;
         confirmed += w.agents.iter().filter(|a| a.is_acknowledged).count();
         kept += w.store.ever_kept.len();
         recs += w.store.calls.len();
@@ -83,5 +88,7 @@ fn dbg_show() {
             println!("{}", w.cx.ladder_of(&ids));
         }
     }
-    println!("claims {claims} refreshed {refreshed} given {given} confirmed {confirmed} kept {kept} recs {recs}");
+    println!(
+        "claims {claims} refreshed {refreshed} given {given} confirmed {confirmed} kept {kept} recs {recs}"
+    );
 }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::{CallKey, CallRecord, Replica};
+use holdfast::call::{CallKey, CallRecord};
 use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
 };
 use holdfast::health::{Board, BoardSettings, Target, View};
-use holdfast::store::answered::{KeptCall, Lease};
+use holdfast::store::answered::{KeptCall, LEASE_LIMIT, Lease};
 
 use super::cx::{Cx, Event, MS, S, ToRun, Wake, address, name, ping_address};
-use super::glue::Glue;
+use super::glue::{Glue, OWNED_MARGIN};
 use super::store::{Flaw, Op, Reply, Written};
 use super::tables;
 
@@ -36,7 +36,7 @@ const STOOD_STILL_WAIT: u64 = S;
 /// What the answer of an operation is for.
 #[derive(Debug)]
 pub enum Pending {
-    Keep { keys: Vec<(CallKey, uuid::Uuid)> },
+    Keep { keys: Vec<(CallKey, uuid::Uuid, bool)>, asked_at: u64 },
     KeeperPing,
     Records(Vec<Written>),
     Glue(super::glue::Asked),
@@ -53,7 +53,7 @@ pub struct Run {
     tokens: u64,
     held: HashMap<CallKey, Vec<(Flow, Bytes)>>,
     ends_of_holds: VecDeque<(u64, CallKey)>,
-    keep_queue: Vec<(CallKey, Box<Replica>)>,
+    keep_queue: Vec<(CallKey, KeptCall)>,
     is_keeper_busy: bool,
     is_keeping: bool,
     records: Vec<Written>,
@@ -228,14 +228,27 @@ impl Run {
 
     fn on_reply(&mut self, cx: &mut Cx, pending: Pending, reply: Result<Reply, ()>) {
         match (pending, reply) {
-            (Pending::Keep { keys }, Ok(Reply::Kept(kept))) => {
+            (Pending::Keep { keys, asked_at }, Ok(Reply::Kept(kept))) => {
                 self.is_keeper_busy = false;
-                let keys = keys.into_iter().filter(|(_, id)| kept.contains(id));
-                let keys: Vec<CallKey> = keys.map(|(key, _)| key).collect();
-                self.command(cx, Command::Kept(keys));
+                let of = |wanted: (bool, Option<bool>)| -> Vec<CallKey> {
+                    let are = keys.iter().filter(|(_, id, is_answered)| {
+                        kept.contains(id) == wanted.0
+                            && wanted.1.is_none_or(|wanted| wanted == *is_answered)
+                    });
+                    are.map(|(key, _, _)| *key).collect()
+                };
+                let lost = of((false, None));
+                let (ringing, answered) = (of((true, Some(false))), of((true, Some(true))));
+                self.command(cx, Command::RingingKept(ringing));
+                self.command(cx, Command::Kept(answered));
+                self.command(cx, Command::Lost(lost));
+                if cx.now - asked_at >= LEASE_LIMIT.as_micros() as u64 / 2 {
+                    self.wake(cx, 2 * OWNED_MARGIN, Wake::KeptLate);
+                }
                 self.keep_next(cx);
             }
-            (Pending::Keep { .. }, _) => {
+            (Pending::Keep { keys, .. }, _) => {
+                self.forget(cx, keys.into_iter().map(|(key, _, _)| key).collect());
                 cx.note(format!("{} does not keep calls for now", name(self.node)));
                 self.is_keeping = false;
                 self.wake(cx, KEEPER_TRIES_AFTER, Wake::KeeperPing);
@@ -275,7 +288,8 @@ impl Run {
                 self.write_next(cx);
             }
             Wake::KeeperPing => {
-                self.keep_queue.clear();
+                let left = std::mem::take(&mut self.keep_queue);
+                self.forget(cx, left.into_iter().map(|(key, _)| key).collect());
                 self.ask_store(cx, Op::Ping, Pending::KeeperPing);
             }
             Wake::KeepMissing { rounds } => {
@@ -299,24 +313,30 @@ impl Run {
         if self.is_keeper_busy || self.keep_queue.is_empty() {
             return;
         }
-        let mut latest: HashMap<CallKey, Box<Replica>> = HashMap::new();
+        // Of a call that stands twice in it, the later state counts.
+        let mut latest: HashMap<CallKey, KeptCall> = HashMap::new();
         let mut order = Vec::new();
-        for (key, replica) in self.keep_queue.drain(..) {
-            if latest.insert(key, replica).is_none() {
+        for (key, call) in self.keep_queue.drain(..) {
+            if latest.insert(key, call).is_none() {
                 order.push(key);
             }
         }
         let (mut keys, mut calls) = (Vec::new(), Vec::new());
         for key in order {
-            let replica = latest.remove(&key).expect("it was put there");
-            if let Some(call) = KeptCall::new(*replica) {
-                keys.push((key, call.call_id));
-                calls.push(call);
-            }
+            let call = latest.remove(&key).expect("it was put there");
+            keys.push((key, call.call_id, call.answered_at.is_some()));
+            calls.push(call);
         }
         self.is_keeper_busy = true;
         let lease = self.lease.clone();
-        self.ask_store(cx, Op::Keep { lease, calls }, Pending::Keep { keys });
+        let asked_at = cx.now;
+        self.ask_store(cx, Op::Keep { lease, calls }, Pending::Keep { keys, asked_at });
+    }
+
+    fn forget(&mut self, cx: &mut Cx, calls: Vec<CallKey>) {
+        if self.flaw != Flaw::ForgetsMissing {
+            self.command(cx, Command::NotKept(calls));
+        }
     }
 
     /// The next batch of records: what waits in the spool goes first.
@@ -386,16 +406,29 @@ impl Run {
                     self.wake(cx, KEEP_WAIT, Wake::EndOfHold);
                 }
                 Output::Keep { call, replica } => match self.is_keeping {
-                    true => self.keep_queue.push((call, replica)),
-                    false => self.send_held(cx, call),
+                    true => {
+                        self.keep_queue.extend(KeptCall::new(*replica).map(|kept| (call, kept)))
+                    }
+                    false => {
+                        self.send_held(cx, call);
+                        self.not_kept(cx, call);
+                    }
                 },
+                Output::KeepRinging { call, replica } if self.is_keeping => {
+                    self.keep_queue.extend(KeptCall::ringing(*replica).map(|kept| (call, kept)));
+                }
+                Output::KeepRinging { call, .. } => self.not_kept(cx, call),
                 Output::Released(call_id) => self.glue.released.push(call_id),
-                Output::Unknown(request) => self.on_unknown(cx, request),
+                Output::Unknown { request, looks } => self.on_unknown(cx, (request, looks)),
                 Output::Record(record) => self.record(cx, &record),
                 Output::Outcome(_) | Output::Event(_) => {}
             }
         }
         self.keep_next(cx);
+    }
+
+    fn not_kept(&mut self, cx: &Cx, call: CallKey) {
+        self.engine.handle_command(Command::NotKept(vec![call]), cx.instant());
     }
 
     fn send_held(&mut self, cx: &mut Cx, call: CallKey) {
@@ -451,8 +484,7 @@ pub fn latency(cx: &mut Cx) -> u64 {
 }
 
 pub fn wall(skew: Duration, is_ahead: bool, now: u64) -> SystemTime {
-    let wall = SystemTime::UNIX_EPOCH
-        + Duration::from_secs(1_800_000_000)
-        + Duration::from_micros(now);
+    let wall =
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + Duration::from_micros(now);
     if is_ahead { wall + skew } else { wall - skew }
 }

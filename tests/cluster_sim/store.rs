@@ -11,14 +11,33 @@ use uuid::Uuid;
 pub enum Op {
     Ping,
     Renew(Lease),
-    Keep { lease: Lease, calls: Vec<KeptCall> },
-    Claim { lease: Lease, dead: Vec<i64>, call_id: Option<Uuid> },
+    Keep {
+        lease: Lease,
+        calls: Vec<KeptCall>,
+    },
+    Claim {
+        lease: Lease,
+        dead: Vec<i64>,
+        call_id: Option<Uuid>,
+    },
     /// Renews, too: that waits for whoever is taking calls of this run just now, and bars whoever would.
-    Owned { lease: Lease },
-    Find { tag: String },
-    Give { from: i64, to: i64, calls: Vec<Uuid> },
-    Unsettled { lease: i64 },
-    EndLease { lease: i64 },
+    Owned {
+        lease: Lease,
+    },
+    Find {
+        tag: String,
+    },
+    Give {
+        from: i64,
+        to: i64,
+        calls: Vec<Uuid>,
+    },
+    Unsettled {
+        lease: i64,
+    },
+    EndLease {
+        lease: i64,
+    },
     Records(Vec<Written>),
 }
 
@@ -51,6 +70,7 @@ pub struct Row {
     pub epoch: u32,
     pub region: Option<String>,
     tags: [String; 2],
+    pub is_answered: bool,
     is_adopted: bool,
     given_by: Option<i64>,
     state: String,
@@ -85,6 +105,12 @@ pub enum Flaw {
     BelievesLeasesAlone,
     /// What was not kept while the store was away never is.
     ForgetsMissing,
+    /// Calls that are kept while the store looks for those of a node are taken for lost.
+    JudgesWhatWasKeptSince,
+    /// A dialog that is on its way to a node does not exist there.
+    SaysUnknownTooSoon,
+    /// Where a request was sent on to is not known any more when it is repeated.
+    ForgetsWhereTo,
     /// Claimed calls are adopted, and their peers never told.
     NeverRefreshes,
     /// Calls of dead nodes are left to themselves.
@@ -152,16 +178,18 @@ impl Store {
     fn keep(&mut self, lease: &Lease, calls: &[KeptCall], now: u64) -> Reply {
         let mut kept = Vec::new();
         for call in calls {
-            let is_anothers =
-                self.rows.get(&call.call_id).is_some_and(|row| row.lease != lease.id);
+            let is_anothers = self.rows.get(&call.call_id).is_some_and(|row| row.lease != lease.id);
             if self.calls.contains_key(&call.call_id) || is_anothers {
                 continue;
             }
             kept.push(call.call_id);
             self.ever_kept.entry(call.call_id).or_insert(now);
+            let tags = [call.inbound_tag.clone(), call.outbound_tag.clone()];
             if let Some(row) = self.rows.get_mut(&call.call_id) {
                 row.state.clone_from(&call.state);
                 row.given_by = None;
+                row.is_answered = call.answered_at.is_some();
+                row.tags = tags;
                 continue;
             }
             let row = Row {
@@ -169,7 +197,8 @@ impl Store {
                 node: lease.node.clone(),
                 epoch: 1,
                 region: call.region.clone(),
-                tags: [call.inbound_tag.clone(), call.outbound_tag.clone()],
+                tags,
+                is_answered: call.answered_at.is_some(),
                 is_adopted: true,
                 given_by: None,
                 state: call.state.clone(),
@@ -180,13 +209,7 @@ impl Store {
         Reply::Kept(kept)
     }
 
-    fn claim(
-        &mut self,
-        own: &Lease,
-        dead: &[i64],
-        call_id: Option<Uuid>,
-        now: u64,
-    ) -> Reply {
+    fn claim(&mut self, own: &Lease, dead: &[i64], call_id: Option<Uuid>, now: u64) -> Reply {
         let limit = LEASE_LIMIT.as_micros() as u64;
         let is_condemned = |id: &i64| {
             self.leases.get(id).is_some_and(|(lease, renewed_at)| {
@@ -200,7 +223,10 @@ impl Store {
         for (id, row) in &mut self.rows {
             let is_ours = row.lease == own.id;
             let is_free = condemned.contains(&row.lease)
-                || (self.flaw == Flaw::LetsTwoClaim && row.epoch == 2 && dead.is_empty() && !is_ours);
+                || (self.flaw == Flaw::LetsTwoClaim
+                    && row.epoch == 2
+                    && dead.is_empty()
+                    && !is_ours);
             let is_in_region = self.flaw == Flaw::IgnoresRegions
                 || row.region.is_none()
                 || own.region.is_none()
@@ -212,6 +238,7 @@ impl Store {
             claimed.push(ClaimedCall {
                 call_id: *id,
                 taken_from: row.node.clone(),
+                is_answered: row.is_answered,
                 state: row.state.clone(),
             });
             if !is_ours {

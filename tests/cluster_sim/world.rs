@@ -339,7 +339,7 @@ impl World {
         let reply = self.store.execute(&op, now);
         self.look_at_store();
         if let Op::Keep { calls, .. } = &*op {
-            for call in calls {
+            for call in calls.iter().filter(|call| call.answered_at.is_some()) {
                 self.learn(call.call_id, &call.state);
             }
         }
@@ -357,8 +357,12 @@ impl World {
         if self.uuids.values().any(|known| *known == call_id) {
             return;
         }
-        let claimed =
-            ClaimedCall { call_id, taken_from: String::new(), state: state.to_owned() };
+        let claimed = ClaimedCall {
+            call_id,
+            taken_from: String::new(),
+            is_answered: true,
+            state: state.to_owned(),
+        };
         let replica = claimed.replica().expect("it was written by us");
         let outbound = String::from_utf8_lossy(&replica.outbound.dialog.call_id).into_owned();
         self.uuids.insert(replica.record.inbound_call_id, call_id);
@@ -381,7 +385,9 @@ impl World {
             };
             self.cx.at(self.cx.now + after, Event::NewCall);
         }
-        let Some(at) = self.cx.random.below(open.len().max(1) as u64).try_into().ok() else { return };
+        let Some(at) = self.cx.random.below(open.len().max(1) as u64).try_into().ok() else {
+            return;
+        };
         let at: usize = at;
         let Some(node) = open.get(at).copied() else { return };
         let node = if self.plans.is_some() { open[0] } else { node };
@@ -441,9 +447,8 @@ impl World {
         let call: usize =
             invite.get("X-Sim-Call").and_then(|call| call.parse().ok()).unwrap_or_default();
         let caller = self.agents.iter().find(|agent| agent.call == call);
-        let is_callers = caller.is_some_and(|caller| {
-            caller.plan.acts.iter().any(|(_, act)| *act == Act::Hangup)
-        });
+        let is_callers = caller
+            .is_some_and(|caller| caller.plan.acts.iter().any(|(_, act)| *act == Act::Hangup));
         let mut plan = self.plan();
         if !is_callers {
             plan.acts.push((self.cx.between_ms(2_000, 45_000), Act::Hangup));
@@ -602,9 +607,8 @@ impl World {
 
     /// Both agents of a call: the caller, and the callee that it was connected to, or else the last that was tried.
     pub fn pair(&self, call: usize) -> (Option<&Agent>, Option<&Agent>) {
-        let of = |side| {
-            self.agents.iter().filter(move |agent| agent.call == call && agent.side == side)
-        };
+        let of =
+            |side| self.agents.iter().filter(move |agent| agent.call == call && agent.side == side);
         let kept = of(Side::Callee).find(|agent| self.uuids.contains_key(&agent.call_id));
         (of(Side::Caller).next(), kept.or(of(Side::Callee).last()))
     }
