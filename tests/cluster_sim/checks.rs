@@ -1,5 +1,7 @@
 //! What must hold while a world goes on, and at its end.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::agent::{Agent, Report, State};
@@ -27,6 +29,8 @@ pub struct Checks {
     pub claims: usize,
     pub refreshed: usize,
     pub given: usize,
+    /// Caller's Call-IDs of calls that another node has ended as calls that rang.
+    pub rang: BTreeSet<String>,
 }
 
 impl World {
@@ -58,6 +62,9 @@ impl World {
             let verb = if claim.is_given { "is given" } else { "claims" };
             self.cx.note(format!("store: {taker} {verb} {} from {giver}", claim.call_id));
             let call = self.call_of(claim.call_id);
+            if let Some(call_id) = self.ringing.get(&claim.call_id).filter(|_| !claim.is_answered) {
+                self.checks.rang.insert(call_id.clone());
+            }
             self.checks.claims += usize::from(!claim.is_given);
             self.checks.given += usize::from(claim.is_given);
             let region = &self.nodes[to.node].region;
@@ -253,6 +260,10 @@ impl World {
         let (caller, _) = self.pair(agent.call);
         let Some(caller) = caller else { return true };
         let begun = self.checks.begun[agent.call];
+        if self.checks.rang.contains(&caller.call_id) {
+            // Answered while the store was away: who took it could not know.
+            return true;
+        }
         match self.uuids.get(&caller.call_id) {
             None => self.has_ended(begun),
             Some(id) => !self.store.calls.contains_key(id) && !self.has_heir(*id),

@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "the modules of one test program")]
 
 mod agent;
+mod bites;
 mod checks;
 mod cx;
 mod faults;
@@ -38,9 +39,6 @@ fn keeps_every_call_whatever_befalls_its_nodes() {
         (None, many) => (0, many.unwrap_or(seeds)),
     };
     let failures: Vec<String> = (first..first + seeds).filter_map(play).collect();
-    for failure in &failures {
-        let _ = std::fs::write(format!("/tmp/cs/{}", failure.split(' ').nth(1).unwrap()), failure);
-    }
     let heads: Vec<&str> = failures.iter().filter_map(|failure| failure.lines().next()).collect();
     if let Some(failure) = failures.first() {
         panic!("{failure}\n{} of {seeds} seeds failed:\n{}", heads.len(), heads.join("\n"));
@@ -67,28 +65,4 @@ fn profile_of(seed: u64) -> Profile {
 #[expect(clippy::disallowed_methods, reason = "which seeds are played is the reader's to say")]
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-#[test]
-fn dbg_show() {
-    let (mut claims, mut refreshed, mut given, mut confirmed, mut kept, mut recs) =
-        (0, 0, 0, 0, 0, 0);
-    let first = number("HOLDFAST_SIM_SEED").unwrap_or(0);
-    for seed in first..first + number("HOLDFAST_SIM_SEEDS").unwrap_or(50) {
-        let mut w = World::drawn(seed, profile_of(seed), Flaw::None);
-        w.run();
-        claims += w.checks.claims;
-        refreshed += w.checks.refreshed;
-        given += w.checks.given;
-        confirmed += w.agents.iter().filter(|a| a.is_acknowledged).count();
-        kept += w.store.ever_kept.len();
-        recs += w.store.calls.len();
-        if number("HOLDFAST_SIM_SEEDS") == Some(1) {
-            let ids: Vec<String> = w.agents.iter().map(|a| a.call_id.clone()).collect();
-            println!("{}", w.cx.ladder_of(&ids));
-        }
-    }
-    println!(
-        "claims {claims} refreshed {refreshed} given {given} confirmed {confirmed} kept {kept} recs {recs}"
-    );
 }

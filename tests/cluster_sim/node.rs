@@ -387,8 +387,6 @@ impl Run {
             call_id: record.call_id,
             inbound_call_id: record.inbound_call_id.clone(),
             node: self.lease.node.clone(),
-            end: format!("{} by {}", record.end_cause, record.ended_by),
-            detail: record.detail.clone(),
         });
         if !self.is_lingering {
             self.is_lingering = true;

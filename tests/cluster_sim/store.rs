@@ -59,8 +59,6 @@ pub struct Written {
     pub call_id: Uuid,
     pub inbound_call_id: String,
     pub node: String,
-    pub end: String,
-    pub detail: String,
 }
 
 #[derive(Debug)]
@@ -86,6 +84,7 @@ pub struct Claim {
     pub to: i64,
     pub region: Option<String>,
     pub is_given: bool,
+    pub is_answered: bool,
 }
 
 /// What the model leaves out, to see that the checks see it.
@@ -248,6 +247,7 @@ impl Store {
                     to: own.id,
                     region: row.region.clone(),
                     is_given: false,
+                    is_answered: row.is_answered,
                 });
                 row.epoch += 1;
                 row.since = now;
@@ -268,7 +268,14 @@ impl Store {
             row.epoch += 1;
             row.since = now;
             let region = row.region.clone();
-            self.claims.push(Claim { call_id: *id, from, to, region, is_given: true });
+            self.claims.push(Claim {
+                call_id: *id,
+                from,
+                to,
+                region,
+                is_given: true,
+                is_answered: true,
+            });
         }
     }
 

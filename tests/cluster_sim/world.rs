@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast::carrier::Tables;
 use holdfast::engine::Command;
-use holdfast::store::answered::ClaimedCall;
+use holdfast::store::answered::{ClaimedCall, KeptCall};
 use uuid::Uuid;
 
 use super::agent::{Agent, Plan, Side, State};
@@ -54,12 +54,13 @@ pub struct World {
     pub lives: BTreeMap<i64, Life>,
     /// Which call of the store a dialog belongs to.
     pub uuids: HashMap<String, Uuid>,
+    /// The caller's Call-ID of calls that were kept while they rang.
+    pub ringing: HashMap<Uuid, String>,
     /// Calls that were cut by the end of a drain.
     pub was_cut: bool,
     /// What has befallen the world: from, to.
     pub troubles: Vec<(Fault, u64, u64)>,
     pub calls: usize,
-    pub region: Option<String>,
     calls_left: usize,
     tables: Arc<Tables>,
     by_call_id: HashMap<String, usize>,
@@ -67,45 +68,21 @@ pub struct World {
     away_until: u64,
     store_cut_until: [u64; 3],
     nodes_cut_until: BTreeMap<(usize, usize), u64>,
-    plans: Option<(Plan, Plan)>,
     faults_left: usize,
 }
 
 impl World {
     pub fn drawn(seed: u64, profile: Profile, flaw: Flaw) -> Self {
-        let mut this = Self::new(seed, profile, flaw, None);
+        let mut this = Self::new(seed, profile, flaw);
         faults::draw(&mut this.cx, this.nodes.len());
         this.calls_left = CALLS;
         this.cx.at(0, Event::NewCall);
         this
     }
 
-    /// A world of `calls` calls that go as they are told to, and of these troubles.
-    pub fn told(
-        seed: u64,
-        profile: Profile,
-        flaw: Flaw,
-        nodes: &[Option<&str>],
-        calls: (usize, Plan, Plan),
-        faults: &[(u64, Fault)],
-    ) -> Self {
-        let mut this = Self::new(seed, profile, flaw, Some(nodes));
-        let (calls, caller, callee) = calls;
-        this.calls_left = calls;
-        this.plans = Some((caller, callee));
-        for (at, fault) in faults {
-            this.cx.at(*at, Event::Fault(*fault));
-        }
-        this.cx.at(0, Event::NewCall);
-        this
-    }
-
-    fn new(seed: u64, profile: Profile, flaw: Flaw, told: Option<&[Option<&str>]>) -> Self {
+    fn new(seed: u64, profile: Profile, flaw: Flaw) -> Self {
         let mut cx = Cx::new(seed, profile);
-        let regional = match told {
-            Some(regions) => regions.iter().any(Option::is_some),
-            None => cx.chance(0.2),
-        };
+        let regional = cx.chance(0.2);
         let region = regional.then(|| "eu".to_owned());
         let mut rows = tables::rows();
         if let Some(region) = &region {
@@ -113,8 +90,8 @@ impl World {
             rows.gateways.iter_mut().for_each(|row| row.region = Some(region.clone()));
         }
         let tables = Arc::new(Tables::check(rows, 1).expect("good rows"));
-        let count = told.map_or(2 + cx.random.below(2) as usize, <[_]>::len);
-        let is_skewed = told.is_none() && cx.chance(0.5);
+        let count = 2 + cx.random.below(2) as usize;
+        let is_skewed = cx.chance(0.5);
         let nodes = (0..count).map(|node| {
             let drawn = match cx.random.below(4) {
                 _ if !regional => None,
@@ -125,7 +102,7 @@ impl World {
             let skew = if is_skewed { cx.random.below(4_000) } else { 0 };
             Node {
                 run: None,
-                region: told.map_or(drawn, |told| told[node]).map(str::to_owned),
+                region: drawn.map(str::to_owned),
                 skew: (Duration::from_millis(skew), cx.chance(0.5)),
                 frozen: None,
                 deferred: Vec::new(),
@@ -142,10 +119,10 @@ impl World {
             checks: Checks::default(),
             lives: BTreeMap::new(),
             uuids: HashMap::new(),
+            ringing: HashMap::new(),
             was_cut: false,
             troubles: Vec::new(),
             calls: 0,
-            region,
             calls_left: 0,
             tables,
             by_call_id: HashMap::new(),
@@ -153,7 +130,6 @@ impl World {
             away_until: 0,
             store_cut_until: [0; 3],
             nodes_cut_until: BTreeMap::new(),
-            plans: None,
             faults_left: 0,
         };
         (0..count).for_each(|node| this.start(node));
@@ -171,10 +147,6 @@ impl World {
             self.store.write(&spools);
             self.at_end();
         }
-    }
-
-    pub fn now(&self) -> u64 {
-        self.cx.now
     }
 
     fn is_over(&self) -> bool {
@@ -304,10 +276,7 @@ impl World {
             return;
         }
         if text.is_request() && text.method() == "INVITE" && text.tag_of_to().is_empty() {
-            let plan = match &self.plans {
-                Some((_, callee)) => callee.clone(),
-                None => self.callee_plan(&text),
-            };
+            let plan = self.callee_plan(&text);
             let id = self.agents.len();
             let mut agent = Agent::callee(&mut self.cx, id, to, &text, plan);
             agent.on_request(&mut self.cx, &text);
@@ -336,10 +305,16 @@ impl World {
         if self.stalled_until > now {
             return later(&mut self.cx, self.stalled_until, op);
         }
+        if let Op::Keep { calls, .. } = &*op {
+            for call in calls.iter().filter(|call| call.answered_at.is_none()) {
+                self.learn_ringing(call);
+            }
+        }
         let reply = self.store.execute(&op, now);
         self.look_at_store();
-        if let Op::Keep { calls, .. } = &*op {
-            for call in calls.iter().filter(|call| call.answered_at.is_some()) {
+        if let (Op::Keep { calls, .. }, Reply::Kept(kept)) = (&*op, &reply) {
+            let is_up = |call: &&KeptCall| call.answered_at.is_some();
+            for call in calls.iter().filter(is_up).filter(|call| kept.contains(&call.call_id)) {
                 self.learn(call.call_id, &call.state);
             }
         }
@@ -350,6 +325,17 @@ impl World {
         let at = self.cx.now + node::latency(&mut self.cx);
         let what = ToRun::Reply { token, reply: Ok(reply) };
         self.cx.at(at, Event::ToRun { node, run, what });
+    }
+
+    fn learn_ringing(&mut self, call: &KeptCall) {
+        let claimed = ClaimedCall {
+            call_id: call.call_id,
+            taken_from: String::new(),
+            is_answered: false,
+            state: call.state.clone(),
+        };
+        let replica = claimed.ringing().expect("it was written by us");
+        self.ringing.insert(call.call_id, replica.record.inbound_call_id);
     }
 
     /// Which dialogs a kept call has.
@@ -379,22 +365,12 @@ impl World {
             .collect();
         self.calls_left -= 1;
         if self.calls_left > 0 {
-            let after = match self.plans {
-                Some(_) => 100 * MS,
-                None => self.cx.between_ms(50, 4_000),
-            };
+            let after = self.cx.between_ms(50, 4_000);
             self.cx.at(self.cx.now + after, Event::NewCall);
         }
-        let Some(at) = self.cx.random.below(open.len().max(1) as u64).try_into().ok() else {
-            return;
-        };
-        let at: usize = at;
+        let at = self.cx.random.below(open.len() as u64) as usize;
         let Some(node) = open.get(at).copied() else { return };
-        let node = if self.plans.is_some() { open[0] } else { node };
-        let plan = match &self.plans {
-            Some((caller, _)) => caller.clone(),
-            None => self.caller_plan(),
-        };
+        let plan = self.caller_plan();
         let host: SocketAddr =
             format!("192.0.2.{}:{}", 1 + call % 200, 10_000 + call).parse().expect("an address");
         let id = self.agents.len();
