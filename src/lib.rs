@@ -7,6 +7,7 @@
 // 1 nouns
 pub mod allowance;
 pub mod carrier;
+pub mod digest;
 pub mod random;
 pub mod sip;
 pub mod timers;
