@@ -3,7 +3,6 @@
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 
-
 /// A hash function, weaker ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {

@@ -86,7 +86,9 @@ impl Challenge {
         let realm = String::from_utf8_lossy(&realm);
         let stale = if is_stale { ", stale=true" } else { "" };
         let algorithm = algorithm.as_str();
-        format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}")
+        format!(
+            "Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
+        )
     }
 }
 

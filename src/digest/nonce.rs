@@ -63,7 +63,8 @@ impl NonceKey {
     }
 
     fn proof(&self, plain: &[u8]) -> [u8; PROOF] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(plain);
         let whole = mac.finalize().into_bytes();
         let mut proof = [0; PROOF];

@@ -48,7 +48,10 @@ impl<'a> Params<'a> {
     }
 
     fn get_raw(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.named.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.named
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| *value)
     }
 }
 

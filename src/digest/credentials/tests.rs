@@ -86,7 +86,10 @@ fn answers_a_challenge_without_qop_without_one() {
     let challenge = challenge("Digest realm=\"r\", nonce=\"n\"");
     let printed = answer(&challenge).print(&password("p")).unwrap();
     let text = String::from_utf8(printed.clone()).unwrap();
-    assert!(!text.contains("qop") && !text.contains("nc=") && !text.contains("algorithm"), "{text}");
+    assert!(
+        !text.contains("qop") && !text.contains("nc=") && !text.contains("algorithm"),
+        "{text}"
+    );
     let hash = |parts: &[&[u8]]| Algorithm::Md5.hash(parts);
     let (ha1, ha2) = (hash(&[b"u:r:p"]), hash(&[b"INVITE:sip:b@c"]));
     let expected = hash(&[ha1.as_bytes(), b"n", ha2.as_bytes()]);
@@ -104,9 +107,8 @@ fn every_algorithm_and_protection_is_right_for_who_knows_the_secret_and_for_nobo
                 ));
                 let printed = answer(&challenge).print(&password("p")).unwrap();
                 let read = Credentials::parse(&printed).unwrap();
-                let ha1 = |text: &str| {
-                    Ha1::of(algorithm, b"u", b"r", &Hidden::new(text.to_owned()))
-                };
+                let ha1 =
+                    |text: &str| Ha1::of(algorithm, b"u", b"r", &Hidden::new(text.to_owned()));
                 assert!(read.are_right(&ha1("p"), b"INVITE", b"body"));
                 assert!(!read.are_right(&ha1("q"), b"INVITE", b"body"));
                 assert!(!read.are_right(&ha1("p"), b"BYE", b"body"));
@@ -145,7 +147,8 @@ fn answers_with_hashes_what_they_were_made_for() {
     let sha256 = Some(Ha1::of(Algorithm::Sha256, b"u", b"r", &hidden));
     let hashes = Secret::Ha1s(Ha1s { sha256, ..Ha1s::default() });
     let strong = challenge("Digest realm=\"r\", nonce=\"n\", qop=auth, algorithm=SHA-256");
-    let (by_hash, by_password) = (answer(&strong).print(&hashes), answer(&strong).print(&password("p")));
+    let (by_hash, by_password) =
+        (answer(&strong).print(&hashes), answer(&strong).print(&password("p")));
     assert!(by_hash.is_some());
     assert_eq!(by_hash, by_password);
     let weak = challenge("Digest realm=\"r\", nonce=\"n\", qop=auth");
