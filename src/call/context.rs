@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
 
+use super::credentials::Challenges;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
 use super::{CallRecord, Side};
@@ -90,6 +91,8 @@ pub struct Counters {
     /// Answers of carriers that we had left, each ACKed and BYEd.
     pub late_answers: u64,
     pub probes_sent: u64,
+    /// Requests sent again with the credentials that a carrier had asked for.
+    pub challenges_answered: u64,
 }
 
 /// Whom a transaction's news concern.
@@ -110,7 +113,9 @@ pub enum Owner {
     /// An attempt that was left behind.
     Stray(StrayKey),
     Probe(ProbeKey),
-    /// Nobody needs to know: CANCEL, and the BYE of a stray.
+    /// The BYE of a late answer; of this carrier.
+    Farewell(CarrierId),
+    /// Nobody needs to know: CANCEL.
     Nobody,
 }
 
@@ -163,6 +168,8 @@ pub struct Context {
     pub dialogs: HashMap<Tag, (CallKey, Side)>,
     pub strays: SlotMap<StrayKey, Stray>,
     pub probes: SlotMap<ProbeKey, Probe>,
+    /// What carriers asked for last.
+    pub challenges: Challenges,
     pub timers: Timers<TimerKey>,
     pub outputs: std::collections::VecDeque<Output>,
     pub counters: Counters,
@@ -187,6 +194,7 @@ impl Context {
             dialogs: HashMap::new(),
             strays: SlotMap::with_key(),
             probes: SlotMap::with_key(),
+            challenges: Challenges::default(),
             timers: Timers::default(),
             outputs: std::collections::VecDeque::new(),
             counters: Counters::default(),

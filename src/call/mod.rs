@@ -8,6 +8,7 @@ pub mod attempt;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
 pub mod context;
+pub mod credentials;
 pub mod event;
 pub mod header_policy;
 pub mod hunt;

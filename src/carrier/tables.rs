@@ -79,6 +79,11 @@ impl Tables {
         self.carrier_credentials.get(&id)
     }
 
+    /// Whether any carrier knows us by credentials.
+    pub fn has_credentials(&self) -> bool {
+        !self.carrier_credentials.is_empty()
+    }
+
     /// How we register with a gateway; `None` where we do not.
     pub fn registration_of(&self, id: GatewayId) -> Option<&Arc<Registration>> {
         self.registrations.get(&id)

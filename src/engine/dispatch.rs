@@ -7,6 +7,7 @@ use super::engine::Engine;
 use crate::call::admission::admit;
 use crate::call::attempt::Offer;
 use crate::call::context::{ALLOW, Owner};
+use crate::call::credentials::Challenged;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
@@ -34,13 +35,47 @@ impl Engine {
         let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
             return;
         };
+        let challenged = self.cx.challenged(key, response);
         let turn = self.cx.with_client(key, |client, now, actions| {
             client.machine.on_response(response, now, actions);
         });
         match turn {
-            Some(turn) if turn.is_delivered => self.deliver(owner, key, response),
+            Some(turn) if turn.is_delivered => {
+                let is_answered = challenged
+                    .is_some_and(|challenged| self.answer(owner, key, &challenged, response));
+                if !is_answered {
+                    self.deliver(owner, key, response);
+                }
+            }
             _ => self.cx.counters.retransmissions_received += 1,
         }
+    }
+
+    /// Answers a carrier's challenge; `false` where its response is one like any other.
+    fn answer(
+        &mut self,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let mut is_answered = false;
+        match owner {
+            Owner::Invite(call)
+            | Owner::Reinvite(call, _)
+            | Owner::Relay { call, .. }
+            | Owner::Bye(call, _) => self.with_call(call, |call, cx| {
+                is_answered = call.on_challenge(cx, owner, client, challenged, response);
+            }),
+            Owner::Farewell(carrier_id) => {
+                let seq = response.cseq().0 + 1;
+                let cx = &mut self.cx;
+                is_answered = cx.send_again(carrier_id, challenged, owner, seq, response).is_some();
+            }
+            // A probe has its answer: somebody is there. What a stray asks for nobody wants any more.
+            Owner::Probe(_) | Owner::Stray(_) | Owner::Nobody => {}
+        }
+        is_answered
     }
 
     /// Hands a response to whom it concerns.
@@ -80,7 +115,7 @@ impl Engine {
             Owner::Probe(probe) if is_final => {
                 self.on_probe_done(probe, Some(response.status_code()));
             }
-            Owner::Bye(..) | Owner::Probe(_) | Owner::Nobody => {}
+            Owner::Bye(..) | Owner::Probe(_) | Owner::Farewell(_) | Owner::Nobody => {}
         }
     }
 
@@ -134,7 +169,7 @@ impl Engine {
             }
             Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
             Owner::Probe(probe) => self.on_probe_done(probe, None),
-            Owner::Stray(_) | Owner::Nobody => {}
+            Owner::Stray(_) | Owner::Farewell(_) | Owner::Nobody => {}
         }
     }
 

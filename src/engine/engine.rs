@@ -78,6 +78,7 @@ impl Engine {
         match command {
             Command::Tables(tables) => {
                 self.cx.capacity.retain(&tables);
+                self.cx.challenges.retain(&tables);
                 self.cx.tables = tables;
             }
             Command::View(view) => {
@@ -186,7 +187,7 @@ impl Engine {
                 .header_fmt(HeaderName::To, format_args!("<{uri}>"))
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, &mut printer);
+            crate::call::attempt::write_contact(listener, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
