@@ -15,6 +15,7 @@ pub mod timers;
 // 2 one machine or measure each
 pub mod dialog;
 pub mod health;
+pub mod registration;
 pub mod transaction;
 
 // 3 decisions

@@ -43,6 +43,7 @@ impl World {
             }],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            nonce_key: holdfast::digest::NonceKey::derive(b"nonces"),
             shards: 1,
             max_calls: 100_000,
             max_call_duration: None,

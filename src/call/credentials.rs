@@ -262,7 +262,7 @@ fn is_refused(
     has_answered: bool,
 ) -> bool {
     request.all(name).filter_map(|header| Credentials::parse(header.value)).any(|sent| {
-        sent.is_of_realm(&challenge.realm)
+        *sent.realm == *challenge.realm
             && !challenge.is_stale
             && (has_answered || *sent.nonce == *challenge.nonce)
     })

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod attempt;
+pub mod authentication;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
 pub mod context;
@@ -14,6 +15,7 @@ pub mod header_policy;
 pub mod hunt;
 pub mod inbound;
 pub mod leg;
+mod recent;
 pub mod record;
 pub mod settings;
 pub mod setup;

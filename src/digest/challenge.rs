@@ -62,6 +62,11 @@ impl Challenge {
             // RFC 3261 §22.4, 8: it needs a cnonce, which needs a qop.
             return None;
         }
+        let texts = ["realm", "nonce", "opaque"].map(|name| params.get(name).unwrap_or_default());
+        if texts.iter().any(|text| text.contains(&b'\r') || text.contains(&b'\n')) {
+            // What is hashed must be what is sent, and that is on one line.
+            return None;
+        }
         let is_stale = params.get("stale").is_some_and(|it| it.eq_ignore_ascii_case(b"true"));
         Some(Self {
             realm: params.get("realm")?.into(),
@@ -142,6 +147,7 @@ mod tests {
             r#"Digest realm="a", nonce="b", qop="token""#,
             r#"Digest realm="a", nonce="b", qop="""#,
             r#"Digest realm="a", nonce="b", algorithm=MD5-sess"#,
+            "Digest realm=\"a\r\n b\", nonce=\"b\"",
         ] {
             assert_eq!(Challenge::parse(field.as_bytes()), None, "{field}");
         }

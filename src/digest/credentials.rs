@@ -155,8 +155,8 @@ impl<'a> Credentials<'a> {
     }
 
     /// Whether they are for this realm.
-    pub fn is_of_realm(&self, realm: &[u8]) -> bool {
-        *unescaped(self.realm) == *unescaped(realm)
+    pub fn is_of_realm(&self, realm: &str) -> bool {
+        *unescaped(self.realm) == *realm.as_bytes()
     }
 
     /// The nonce count; `None` without a qop, or where it is no number (RFC 7616 §3.4: eight hex digits).

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use slotmap::SlotMap;
 
+use super::registrar::Registrar;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
@@ -32,7 +33,9 @@ pub enum Command {
     Probe { target: Target, timeout: Duration },
     /// The transport could not deliver to this address (ICMP unreachable, connection refused).
     Unreachable { flow: Flow },
-    /// Answer new INVITEs and OPTIONS with 503 from now on.
+    /// Register with the gateways that want it; for one shard of a node, the one that sends its probes.
+    Register,
+    /// Answer new INVITEs and OPTIONS with 503 from now on, and end the registrations.
     Drain,
     /// End every call that is left: BYE or CANCEL on both legs.
     EndAllCalls,
@@ -47,6 +50,7 @@ pub enum Command {
 pub struct Engine {
     pub(super) cx: Context,
     pub(super) calls: SlotMap<CallKey, Call>,
+    pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
 }
@@ -59,7 +63,8 @@ impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
-        Self { cx: Context::new(settings, seed, now, wall), calls: SlotMap::with_key(), strangers }
+        let cx = Context::new(settings, seed, now, wall);
+        Self { cx, calls: SlotMap::with_key(), registrar: Registrar::default(), strangers }
     }
 
     /// One message from one flow.
@@ -80,15 +85,21 @@ impl Engine {
                 self.cx.capacity.retain(&tables);
                 self.cx.challenges.retain(&tables);
                 self.cx.tables = tables;
+                self.sync_registrations();
             }
             Command::View(view) => {
                 let shards = self.cx.settings.shards.max(1);
                 self.cx.capacity.set_parts(shards.saturating_mul(view.nodes.max(1)));
                 self.cx.view = view;
+                self.move_registrations();
             }
             Command::Probe { target, timeout } => self.probe(target, timeout),
             Command::Unreachable { flow } => self.on_unreachable(flow),
-            Command::Drain => self.cx.is_draining = true,
+            Command::Register => self.start_registrar(),
+            Command::Drain => {
+                self.cx.is_draining = true;
+                self.sync_registrations();
+            }
             Command::EndAllCalls => {
                 let keys: Vec<CallKey> = self.calls.keys().collect();
                 for key in keys {
@@ -106,6 +117,7 @@ impl Engine {
             match key {
                 TimerKey::Client(key) => self.on_client_timer(key, at),
                 TimerKey::Server(key) => self.on_server_timer(key, at),
+                TimerKey::Registration(key) => self.on_registration_timer(key),
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
@@ -127,6 +139,7 @@ impl Engine {
             strays_now: self.cx.strays.len() as u64,
             dialogs_now: self.cx.dialogs.len() as u64,
             timers_now: self.cx.timers.len() as u64,
+            registrations_now: self.registrar.len() as u64,
             channels_now: self.cx.capacity.channels_now(),
             ..self.cx.counters
         }

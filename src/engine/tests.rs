@@ -1,6 +1,8 @@
 //! One engine between a caller and two carriers, message by message.
 
+mod authentication;
 mod credentials;
+mod registration;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -956,6 +958,7 @@ impl World {
             }],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            nonce_key: crate::digest::NonceKey::derive(b"nonces"),
             shards: 1,
             max_calls: 10,
             max_call_duration: None,

@@ -72,6 +72,7 @@ fn settings(address: SocketAddr) -> EngineSettings {
         }],
         user_agent: "test".into(),
         bucket_key: 7,
+        nonce_key: crate::digest::NonceKey::derive(b"nonces"),
         shards: 1,
         max_calls: 100,
         max_call_duration: None,

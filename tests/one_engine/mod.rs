@@ -45,6 +45,7 @@ impl World {
             listeners: vec![listener("203.0.113.1:5060"), listener("[2001:db8:f::1]:5060")],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            nonce_key: holdfast::digest::NonceKey::derive(b"nonces"),
             shards: 1,
             max_calls: 100_000,
             max_call_duration: None,

@@ -81,6 +81,7 @@ impl World {
             }],
             user_agent: "holdfast".into(),
             bucket_key: 7,
+            nonce_key: holdfast::digest::NonceKey::derive(b"nonces"),
             shards: 1,
             max_calls: 10_000,
             max_call_duration: Some(MAX_CALL),

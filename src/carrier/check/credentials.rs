@@ -221,3 +221,6 @@ pub(super) fn warnings(
 fn warning(table: &'static str, row: i64, column: &'static str, reason: &str) -> Refusal {
     Refusal { table, row: row.to_string(), column, reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,7 +138,7 @@ fn keeps_escapes_as_they_came_and_writes_its_own() {
     assert!(text.contains(r#"username="a\"b", realm="the \"realm\"", nonce="n\\1""#), "{text}");
     let read = Credentials::parse(&printed).unwrap();
     assert_eq!(read.username().as_deref(), Some("a\"b"));
-    assert!(read.is_of_realm(br#"the \"realm\""#) && !read.is_of_realm(b"the realm"));
+    assert!(read.is_of_realm(r#"the "realm""#) && !read.is_of_realm("the realm"));
 }
 
 #[test]
