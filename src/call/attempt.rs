@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::context::{CallKey, Context, Owner, milliseconds};
 use super::credentials::{Challenged, SentAgain};
@@ -20,7 +21,7 @@ use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
 
 /// What a leg keeps of the carrier it goes to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trunk {
     /// Whose credentials its requests may carry.
     pub carrier_id: CarrierId,
@@ -323,7 +324,7 @@ pub fn is_ringing(status_code: u16) -> bool {
 }
 
 /// Seconds of Retry-After, without its comment and parameters (RFC 3261 §20.33).
-fn retry_after(response: &Message) -> Option<Duration> {
+pub(super) fn retry_after(response: &Message) -> Option<Duration> {
     let value = response.first(HeaderName::RetryAfter)?;
     let digits = value.iter().take_while(|octet| octet.is_ascii_digit()).count();
     std::str::from_utf8(&value[..digits]).ok()?.parse().ok().map(Duration::from_secs)
