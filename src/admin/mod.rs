@@ -87,6 +87,10 @@ struct RegistrationState {
 
 /// Every registration, by gateway.
 async fn registrations(State(state): State<AdminState>) -> Json<Vec<RegistrationState>> {
+    Json(registrations_of(&state))
+}
+
+fn registrations_of(state: &AdminState) -> Vec<RegistrationState> {
     let (tables, view) = (state.shared.tables.load_full(), state.shared.view.load_full());
     let mut wanted: Vec<_> = tables.registrations().collect();
     wanted.sort_by_key(|(id, _)| *id);
@@ -101,7 +105,7 @@ async fn registrations(State(state): State<AdminState>) -> Json<Vec<Registration
             registered_at: at.map(|view| view.target.address),
         })
     });
-    Json(shown.collect())
+    shown.collect()
 }
 
 async fn render_metrics(State(state): State<AdminState>) -> Response {
@@ -115,6 +119,10 @@ async fn render_metrics(State(state): State<AdminState>) -> Response {
         {
             metrics::target(&carrier.name, &gateway.name, target);
         }
+    }
+    for registration in registrations_of(&state) {
+        let is_registered = registration.registered_at.is_some();
+        metrics::registered(&registration.carrier, &registration.gateway, is_registered);
     }
     let shards = state.shards.len() as f64;
     let mut left: BTreeMap<GatewayId, f64> = BTreeMap::new();

@@ -4,7 +4,7 @@
 //! CANCEL cannot be sent again. Nonces are checked without memory, so any node of a cluster takes another's; that a
 //! nonce is not used twice with one count is seen by the shard that sees both.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -82,6 +82,7 @@ pub fn identify(cx: &mut Context, invite: &Message, source: IpAddr) -> Caller {
             |customer: &Arc<Customer>| Caller::Misplaced { customer: customer.clone(), detail };
         return by_address.map_or(Caller::Stranger, misplaced);
     }
+    let source = network_of(source);
     let failures = cx.authentication.failures.get(source, cx.now);
     if failures >= MAX_FAILURES {
         return Caller::Blocked;
@@ -151,6 +152,14 @@ fn is_fresh(cx: &mut Context, nonce: &[u8], count: u32) -> bool {
     true
 }
 
+/// Whoever has one IPv6 address has its whole /64, and could guess from each of them.
+fn network_of(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
 fn nobodys(algorithm: Algorithm) -> Ha1 {
     Ha1::of(algorithm, b"", b"", &Hidden::default())
 }
@@ -177,5 +186,18 @@ impl Context {
         let challenge =
             |algorithm: &Algorithm| Challenge::print(&users.realm, &nonce, *algorithm, is_stale);
         users.algorithms.iter().map(challenge).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_failures_of_an_ipv4_address_and_of_an_ipv6_network() {
+        let network = |text: &str| network_of(text.parse().expect("an address")).to_string();
+        assert_eq!(network("192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
     }
 }

@@ -171,10 +171,15 @@ pub fn target(carrier: &str, gateway: &str, view: &TargetView) {
         Reachability::Down => 0.0,
     };
     gauge!("holdfast_gateway_up", &labels).set(is_up);
-    gauge!("holdfast_gateway_registered", &labels).set(if view.is_registered { 1.0 } else { 0.0 });
     gauge!("holdfast_gateway_failure_rate", &labels).set(view.failure_rate);
     gauge!("holdfast_gateway_latency_seconds", &labels)
         .set(view.latency_ms.unwrap_or_default() / 1_000.0);
+}
+
+/// Whether a gateway that wants a registration has accepted us.
+pub fn registered(carrier: &str, gateway: &str, is_registered: bool) {
+    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
+    gauge!("holdfast_gateway_registered", &labels).set(if is_registered { 1.0 } else { 0.0 });
 }
 
 /// What is left of a gateway's limits, 0.0 to 1.0.
@@ -361,7 +366,7 @@ fn describe() {
         "holdfast_registrations",
         "Registrations with carriers, wanted, held or being ended"
     );
-    describe_gauge!("holdfast_gateway_registered", "1 while we are registered there");
+    describe_gauge!("holdfast_gateway_registered", "Of gateways that want a registration: 1 while we have one");
     describe_gauge!("holdfast_timers", "Deadlines in the queue");
     describe_gauge!(
         "holdfast_records_waiting",
