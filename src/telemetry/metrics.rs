@@ -366,7 +366,10 @@ fn describe() {
         "holdfast_registrations",
         "Registrations with carriers, wanted, held or being ended"
     );
-    describe_gauge!("holdfast_gateway_registered", "Of gateways that want a registration: 1 while we have one");
+    describe_gauge!(
+        "holdfast_gateway_registered",
+        "Of gateways that want a registration: 1 while we have one"
+    );
     describe_gauge!("holdfast_timers", "Deadlines in the queue");
     describe_gauge!(
         "holdfast_records_waiting",
