@@ -246,11 +246,11 @@ fn keeps_the_invite_that_carries_the_credentials_of_a_call_that_rings() {
     let mut a = known_node(A, 1);
     a.caller_sends(&invite("1"));
     let first = a.sent()[1].1.clone();
-    a.answer(FIRST, &first, 100, "", "");
+    a.answer(FIRST, &first, 100, "b1", "");
     a.pass(Duration::from_secs(2));
     a.receive(FIRST, &challenge(&first));
     let again = a.sent().pop().expect("an INVITE").1;
-    a.answer(FIRST, &again, 100, "", "");
+    a.answer(FIRST, &again, 100, "b1", "");
     a.pass(Duration::from_secs(2));
     let kept = a.ringing();
     let invites: Vec<&[u8]> =
