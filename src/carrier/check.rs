@@ -19,7 +19,7 @@ use super::rows::{
     RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use super::{
-    Carrier, CarrierId, Customer, CustomerId, ErrorsInRow, FailureRuleId, Gateway, GatewayId,
+    Carrier, CarrierId, Customer, CustomerId, Dns, ErrorsInRow, FailureRuleId, Gateway, GatewayId,
     Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows, Tables, shadow,
 };
 
@@ -198,6 +198,11 @@ impl Check {
                 }
                 Some(Transport::Udp) | None => {}
             }
+            let dns = check.one_of("dns", &row.dns, Dns::from_text, Dns::ALL);
+            if dns == Some(Dns::Srv) && row.host.parse::<IpAddr>().is_ok() {
+                let reason = format!("an address such as {} has no SRV records", row.host);
+                check.refuse("dns", reason);
+            }
             let admin_state = check.one_of(
                 "admin_state",
                 &row.admin_state,
@@ -218,6 +223,7 @@ impl Check {
                 host: row.host.as_str().into(),
                 port: u16::try_from(port).unwrap_or_default(),
                 transport: transport.unwrap_or(Transport::Udp),
+                dns: dns.unwrap_or(Dns::Address),
                 media: media.unwrap_or(Media::Rtp),
                 codecs,
                 admin_state: admin_state.unwrap_or(AdminState::Off),

@@ -21,7 +21,7 @@ pub mod tables;
 pub use class::{Action, Class, Origin, Stage};
 pub use customer::Customer;
 pub use failure_rule::{FailureRule, Observation, RuleMatch};
-pub use gateway::{AdminState, Carrier, Gateway, Limits, Media, Transport};
+pub use gateway::{AdminState, Carrier, Dns, Gateway, Limits, Media, Transport};
 pub use group::ErrorsInRow;
 pub use hours::Hours;
 pub use ids::{CarrierId, CustomerId, FailureRuleId, GatewayId, RouteId};

@@ -55,6 +55,7 @@ pub struct GatewayRow {
     pub host: String,
     pub port: i32,
     pub transport: String,
+    pub dns: String,
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -185,6 +186,7 @@ impl Default for GatewayRow {
             host: String::new(),
             port: 5060,
             transport: "udp".to_owned(),
+            dns: "address".to_owned(),
             media: "both".to_owned(),
             codecs: None,
             admin_state: "on".to_owned(),

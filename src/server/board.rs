@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::carrier::{GatewayId, Tables};
+use crate::carrier::Tables;
 use crate::engine::Command;
-use crate::health::{Board, Evidence, Outcome, PeerTarget, Target};
-use crate::net::dns::{Answer, Names, Resolver};
+use crate::health::{Board, Evidence, Outcome, PeerTarget, Resolved};
+use crate::net::dns::{Answer, Names, Question, Resolver};
 use crate::shard::{ShardHandle, Shared};
 use crate::store::Store;
 use crate::store::record::{self, StoredProbe};
@@ -154,9 +154,8 @@ impl BoardTask {
 
     fn take_tables(&mut self, turn: &mut Turn, now: Instant) {
         let Some(tables) = self.tables.borrow_and_update().clone() else { return };
-        let is_name = |host: &Arc<str>| host.parse::<std::net::IpAddr>().is_err();
-        let hosts = tables.gateways().map(|gateway| gateway.host.clone()).filter(is_name);
-        turn.names.set_hosts(hosts, now);
+        let questions = tables.gateways().filter_map(|gateway| Question::of(gateway));
+        turn.names.set_questions(questions, now);
         self.set_targets(turn, now);
         // The view first: a call that meets the new tables finds their targets in it.
         self.publish(turn, now);
@@ -183,13 +182,8 @@ impl BoardTask {
 
     fn set_targets(&mut self, turn: &mut Turn, now: Instant) {
         let Some(tables) = self.tables.borrow().clone() else { return };
-        let targets: Vec<Target> = tables
-            .gateways()
-            .flat_map(|gateway| {
-                let target = |ip| target(gateway.id, ip, gateway.port);
-                turn.names.addresses(&gateway.host).into_iter().map(target)
-            })
-            .collect();
+        let targets: Vec<Resolved> =
+            tables.gateways().flat_map(|gateway| turn.names.targets_of(gateway)).collect();
         self.board.set_targets(&tables, &targets, now);
         turn.is_changed = true;
     }
@@ -224,10 +218,10 @@ impl BoardTask {
             self.shards[self.prober].command(command);
         }
         if let Some(resolver) = &self.resolver {
-            for host in turn.names.due(now) {
+            for question in turn.names.due(now) {
                 let (resolver, answer) = (resolver.clone(), answer.clone());
                 tokio::spawn(async move {
-                    let _ = answer.send(resolver.ask(host).await).await;
+                    let _ = answer.send(resolver.ask(question).await).await;
                 });
             }
         }
@@ -263,8 +257,4 @@ impl BoardTask {
             }
         }));
     }
-}
-
-fn target(gateway_id: GatewayId, ip: std::net::IpAddr, port: u16) -> Target {
-    Target { gateway_id, address: (ip, port).into() }
 }

@@ -105,7 +105,7 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
     })
 }
 
-pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, \
+pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, dns, \
      media, codecs, admin_state, region, priority, weight, \
      cast(max_cps as double precision) as max_cps, max_channels from gateways order by gateway_id";
 
@@ -118,6 +118,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         host: line.get("host")?,
         port: line.get("port")?,
         transport: line.get("transport")?,
+        dns: line.get("dns")?,
         media: line.get("media")?,
         codecs: line.get("codecs")?,
         admin_state: line.get("admin_state")?,
