@@ -1,5 +1,6 @@
 //! One leg of an answered call: its dialog, the INVITEs within it, and what else passes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context, Owner};
 use super::inbound::write_dialog_headers;
 use super::{Carried, LegEvent, Side, header_policy, stray};
-use crate::carrier::number_rule::Identity;
+use crate::carrier::HeaderRule;
 use crate::dialog::Dialog;
 use crate::sip::{HeaderName, Message, Method, Printer, sdp};
 use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
@@ -26,6 +27,8 @@ pub struct Leg {
     call: CallKey,
     side: Side,
     pub dialog: Dialog,
+    /// What of the other leg's messages this one may carry.
+    pub header_rule: Arc<HeaderRule>,
     /// Where the peer's messages come from, and go to where its Contact is no address.
     flow: Flow,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
@@ -86,6 +89,7 @@ impl Leg {
             call,
             side,
             dialog,
+            header_rule: Arc::default(),
             flow,
             received: None,
             sent: None,
@@ -271,7 +275,7 @@ impl Leg {
             printer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
+            header_policy::write(carried, &self.header_rule, &mut printer);
             invite = printer.finish(header_policy::body(carried));
             invite.clone()
         });
@@ -303,7 +307,7 @@ impl Leg {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let body = header_policy::body(carried);
         cx.respond(received.server, status_code, b"", Some(self.dialog.local_tag), write, body);
@@ -315,7 +319,7 @@ impl Leg {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let tag = Some(self.dialog.local_tag);
         let body = header_policy::body(carried);
@@ -337,7 +341,7 @@ impl Leg {
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let write = |printer: &mut Printer, _: &Message| {
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -354,7 +358,7 @@ impl Leg {
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }
             None => b"",
@@ -384,7 +388,7 @@ impl Leg {
                 write_contact(listener, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
+            header_policy::write(carried, &self.header_rule, &mut printer);
             printer.finish(header_policy::body(carried))
         });
         true
@@ -416,7 +420,7 @@ impl Leg {
                 write_contact(&listener, printer);
             }
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -463,7 +467,7 @@ impl Leg {
             let mut printer = dialog.request(b"BYE", listener, branch);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if let Some(carried) = reason {
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
             }
             printer.finish(reason.map(header_policy::body).unwrap_or_default())
         });

@@ -20,6 +20,8 @@ pub struct Rows {
     pub route_carrier_hours: Vec<RouteCarrierHoursRow>,
     pub failure_rules: Vec<FailureRuleRow>,
     pub number_rules: Vec<NumberRuleRow>,
+    #[serde(default)]
+    pub number_examples: Vec<NumberExampleRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,6 +157,29 @@ pub struct NumberRuleRow {
     pub request_uri_host: Option<String>,
     pub from_host: Option<String>,
     pub identity: String,
+    pub is_trusted: bool,
+    pub called_regex: Option<String>,
+    pub called_replacement: Option<String>,
+    pub calling_regex: Option<String>,
+    pub calling_replacement: Option<String>,
+    pub user_phone: String,
+    pub portability: String,
+    pub diversion: String,
+    pub history_info: String,
+    /// Names between commas; `None` = all.
+    pub x_headers: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NumberExampleRow {
+    pub number_example_id: i64,
+    pub carrier_id: i64,
+    /// A user part, or a whole URI.
+    pub called: String,
+    pub calling: String,
+    pub expected_request_uri: Option<String>,
+    pub expected_from: Option<String>,
 }
 
 // What the columns hold that an INSERT does not name; what it has to name is 0 or empty here. Tables that a version before a
@@ -264,6 +289,16 @@ impl Default for NumberRuleRow {
             request_uri_host: None,
             from_host: None,
             identity: "strip".to_owned(),
+            is_trusted: false,
+            called_regex: None,
+            called_replacement: None,
+            calling_regex: None,
+            calling_replacement: None,
+            user_phone: "as_received".to_owned(),
+            portability: "pass".to_owned(),
+            diversion: "pass".to_owned(),
+            history_info: "pass".to_owned(),
+            x_headers: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use slotmap::SlotMap;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
-use crate::carrier::{GatewayId, Tables};
+use crate::carrier::{Carrier, GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
 use crate::transaction::{Branch, Flow};
@@ -162,10 +162,9 @@ impl Engine {
             return;
         };
         let flow = Flow { listener, remote: target.address };
-        let host = cx
-            .tables
-            .carrier(carrier_id)
-            .and_then(|carrier| carrier.number_rule.request_uri_host.clone());
+        // A carrier may answer nothing that does not name its host.
+        let rule = |carrier: &Arc<Carrier>| carrier.number_rule.host_of(&gateway).into_owned();
+        let host = cx.tables.carrier(carrier_id).map(rule);
         let (tag, call_id) = (cx.new_tag(), cx.new_call_id(b""));
         let key = cx.probes.insert(Probe { target, carrier_id, sent_at: cx.now });
         let print = |branch: Branch, settings: &Settings| {

@@ -41,8 +41,12 @@ const EVERY_COLUMN: &str = "\
       header_regex, q850_cause, origin, stage, class, action, weight) \
     values (10, false, 2, '5xx', 'a|b', 'Warning', '399', 34, 'remote', 'trying', 'carrier_soft', 'next_carrier', 0.25);\
     insert into number_rules (carrier_id, called_format, called_prefix, calling_format, country_code, \
-      request_uri_host, from_host, identity) \
-    values (2, 'digits', '77#', 'national', '49', 'a.example:5070', 'b.example', 'pass');";
+      request_uri_host, from_host, identity, is_trusted, called_regex, called_replacement, calling_regex, \
+      calling_replacement, user_phone, portability, diversion, history_info, x_headers) \
+    values (2, 'digits', '77#', 'national', '49', 'a.example:5070', 'b.example', 'pass', true, '^1', '2', '^3', '4', \
+      'on', 'strip', 'strip', 'strip', 'X-A, X-B');\
+    insert into number_examples (number_example_id, carrier_id, called, calling, expected_request_uri, expected_from) \
+    values (11, 2, '+49', '+1', 'sip:49@a', 'sip:1@b');";
 
 async fn reads_every_column(database: Database) {
     database.execute(EVERY_COLUMN).await;
@@ -68,7 +72,11 @@ reason_regex: Some(\"a|b\"), header_name: Some(\"Warning\"), header_regex: Some(
 origin: Some(\"remote\"), stage: Some(\"trying\"), class: \"carrier_soft\", action: \"next_carrier\", weight: 0.25 }], \
 number_rules: [NumberRuleRow { carrier_id: 2, called_format: \"digits\", called_prefix: \"77#\", \
 calling_format: \"national\", country_code: \"49\", request_uri_host: Some(\"a.example:5070\"), \
-from_host: Some(\"b.example\"), identity: \"pass\" }] }";
+from_host: Some(\"b.example\"), identity: \"pass\", is_trusted: true, called_regex: Some(\"^1\"), \
+called_replacement: Some(\"2\"), calling_regex: Some(\"^3\"), calling_replacement: Some(\"4\"), user_phone: \"on\", \
+portability: \"strip\", diversion: \"strip\", history_info: \"strip\", x_headers: Some(\"X-A, X-B\") }], \
+number_examples: [NumberExampleRow { number_example_id: 11, carrier_id: 2, called: \"+49\", calling: \"+1\", \
+expected_request_uri: Some(\"sip:49@a\"), expected_from: Some(\"sip:1@b\") }] }";
     // SQLite keeps times as they were written.
     let times = match database.store.kind() {
         StoreKind::Postgres => "from_time: \"08:30:00\", until_time: \"18:00:00\", ",

@@ -24,6 +24,7 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Rows, Stor
             .await?,
         failure_rules: read_all(at, rows::FAILURE_RULES, rows::failure_rule).await?,
         number_rules: read_all(at, rows::NUMBER_RULES, rows::number_rule).await?,
+        number_examples: read_all(at, rows::NUMBER_EXAMPLES, rows::number_example).await?,
     };
     transaction.commit().await?;
     Ok(rows)
