@@ -313,7 +313,7 @@ impl NewLeg<'_> {
                 ),
             )
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
-        self.print_parties(offer, listener, &uri, &mut printer);
+        self.print_parties(offer, listener, &mut printer);
         printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
         write_contact(listener, &mut printer);
         printer
@@ -325,7 +325,7 @@ impl NewLeg<'_> {
     }
 
     /// From with our tag, To without one, and the identity that the carrier's rule asks for.
-    fn print_parties(&self, offer: &Offer, listener: &Listener, uri: &[u8], printer: &mut Printer) {
+    fn print_parties(&self, offer: &Offer, listener: &Listener, printer: &mut Printer) {
         let rule = &self.candidate.carrier.number_rule;
         let from = from_of(&offer.invite);
         let from_host = from.and_then(|from| Uri::parse(from.uri)).map(|uri| uri.host);
@@ -344,7 +344,7 @@ impl NewLeg<'_> {
             .raw(b">;tag=")
             .raw(self.local_tag.to_string().as_bytes())
             .raw(b"\r\nTo: <")
-            .raw(uri)
+            .raw(&rule.to_uri(&offer.called, &self.candidate.gateway))
             .raw(b">\r\n");
         let is_told = rule.headers.identity == Identity::Assert
             && header_policy::may_know_the_caller(&offer.invite, &rule.headers);

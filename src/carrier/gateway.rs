@@ -71,6 +71,16 @@ spelled! {
     }
 }
 
+impl Transport {
+    /// Where a SIP URI without a port is reached by it (RFC 3261 §19.1.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+}
+
 spelled! {
     /// What name servers are asked about a gateway's host (RFC 3263 §4.2).
     Dns {

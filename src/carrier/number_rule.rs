@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::class::spelled;
 use super::header_rule::{Carry, HeaderRule};
 use super::rewrite::Rewrite;
-use super::{Dns, Gateway};
+use super::{Dns, Gateway, Transport};
 use crate::sip::subscriber::{self, Subscriber};
 
 /// One checked row; [`NumberRule::default`] holds where a carrier has none.
@@ -127,11 +127,21 @@ const MAX_DIGITS: usize = 32;
 
 /// RFC 3323 §4.1.1.3.
 const ANONYMOUS_HOST: &str = "anonymous.invalid";
-const SIP_PORT: u16 = 5060;
 
 impl NumberRule {
-    /// The request URI, and To: `sip:{number}@{host}`, its parameters by rule.
+    /// `sip:{number}@{host}`, its parameters by rule, and by which transport where that is not UDP.
     pub fn request_uri(&self, called: &Subscriber, gateway: &Gateway) -> Vec<u8> {
+        let mut uri = self.to_uri(called, gateway);
+        uri.extend_from_slice(match gateway.transport {
+            Transport::Udp => b"",
+            Transport::Tcp => b";transport=tcp",
+            Transport::Tls => b";transport=tls",
+        });
+        uri
+    }
+
+    /// The URI of To: the same, for no way in particular (RFC 3261 §19.1.1, table 1).
+    pub fn to_uri(&self, called: &Subscriber, gateway: &Gateway) -> Vec<u8> {
         self.uri(&self.called, &self.called_prefix, called, &self.host_of(gateway))
     }
 
@@ -156,7 +166,7 @@ impl NumberRule {
             _ => Cow::Borrowed(&*gateway.host),
         };
         match gateway.dns {
-            Dns::Address if gateway.port != SIP_PORT => {
+            Dns::Address if gateway.port != gateway.transport.default_port() => {
                 Cow::Owned(format!("{host}:{}", gateway.port))
             }
             Dns::Address | Dns::Srv => host,
@@ -164,7 +174,10 @@ impl NumberRule {
     }
 
     fn uri(&self, rule: &PartyRule, prefix: &str, whom: &Subscriber, host: &str) -> Vec<u8> {
-        let text = format!("{prefix}{}", self.write(rule, whom));
+        let text = match whom.user.as_str() {
+            "" => String::new(),
+            _ => format!("{prefix}{}", self.write(rule, whom)),
+        };
         let mut uri = b"sip:".to_vec();
         self.push_user(&mut uri, whom, &text);
         if uri.last() != Some(&b':') {
@@ -227,7 +240,7 @@ impl NumberRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::{AdminState, CarrierId, GatewayId, Limits, Media, Transport};
+    use crate::carrier::{AdminState, CarrierId, GatewayId, Limits, Media};
     use crate::sip::Uri;
 
     #[test]
@@ -332,7 +345,7 @@ mod tests {
         let prefixed = NumberRule { called_prefix: "9#".into(), ..rule(NumberFormat::Digits) };
         assert_eq!(called(&prefixed, "sip:+49301@a.example"), "sip:9%2349301@c.example");
         assert_eq!(calling(&prefixed, "sip:+49301@a.example"), "sip:49301@own.example");
-        assert_eq!(called(&rule(NumberFormat::E164), "sip:a.example"), "sip:c.example");
+        assert_eq!(called(&prefixed, "sip:a.example"), "sip:c.example", "nobody is called");
     }
 
     #[test]
@@ -414,6 +427,24 @@ mod tests {
             assert_eq!(host(&rule, &gateway), written);
             let own = NumberRule { request_uri_host: Some("r:1".into()), ..rule.clone() };
             assert_eq!(host(&own, &gateway), "r:1");
+        }
+    }
+
+    #[test]
+    fn the_request_uri_says_the_transport_and_to_does_not() {
+        let rule = NumberRule::default();
+        let called = Subscriber::parse(b"sip:1@a.example;user=phone");
+        for (transport, port, host, params) in [
+            (Transport::Udp, 5060, "c.example", ""),
+            (Transport::Tcp, 5060, "c.example", ";transport=tcp"),
+            (Transport::Tls, 5061, "c.example", ";transport=tls"),
+            (Transport::Tls, 5060, "c.example:5060", ";transport=tls"),
+        ] {
+            let gateway = Gateway { transport, ..gateway("c.example", port, Dns::Address) };
+            let to = format!("sip:1@{host};user=phone");
+            assert_eq!(rule.to_uri(&called, &gateway), to.as_bytes());
+            let request_uri = format!("{to}{params}");
+            assert_eq!(rule.request_uri(&called, &gateway), request_uri.as_bytes());
         }
     }
 

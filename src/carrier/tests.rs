@@ -341,7 +341,7 @@ fn warns_of_none_of_the_rules_that_come_with_it() {
     for pack in super::packs::all() {
         let id = i64::try_from(rows.carriers.len() + 1).expect("small");
         rows.carriers.push(carrier(id));
-        for row in pack.rows_for(CarrierId(id)) {
+        for row in pack.rules_for(CarrierId(id)) {
             let failure_rule_id = i64::try_from(rows.failure_rules.len() + 1).expect("small");
             rows.failure_rules.push(FailureRuleRow { failure_rule_id, ..row });
         }

@@ -1,5 +1,7 @@
 //! One engine between a caller and two carriers, message by message.
 
+mod numbers;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

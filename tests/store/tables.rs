@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast::carrier::packs::Pack;
+use holdfast::carrier::packs::{self, Pack, Wanted};
 use holdfast::carrier::rows::{
     CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RouteCarrierRow, RouteRow,
 };
 use holdfast::carrier::{CarrierId, Refusal, Rows, Severity, Tables};
-use holdfast::store::StoreKind;
+use holdfast::store::{Store, StoreKind, insert};
 
 use crate::database::Database;
 
@@ -17,6 +17,7 @@ on_both_stores!(
     reads_a_hundred_thousand_routes,
     replaces_the_complaints_of_a_node,
     adds_a_vendors_rules_once_and_leaves_an_admins_own,
+    adds_a_vendor_as_a_carrier_all_or_nothing,
     the_example_of_ai_providers_makes_sense_and_may_be_written_twice,
 );
 
@@ -185,12 +186,12 @@ async fn adds_a_vendors_rules_once_and_leaves_an_admins_own(database: Database) 
         )
         .await;
     let store = &database.store;
-    let rules = Pack::named("twilio").unwrap().rows_for(CarrierId(1));
-    assert_eq!(store.add_failure_rules(&rules).await.unwrap(), rules.len() - 1);
-    assert_eq!(store.add_failure_rules(&rules).await.unwrap(), 0);
+    let rules = Pack::named("twilio").unwrap().rules_for(CarrierId(1));
+    assert_eq!(add_rules(store, &rules).await, rules.len() - 1);
+    assert_eq!(add_rules(store, &rules).await, 0);
     // Those of one carrier are none of another's.
-    let others = Pack::named("twilio").unwrap().rows_for(CarrierId(2));
-    assert_eq!(store.add_failure_rules(&others).await.unwrap(), rules.len());
+    let others = Pack::named("twilio").unwrap().rules_for(CarrierId(2));
+    assert_eq!(add_rules(store, &others).await, rules.len());
 
     let rows = store.read_rows().await.unwrap().failure_rules;
     assert_eq!(rows.len(), 2 * rules.len());
@@ -201,13 +202,52 @@ async fn adds_a_vendors_rules_once_and_leaves_an_admins_own(database: Database) 
     }
 }
 
+/// Adds those that are missing, and gives how many.
+async fn add_rules(store: &Store, rules: &[FailureRuleRow]) -> usize {
+    let wanted = Rows { failure_rules: rules.to_vec(), ..Rows::default() };
+    let missing = packs::missing(&store.read_rows().await.unwrap(), wanted).unwrap();
+    store.execute(&insert::statements(&missing)).await.unwrap();
+    missing.failure_rules.len()
+}
+
+async fn adds_a_vendor_as_a_carrier_all_or_nothing(database: Database) {
+    let store = &database.store;
+    for pack in packs::all() {
+        let account = pack.account.as_ref().map(|_| "acme");
+        let name = format!("o'{}", pack.name);
+        let rows = pack.rows(&Wanted { name: &name, account, edges: &[] }).unwrap();
+        let missing = packs::missing(&store.read_rows().await.unwrap(), rows.clone()).unwrap();
+        let mut statements = insert::statements(&missing);
+        statements.push(
+            "insert into gateways (carrier_id, name, host) values (999, 'x', 'x')".to_owned(),
+        );
+        store.execute(&statements).await.unwrap_err();
+        assert_eq!(packs::missing(&store.read_rows().await.unwrap(), rows.clone()).unwrap(), rows);
+        statements.pop();
+        store.execute(&statements).await.unwrap();
+
+        let known = store.read_rows().await.unwrap();
+        let id = known.carriers.iter().find(|row| row.name == name).unwrap().carrier_id;
+        let rule = known.number_rules.iter().find(|row| row.carrier_id == id).unwrap();
+        assert_eq!(*rule, NumberRuleRow { carrier_id: id, ..rows.number_rules[0].clone() });
+        let gateway = known.gateways.iter().find(|row| row.carrier_id == id).unwrap();
+        let expected = GatewayRow {
+            gateway_id: gateway.gateway_id,
+            carrier_id: id,
+            ..rows.gateways[0].clone()
+        };
+        assert_eq!(*gateway, expected);
+        assert_eq!(packs::missing(&known, rows).unwrap(), Rows::default());
+    }
+}
+
 async fn the_example_of_ai_providers_makes_sense_and_may_be_written_twice(database: Database) {
     for _ in 0..2 {
         database.execute(include_str!("../../docs/examples/ai-providers.sql")).await;
     }
     let store = &database.store;
-    let rules = Pack::named("openai").unwrap().rows_for(CarrierId(1));
-    store.add_failure_rules(&rules).await.unwrap();
+    let rules = Pack::named("openai").unwrap().rules_for(CarrierId(1));
+    add_rules(store, &rules).await;
 
     let tables = Tables::check(store.read_rows().await.unwrap(), 1).unwrap();
 

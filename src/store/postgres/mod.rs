@@ -23,7 +23,6 @@ use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
-use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 
@@ -180,14 +179,10 @@ impl PostgresStore {
         give_back(connection, read)
     }
 
-    pub(super) async fn add_failure_rules(
-        &self,
-        rules: &[FailureRuleRow],
-    ) -> Result<usize, StoreError> {
+    pub(super) async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        let added =
-            within(OPERATION_LIMIT, tables::add_failure_rules(&mut connection, rules)).await;
-        give_back(connection, added)
+        let executed = within(OPERATION_LIMIT, tables::execute(&mut connection, statements)).await;
+        give_back(connection, executed)
     }
 
     pub(super) async fn report(
