@@ -79,7 +79,11 @@ fn asserts_the_caller_unless_it_asks_for_privacy_and_the_carrier_is_not_trusted(
         let outbound = outbound(&mut world, &invite_with(uri, "sip:+4930123@192.0.2.9", &lines));
         let told = is_told.then(|| "<sip:+4930123@203.0.113.1>".to_owned());
         assert_eq!(text(&outbound, "P-Asserted-Identity"), told, "{privacy}");
-        assert_eq!(text(&outbound, "Privacy").is_some(), !privacy.is_empty(), "it goes with the call");
+        assert_eq!(
+            text(&outbound, "Privacy").is_some(),
+            !privacy.is_empty(),
+            "it goes with the call"
+        );
     }
 }
 
@@ -93,7 +97,8 @@ fn keeps_a_carriers_list_of_x_headers_for_the_whole_call_and_towards_it_alone() 
         ["X-Kept", "X-Secret", "Subject"].map(|name| message.by_text(name).is_some())
     };
     assert_eq!(has(&outbound), [true, false, true]);
-    let answer = response(&outbound, 200, "b1", FIRST, SDP).replace("CSeq:", &format!("{lines}CSeq:"));
+    let answer =
+        response(&outbound, 200, "b1", FIRST, SDP).replace("CSeq:", &format!("{lines}CSeq:"));
     world.carrier_sends(FIRST, &answer);
     let ok = world.sent().pop().expect("a 200").1;
     assert_eq!(has(&ok), [true; 3]);
@@ -113,7 +118,9 @@ fn probes_a_gateway_by_the_host_that_its_calls_name() {
         rule.called_prefix = "9".to_owned();
     });
     let target = Target { gateway_id: GatewayId(1), address: address(FIRST) };
-    world.engine.handle_command(Command::Probe { target, timeout: Duration::from_secs(1) }, world.now);
+    world
+        .engine
+        .handle_command(Command::Probe { target, timeout: Duration::from_secs(1) }, world.now);
     world.drain();
     let probe = world.sent().pop().expect("an OPTIONS").1;
     assert_eq!(probe.request_uri(), b"sip:trunk.example");
