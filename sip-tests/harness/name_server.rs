@@ -1,5 +1,7 @@
 //! A name server on loopback, whose records and moods a test sets.
 
+#![allow(dead_code, reason = "two test programs share it, and neither needs all of it")]
+
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -28,6 +28,8 @@ const LAST_SAVE_LIMIT: Duration = Duration::from_secs(3);
 const VIEW_EVERY: Duration = Duration::from_millis(5);
 /// The board looks at the time at least this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a start waits for the first answers of name servers.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 /// Answers of name servers that wait.
 const ANSWERS_LEN: usize = 256;
 
@@ -43,7 +45,7 @@ pub(super) struct BoardTask {
     pub(super) outcomes: mpsc::Receiver<Vec<Outcome>>,
     /// Tables that make sense, to be put in force.
     pub(super) tables: watch::Receiver<Option<Arc<Tables>>>,
-    /// Said once there are tables, and a view of their targets.
+    /// Said once there are tables, and a view of their targets, as far as name servers told them in time.
     pub(super) is_ready: watch::Sender<bool>,
     pub(super) store: Store,
     pub(super) node: String,
@@ -53,6 +55,8 @@ pub(super) struct BoardTask {
 /// What the task keeps while it runs.
 struct Turn {
     names: Names,
+    /// Ready by then, once there are tables.
+    ready_by: Option<Instant>,
     share_at: Instant,
     view_at: Instant,
     is_changed: bool,
@@ -68,6 +72,7 @@ impl BoardTask {
         let now = Instant::now();
         let mut turn = Turn {
             names: Names::default(),
+            ready_by: None,
             share_at: now + SHARE_EVERY,
             view_at: now,
             is_changed: true,
@@ -146,7 +151,8 @@ impl BoardTask {
     fn next_look(&self, turn: &Turn) -> Instant {
         let idle = Instant::now() + IDLE;
         let view = turn.is_changed.then_some(turn.view_at);
-        [self.board.poll_timeout(), turn.names.next_due(), view, Some(turn.share_at)]
+        let ready = turn.ready_by.filter(|_| !*self.is_ready.borrow());
+        [self.board.poll_timeout(), turn.names.next_due(), view, ready, Some(turn.share_at)]
             .into_iter()
             .flatten()
             .fold(idle, Instant::min)
@@ -168,7 +174,7 @@ impl BoardTask {
         );
         self.shared.tables.store(tables);
         self.shards.iter().for_each(ShardHandle::wake);
-        self.is_ready.send_replace(true);
+        turn.ready_by.get_or_insert(now + NAMES_PATIENCE);
     }
 
     fn publish(&mut self, turn: &mut Turn, now: Instant) {
@@ -227,6 +233,11 @@ impl BoardTask {
         }
         if now >= turn.view_at {
             self.publish(turn, now);
+        }
+        let is_due = turn.ready_by.is_some_and(|by| now >= by || turn.names.are_answered());
+        if is_due && !*self.is_ready.borrow() {
+            self.publish(turn, now);
+            self.is_ready.send_replace(true);
         }
         if now >= turn.share_at {
             turn.share_at = now + SHARE_EVERY;

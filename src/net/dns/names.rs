@@ -27,6 +27,8 @@ struct Known {
     found: Found,
     places: Vec<Place>,
     ask_at: Instant,
+    /// An answer has come, be it good or not.
+    is_answered: bool,
     /// The last look-up failed: said once.
     is_failing: bool,
 }
@@ -42,7 +44,7 @@ pub struct Answer {
 impl Known {
     fn new(now: Instant) -> Self {
         let found = Found::Addresses(Vec::new());
-        Self { found, places: Vec::new(), ask_at: now, is_failing: false }
+        Self { found, places: Vec::new(), ask_at: now, is_answered: false, is_failing: false }
     }
 }
 
@@ -83,6 +85,11 @@ impl Names {
         .collect()
     }
 
+    /// Whether of each name something is known, and be it that it does not resolve.
+    pub fn are_answered(&self) -> bool {
+        self.known.values().all(|known| known.is_answered)
+    }
+
     pub fn next_due(&self) -> Option<Instant> {
         self.known.values().map(|known| known.ask_at).min()
     }
@@ -90,6 +97,7 @@ impl Names {
     /// Takes an answer in; gives whether targets have changed.
     pub fn take(&mut self, answer: Answer, now: Instant) -> bool {
         let Some(known) = self.known.get_mut(&answer.question) else { return false };
+        known.is_answered = true;
         let host = &answer.question.host;
         let good = answer.result.and_then(|(mut found, ttl)| {
             // A partial answer is soon asked for again.
@@ -182,7 +190,9 @@ mod tests {
         let question = Question { host: "a.example".into(), service: None };
         assert_eq!(names.due(now), [question]);
         assert_eq!(names.due(now), [], "it is being asked for");
+        assert!(!names.are_answered());
         assert!(names.take(answer(&gateway, addresses(&["192.0.2.1"], 60)), now));
+        assert!(names.are_answered());
         assert_eq!(names.next_due(), Some(now + Duration::from_secs(60)));
         assert_eq!(written(&names, &gateway), ["192.0.2.1:5090"]);
     }
