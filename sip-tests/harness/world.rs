@@ -74,8 +74,9 @@ fn name_server(case: &Case, values: &Values) -> Result<Option<NameServer>> {
         let addresses: Vec<&str> = told.a.iter().map(String::as_str).collect();
         server.zone().a(name, &addresses);
         let filled: Result<Vec<String>> = told.srv.iter().map(|text| values.fill(text)).collect();
+        let filled = filled?;
         let mut records = Vec::new();
-        for text in &filled? {
+        for text in &filled {
             let parts: Vec<&str> = text.split(' ').collect();
             let [priority, weight, port, host] = parts[..] else {
                 bail!("'{text}' is not PRIORITY WEIGHT PORT HOST");
