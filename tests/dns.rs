@@ -1,5 +1,7 @@
 //! RFC 3263 against a name server on loopback: from records to targets, and how calls are shared among them.
 
+#![allow(clippy::disallowed_methods, reason = "all of it is tests")]
+
 #[path = "../sip-tests/harness/name_server.rs"]
 mod name_server;
 

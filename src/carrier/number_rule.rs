@@ -206,10 +206,13 @@ impl NumberRule {
         for param in whom.params() {
             let name = subscriber::name_of(param);
             let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-            let is_stripped =
-                self.portability == Carry::Strip && PORTABILITY.iter().any(|known| is(known));
-            // The context is that of the number as it came.
-            if !is_stripped && !(is_changed && is(b"phone-context")) {
+            let is_portability = PORTABILITY.iter().any(|known| is(known));
+            let is_dropped = match self.portability {
+                Carry::Strip if is_portability => true,
+                // The context is that of the number as it came.
+                Carry::Pass | Carry::Strip => is_changed && is(b"phone-context"),
+            };
+            if !is_dropped {
                 uri.push(b';');
                 uri.extend_from_slice(param);
             }
