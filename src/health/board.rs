@@ -355,6 +355,7 @@ impl Board {
             | Evidence::Probe { .. }
             | Evidence::Alive
             | Evidence::Ringing
+            | Evidence::Registration { .. }
             | Evidence::AttemptStarted => return,
         };
         let Some(country) = *country else { return };
