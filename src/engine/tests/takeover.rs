@@ -331,6 +331,28 @@ fn passes_a_request_on_to_the_node_that_has_its_dialog_and_the_response_back() {
 }
 
 #[test]
+fn goes_on_hiding_what_its_carrier_may_not_see() {
+    let with_rule = |own, seed| {
+        let mut rows = rows();
+        rows.number_rules.push(NumberRuleRow {
+            carrier_id: 1,
+            x_headers: Some(String::new()),
+            ..NumberRuleRow::default()
+        });
+        World::at(own, seed, rows, |settings| settings.replicates = true)
+    };
+    let mut a = with_rule(A, 1);
+    let (ok, _) = a.establish_kept();
+    let mut b = with_rule(B, 2);
+    b.adopt(&a.kept()[0].1);
+    let info = in_dialog(&ok, "INFO", 2, "").replace("CSeq:", "X-Secret: 1\r\nCSeq:");
+    b.caller_sends(&info);
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("INFO")]);
+    assert_eq!(sent[0].1.by_text("X-Secret"), None);
+}
+
+#[test]
 fn keeps_a_call_that_rings_once_it_takes_a_while_and_again_with_the_next_carrier() {
     let mut a = node(A, 1);
     a.caller_sends(&invite("1"));
