@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::CallRecord;
+use super::attempt::Trunk;
 use crate::carrier::{CarrierId, GatewayId, Transport};
 use crate::dialog::Dialog;
 use crate::sip::octets::Octets;
@@ -32,6 +33,9 @@ pub struct LegReplica {
     pub transport: Transport,
     /// Where the peer's messages come from.
     pub peer: SocketAddr,
+    /// The carrier, on the outbound side.
+    #[serde(default)]
+    pub trunk: Option<Trunk>,
     #[serde(default)]
     pub allows_update: bool,
     /// The last session description that we sent, for a refresh by re-INVITE.

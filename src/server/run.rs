@@ -20,6 +20,7 @@ use super::snapshot::Snapshot;
 use super::tables::TablesTask;
 use crate::admin::{self, AdminState};
 use crate::carrier::Tables;
+use crate::digest::NonceKey;
 use crate::engine::{Command, EngineSettings};
 use crate::health::{Board, BoardSettings, View};
 use crate::net::dns::Resolver;
@@ -39,6 +40,8 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 const TABLES_FILE: &str = "tables.json";
 /// How long records that Postgres has taken can be sent again, should a standby that lacks them take its place.
 const KEEP_STORED: Duration = Duration::from_secs(60);
+/// How long the ends of registrations are waited for.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How often old rows are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How often histogram samples are folded.
@@ -165,7 +168,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             },
             random_u64(),
         ),
-        resolver: resolver(),
+        resolver: resolver(&settings),
         shared: shared.clone(),
         shards: shards.clone(),
         // The shard that the Call-IDs of probes belong to.
@@ -262,6 +265,10 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
             Some(key) => peek::bucket_key(key.as_bytes()),
             None => random_u64(),
         },
+        nonce_key: match &settings.cluster_key {
+            Some(key) => NonceKey::derive(key.as_bytes()),
+            None => NonceKey::derive(&[random_u64(), random_u64()].map(u64::to_be_bytes).concat()),
+        },
         shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
@@ -270,8 +277,8 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
     }
 }
 
-fn resolver() -> Option<Resolver> {
-    match Resolver::from_system() {
+fn resolver(settings: &Settings) -> Option<Resolver> {
+    match Resolver::new(&settings.name_servers) {
         Ok(resolver) => Some(resolver),
         Err(error) => {
             tracing::error!(
@@ -338,6 +345,12 @@ impl Running {
         self.is_draining.send_replace(true);
         self.command_all(&Command::Drain);
         self.drain.send_replace(Drain::HandOver);
+        let cut = self.end_calls(limit, hurry).await;
+        let _ = tokio::time::timeout(LEAVE_LIMIT, self.unregistered()).await;
+        cut
+    }
+
+    async fn end_calls(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
         tokio::select! {
             () = self.all_gone() => return 0,
             () = tokio::time::sleep(limit) => {}
@@ -388,6 +401,13 @@ impl Running {
         while seen < 2 {
             tokio::time::sleep(LOOK_EVERY).await;
             seen = if self.calls_now() == 0 { seen + 1 } else { 0 };
+        }
+    }
+
+    /// Until no registration is left.
+    async fn unregistered(&self) {
+        while self.shards.iter().any(|shard| shard.counters().registrations_now > 0) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

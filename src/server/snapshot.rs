@@ -1,7 +1,8 @@
 //! What a start without the store needs, on disk: values that are replaced whole, and believed only when they are whole.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -20,11 +21,16 @@ impl Snapshot {
         Self { path: dir.join(name) }
     }
 
-    /// Written beside and moved: a crash, or a full disk, leaves the old one.
+    /// Written beside and moved: a crash, or a full disk, leaves the old one. For our eyes only, since credentials may
+    /// be among it.
     pub(super) fn save<T: Serialize>(&self, value: &T) -> io::Result<()> {
         let json = serde_json::to_vec(value)?;
         let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         writeln!(file, "{:016x}", checksum(&json))?;
         file.write_all(&json)?;
         file.sync_data()?;
@@ -51,7 +57,8 @@ impl Snapshot {
 mod tests {
     use super::*;
     use crate::carrier::Rows;
-    use crate::carrier::rows::CustomerRow;
+    use crate::carrier::rows::{CarrierCredentialsRow, CustomerRow};
+    use crate::digest::Hidden;
 
     #[test]
     fn gives_back_the_rows_that_were_saved_last() {
@@ -59,10 +66,28 @@ mod tests {
         let snapshot = Snapshot::new(dir.path(), "tables.json");
         assert_eq!(snapshot.load::<Rows>().expect("nothing is no error"), None);
         let customer =
-            CustomerRow { customer_id: 7, name: "acme".to_owned(), enabled: true, region: None };
+            CustomerRow { customer_id: 7, name: "acme".to_owned(), ..CustomerRow::default() };
         let rows = Rows { customers: vec![customer], ..Rows::default() };
         snapshot.save(&Rows::default()).expect("saved");
         snapshot.save(&rows).expect("saved");
+        assert_eq!(snapshot.load().expect("readable"), Some(rows));
+    }
+
+    #[test]
+    fn keeps_credentials_for_our_eyes_only_and_whole() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a folder");
+        let snapshot = Snapshot::new(dir.path(), "tables.json");
+        let credentials = CarrierCredentialsRow {
+            password: Some(Hidden::new("open sesame".to_owned())),
+            ..CarrierCredentialsRow::default()
+        };
+        let rows = Rows { carrier_credentials: vec![credentials], ..Rows::default() };
+        std::fs::write(dir.path().join("tables.new"), "left by a crash").expect("written");
+        snapshot.save(&rows).expect("saved");
+        let mode =
+            std::fs::metadata(dir.path().join("tables.json")).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!(snapshot.load().expect("readable"), Some(rows));
     }
 
