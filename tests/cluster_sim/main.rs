@@ -17,6 +17,7 @@ mod node;
 mod store;
 #[path = "../sim/tables.rs"]
 mod tables;
+#[expect(dead_code, reason = "what the other simulator needs")]
 #[path = "../sim/text.rs"]
 mod text;
 mod world;
