@@ -11,7 +11,7 @@ use super::verdict::Failure;
 use super::{Carried, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
 use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
-use crate::dialog::Tag;
+use crate::dialog::{Tag, has_sips_uri};
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
@@ -37,6 +37,8 @@ pub struct Attempt {
     first_response: Option<Duration>,
     first_ringing: Option<Duration>,
     outbound_call_id: String,
+    /// Too large for UDP, it goes by TCP.
+    has_moved: bool,
 }
 
 /// What the inbound leg offers, read once for all attempts.
@@ -49,6 +51,8 @@ pub struct Offer {
     pub country: Option<u16>,
     /// User part of From, escapes resolved; empty where there is none.
     pub calling: String,
+    /// The Request-URI is a `sips:` one: every hop from here on must be by TLS.
+    pub is_secure: bool,
     /// The INVITE carries an offer (RFC 3264); else the answer's ACK carries the answer.
     pub has_sdp: bool,
 }
@@ -61,7 +65,8 @@ impl Offer {
         let calling = from_of(&invite).map(|from| user_of(from.uri)).unwrap_or_default();
         let country = country_of(&called);
         let has_sdp = sdp::is_session_description(&invite);
-        Self { invite, called, country, calling, has_sdp }
+        let is_secure = has_sips_uri(&invite);
+        Self { invite, called, country, calling, is_secure, has_sdp }
     }
 
     /// Hops left for our INVITE: one less than came, 70 where none came (RFC 7332 §5).
@@ -71,18 +76,24 @@ impl Offer {
 }
 
 impl Attempt {
-    /// Sends the INVITE; `None` where no listener reaches the target.
+    /// Sends the INVITE; `None` where no listener reaches the target. `may_move`: one too large for UDP may go by TCP.
     pub fn start(
         cx: &mut Context,
         call: CallKey,
         number: u8,
         candidate: Candidate,
         offer: &Offer,
+        may_move: bool,
     ) -> Option<Self> {
         let gateway = &candidate.gateway;
         let remote = candidate.target.address;
-        let listener = cx.settings.listener_for(gateway.transport, remote)?;
-        let flow = Flow { listener, remote };
+        let own = cx.settings.listener_for(gateway.transport, remote)?;
+        let by_tcp = (may_move && gateway.large_by_tcp && gateway.transport == Transport::Udp)
+            .then(|| cx.settings.listener_for(Transport::Tcp, remote))
+            .flatten()
+            .filter(|_| NewLeg::is_too_large(&candidate, own, offer, &cx.settings));
+        let listener = by_tcp.unwrap_or(own);
+        let flow = Flow::to_gateway(listener, remote, gateway.id);
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
         let mut invite = Bytes::new();
@@ -119,7 +130,13 @@ impl Attempt {
             first_response: None,
             first_ringing: None,
             outbound_call_id,
+            has_moved: by_tcp.is_some(),
         })
+    }
+
+    /// It went by TCP for its size alone, and could not be delivered: RFC 3261 §18.1.1 has it tried by UDP.
+    pub fn may_move_back(&self, failure: Failure<'_>) -> bool {
+        self.has_moved && self.stage == Stage::Nothing && matches!(failure, Failure::Transport)
     }
 
     /// When an attempt without any response is given up.
@@ -299,6 +316,22 @@ struct NewLeg<'a> {
 }
 
 impl NewLeg<'_> {
+    /// RFC 3261 §18.1.1: more than this much, where the path's MTU is unknown, does not go by UDP.
+    const MAX_DATAGRAM: usize = 1_300;
+
+    /// Whether the INVITE would be too large for UDP. Written for its length alone, with a tag and a Call-ID as long as
+    /// those it will have.
+    fn is_too_large(
+        candidate: &Candidate,
+        listener: ListenerId,
+        offer: &Offer,
+        settings: &Settings,
+    ) -> bool {
+        let leg = NewLeg { candidate, local_tag: Tag(0), call_id: "0123456789abcdef", listener };
+        let branch = Branch::without_transaction(0);
+        leg.print(offer, branch, settings).len() > Self::MAX_DATAGRAM
+    }
+
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
         let listener = settings.listener(self.listener);
         let uri = self.request_uri(offer);
@@ -315,7 +348,7 @@ impl NewLeg<'_> {
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
         self.print_parties(offer, listener, &uri, &mut printer);
         printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
-        write_contact(listener, &mut printer);
+        write_contact(listener, offer.is_secure, &mut printer);
         printer
             .header(HeaderName::Allow, super::context::ALLOW)
             .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -324,19 +357,22 @@ impl NewLeg<'_> {
         printer.finish(header_policy::body(carried))
     }
 
-    /// `sip:{number}@{host}`, with `user=phone` where it came with it.
+    /// `sip:{number}@{host}`, or `sips:` where that was asked for, with `user=phone` where it came with it.
     fn request_uri(&self, offer: &Offer) -> Vec<u8> {
         let rule = &self.candidate.carrier.number_rule;
         let gateway = &self.candidate.gateway;
         let received = Uri::parse(offer.invite.request_uri());
         let raw_user = received.and_then(|uri| uri.user).unwrap_or_default();
-        let mut uri = b"sip:".to_vec();
+        // RFC 3261 §16.6: a sips URI stays one.
+        let scheme: &[u8] = if offer.is_secure { b"sips:" } else { b"sip:" };
+        let mut uri = scheme.to_vec();
         push_user(&mut uri, raw_user, &offer.called, &rule.write_called(&offer.called));
         match &rule.request_uri_host {
             Some(host) => uri.extend_from_slice(host.as_bytes()),
             None => {
                 push_host(&mut uri, &gateway.host);
-                if gateway.port != 5060 {
+                let default = if offer.is_secure { Transport::Tls } else { Transport::Udp };
+                if gateway.port != default.default_port() {
                     uri.extend_from_slice(format!(":{}", gateway.port).as_bytes());
                 }
             }
@@ -426,17 +462,18 @@ fn host_of(advertised: &str) -> &str {
     }
 }
 
-/// Our Contact on a leg: an address and nothing about the other leg.
-pub fn write_contact(listener: &Listener, printer: &mut Printer) {
-    printer.raw(b"Contact: <sip:").raw(listener.advertised.as_bytes());
-    match listener.transport {
-        Transport::Udp => {}
-        Transport::Tcp => {
-            printer.raw(b";transport=tcp");
-        }
-        Transport::Tls => {
-            printer.raw(b";transport=tls");
-        }
-    }
-    printer.raw(b">\r\n");
+/// Our Contact on a leg: an address and nothing about the other leg. `is_secure`: its dialog is a `sips:` one.
+pub fn write_contact(listener: &Listener, is_secure: bool, printer: &mut Printer) {
+    let (scheme, params): (&[u8], &[u8]) = match listener.transport {
+        Transport::Udp => (b"sip:", b""),
+        Transport::Tcp => (b"sip:", b";transport=tcp"),
+        Transport::Tls if is_secure => (b"sips:", b""),
+        Transport::Tls => (b"sip:", b";transport=tls"),
+    };
+    printer
+        .raw(b"Contact: <")
+        .raw(scheme)
+        .raw(listener.advertised.as_bytes())
+        .raw(params)
+        .raw(b">\r\n");
 }

@@ -343,6 +343,7 @@ mod tests {
             no_ringing: Duration::from_millis(6_000),
             limits: Limits::default(),
             number_rule: NumberRule::default(),
+            tls_wildcard: false,
         });
         let gateway = Arc::new(Gateway {
             id: GatewayId(i64::from(index)),
@@ -351,6 +352,7 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            large_by_tcp: false,
             media: Media::Rtp,
             codecs: None,
             admin_state: AdminState::On,

@@ -267,7 +267,7 @@ impl Leg {
         let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
-            write_contact(listener, &mut printer);
+            write_contact(listener, dialog.is_secure, &mut printer);
             printer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -381,7 +381,7 @@ impl Leg {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
-                write_contact(listener, &mut printer);
+                write_contact(listener, dialog.is_secure, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
@@ -411,9 +411,10 @@ impl Leg {
         self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let is_secure = self.dialog.is_secure;
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Update && status_code < 300 {
-                write_contact(&listener, printer);
+                write_contact(&listener, is_secure, printer);
             }
             if let Some(carried) = carried {
                 header_policy::write(carried, Identity::Strip, printer);

@@ -25,6 +25,8 @@ pub struct Carrier {
     pub limits: Limits,
     /// How numbers and identities are written towards this carrier.
     pub number_rule: NumberRule,
+    /// A wildcard in its TLS certificate may stand for its host name, which RFC 5922 §7.2 forbids.
+    pub tls_wildcard: bool,
 }
 
 /// One address, or one host name, of a carrier.
@@ -37,6 +39,8 @@ pub struct Gateway {
     pub host: Arc<str>,
     pub port: u16,
     pub transport: Transport,
+    /// By UDP, an INVITE over 1,300 octets goes by TCP to the same port (RFC 3261 §18.1.1).
+    pub large_by_tcp: bool,
     pub media: Media,
     /// Codecs that it takes, in lower case; `None` = any.
     pub codecs: Option<Arc<[Box<str>]>>,
@@ -66,6 +70,16 @@ spelled! {
         Udp = "udp",
         Tcp = "tcp",
         Tls = "tls",
+    }
+}
+
+impl Transport {
+    /// Where a SIP URI without a port is reached by it (RFC 3261 §19.1.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
     }
 }
 

@@ -161,7 +161,7 @@ impl Engine {
         let Some(listener) = cx.settings.listener_for(gateway.transport, target.address) else {
             return;
         };
-        let flow = Flow { listener, remote: target.address };
+        let flow = Flow::to_gateway(listener, target.address, gateway.id);
         let host = cx
             .tables
             .carrier(carrier_id)
@@ -186,7 +186,7 @@ impl Engine {
                 .header_fmt(HeaderName::To, format_args!("<{uri}>"))
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, &mut printer);
+            crate::call::attempt::write_contact(listener, false, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

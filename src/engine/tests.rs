@@ -363,7 +363,7 @@ fn tries_the_next_gateway_at_once_when_a_port_is_closed() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
     world.sent();
-    let flow = Flow { listener: ListenerId(0), remote: address(FIRST) };
+    let flow = Flow::new(ListenerId(0), address(FIRST));
     world.engine.handle_command(Command::Unreachable { flow }, world.now);
     assert_eq!(lines(&world.sent()), [(SECOND.to_owned(), "INVITE".to_owned())]);
 }
@@ -406,7 +406,7 @@ fn gives_the_timestamp_of_an_invite_back_in_its_100() {
 #[test]
 fn refuses_a_caller_that_no_customer_has_and_records_it() {
     let mut world = World::new();
-    let flow = Flow { listener: ListenerId(0), remote: address("203.0.113.99:5060") };
+    let flow = Flow::new(ListenerId(0), address("203.0.113.99:5060"));
     let bytes = Bytes::from(invite("1"));
     world.engine.handle_received(Received { bytes, flow }, world.now);
     assert_eq!(lines(&world.sent())[0].1, "403 Forbidden");
@@ -979,7 +979,7 @@ impl World {
     }
 
     fn receive(&mut self, from: &str, text: &str) {
-        let flow = Flow { listener: ListenerId(0), remote: address(from) };
+        let flow = Flow::new(ListenerId(0), address(from));
         let bytes = Bytes::from(text.to_owned());
         self.engine.handle_received(Received { bytes, flow }, self.now);
         self.drain();

@@ -606,6 +606,7 @@ mod tests {
             limits,
             errors_in_row: None,
             number_rule: NumberRule::default(),
+            tls_wildcard: false,
         }
     }
 
@@ -617,6 +618,7 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            large_by_tcp: false,
             media: Media::Both,
             codecs: None,
             admin_state: AdminState::On,

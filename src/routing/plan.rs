@@ -101,6 +101,8 @@ spelled! {
         Capacity = "capacity",
         /// Asked us to stay away (Retry-After).
         RetryAfter = "retry_after",
+        /// The call must go by TLS, and it is not reached so.
+        NotSecure = "not_secure",
         /// The gateway's address family or transport has no listener here.
         NoListener = "no_listener",
     }

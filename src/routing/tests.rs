@@ -433,6 +433,7 @@ struct World {
     now: Instant,
     wall: SystemTime,
     audio: Option<Audio>,
+    needs_tls: bool,
 }
 
 impl World {
@@ -445,7 +446,7 @@ impl World {
         let headroom = ids.iter().map(|id| (*id, 1.0)).collect();
         // Thursday, 1 January 1970, midnight.
         let wall = SystemTime::UNIX_EPOCH;
-        Self { tables, views, headroom, now: base(), wall, audio: None }
+        Self { tables, views, headroom, now: base(), wall, audio: None, needs_tls: false }
     }
 
     fn change(&mut self, id: i64, change: impl FnOnce(&mut TargetView)) {
@@ -466,6 +467,7 @@ impl World {
             country: None,
             wall: self.wall,
             audio: self.audio.as_ref(),
+            needs_tls: self.needs_tls,
             seed,
             has_listener: &|_, _| true,
             headroom: &|_, gateway| self.headroom[&gateway.id.0],

@@ -367,7 +367,7 @@ impl Shard {
                 if is_keep_alive(octets) {
                     published.keep_alives.fetch_add(1, Ordering::Relaxed);
                 } else {
-                    let flow = Flow { listener, remote };
+                    let flow = Flow::new(listener, remote);
                     received.push(Received { bytes: Bytes::copy_from_slice(octets), flow });
                 }
             };
@@ -399,7 +399,7 @@ impl Shard {
             }
         }
         for remote in unreachable {
-            let command = Command::Unreachable { flow: Flow { listener, remote } };
+            let command = Command::Unreachable { flow: Flow::new(listener, remote) };
             for (other, peer) in self.peers.iter().enumerate() {
                 if other != self.index {
                     // One without room hears of it by its timers.
