@@ -1,5 +1,7 @@
 //! One thread a shard: waits, reads the clock once a turn, drives its engine, sends what it asks.
 
+mod door;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 
+pub use self::door::ShardDoor;
+
 use crate::allowance::Allowance;
 use crate::call::CallRecord;
 use crate::carrier::{GatewayId, Tables};
@@ -19,6 +23,7 @@ use crate::engine::{
     Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
 };
 use crate::health::{Outcome, View};
+use crate::net::stream::StreamHandle;
 use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
 use crate::net::wake::{Ready, Waker, wait};
 use crate::sip::peek;
@@ -68,8 +73,10 @@ pub struct Shared {
 pub struct ShardParts {
     pub index: usize,
     pub settings: EngineSettings,
-    /// One for each of the settings' listeners, in their order.
-    pub sockets: Vec<UdpSocket>,
+    /// One for each of the settings' listeners that is UDP.
+    pub sockets: Vec<(ListenerId, UdpSocket)>,
+    /// Where what goes by TCP and TLS is sent; `None` where no listener is.
+    pub streams: Option<StreamHandle>,
     pub shared: Arc<Shared>,
     pub records: RecordSink,
     pub outcomes: OutcomeSink,
@@ -179,6 +186,12 @@ impl ShardHandle {
     }
 }
 
+/// The shard of a message by its Call-ID; `None` where it has none that can be found.
+fn owner_of(message: &[u8], bucket_key: u64, shards: usize) -> Option<usize> {
+    let call_id = peek::call_id(message)?;
+    Some((peek::bucket(call_id, bucket_key) % shards as u64) as usize)
+}
+
 /// Starts one thread a shard.
 pub fn start(parts: Vec<ShardParts>) -> std::io::Result<Vec<(ShardHandle, JoinHandle<()>)>> {
     let mut handles = Vec::new();
@@ -205,7 +218,8 @@ struct Shard {
     index: usize,
     engine: Engine,
     bucket_key: u64,
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<(ListenerId, UdpSocket)>,
+    streams: Option<StreamHandle>,
     buffers: ReceiveBuffers,
     mailbox: Receiver<Mail>,
     /// All shards, this one included, by index.
@@ -218,6 +232,8 @@ struct Shard {
     backlog: VecDeque<Box<CallRecord>>,
     /// What is to be sent by each socket.
     unsent: Vec<Vec<(SocketAddr, Bytes)>>,
+    /// What is to be sent by TCP and TLS.
+    streamed: Vec<(Flow, Bytes)>,
     received: Vec<Received>,
     turned_at: Instant,
     published_at: Instant,
@@ -243,6 +259,7 @@ impl Shard {
             engine: Engine::new(parts.settings, parts.seed, now, SystemTime::now()),
             bucket_key,
             sockets: parts.sockets,
+            streams: parts.streams,
             buffers: ReceiveBuffers::default(),
             mailbox,
             peers,
@@ -253,6 +270,7 @@ impl Shard {
             outcomes_at: now,
             backlog: VecDeque::new(),
             unsent,
+            streamed: Vec::new(),
             received: Vec::new(),
             turned_at: now,
             published_at: now,
@@ -268,8 +286,8 @@ impl Shard {
         let mut view = Cache::new(&shared.view);
         let (mut tables_seen, mut view_seen) = (Arc::default(), Arc::default());
         let own = self.peers[self.index].waker.clone();
-        let descriptors: Vec<RawFd> =
-            self.sockets.iter().map(AsRawFd::as_raw_fd).chain([own.as_raw_fd()]).collect();
+        let sockets = self.sockets.iter().map(|(_, socket)| socket.as_raw_fd());
+        let descriptors: Vec<RawFd> = sockets.chain([own.as_raw_fd()]).collect();
         while !self.is_stopping {
             let ready = wait(&descriptors, self.time_to_wait()).unwrap_or_else(|error| {
                 tracing::error!(shard = self.index, %error, "cannot wait for datagrams");
@@ -359,7 +377,7 @@ impl Shard {
     }
 
     fn read_socket(&mut self, index: usize, now: Instant) {
-        let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
+        let listener = self.sockets[index].0;
         for _ in 0..BATCHES_A_TURN {
             let mut received = std::mem::take(&mut self.received);
             let published = &self.peers[self.index].published;
@@ -372,7 +390,7 @@ impl Shard {
                 }
             };
             let count =
-                self.sockets[index].receive(&mut self.buffers, take).unwrap_or_else(|error| {
+                self.sockets[index].1.receive(&mut self.buffers, take).unwrap_or_else(|error| {
                     tracing::error!(shard = self.index, %error, "cannot receive");
                     0
                 });
@@ -389,10 +407,10 @@ impl Shard {
     /// An ICMP error may reach another socket of the same port than the one that sent, so all shards
     /// hear of it. An address that is named often in one turn is looked for once.
     fn read_errors(&mut self, index: usize, now: Instant) {
-        let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
+        let listener = self.sockets[index].0;
         let mut unreachable: Vec<SocketAddr> = Vec::new();
         for _ in 0..MAX_UNREACHABLE {
-            match self.sockets[index].take_unreachable() {
+            match self.sockets[index].1.take_unreachable() {
                 Some(remote) if unreachable.contains(&remote) => {}
                 Some(remote) => unreachable.push(remote),
                 None => break,
@@ -413,14 +431,11 @@ impl Shard {
 
     /// To the shard that the Call-ID belongs to.
     fn dispatch(&mut self, received: Received, now: Instant) {
-        let shards = self.peers.len() as u64;
-        if shards > 1
-            && let Some(call_id) = peek::call_id(&received.bytes)
+        if self.peers.len() > 1
+            && let Some(owner) = owner_of(&received.bytes, self.bucket_key, self.peers.len())
+            && owner != self.index
         {
-            let owner = (peek::bucket(call_id, self.bucket_key) % shards) as usize;
-            if owner != self.index {
-                return self.peers[owner].pass_on(received);
-            }
+            return self.peers[owner].pass_on(received);
         }
         self.engine.handle_received(received, now);
         self.carry_out();
@@ -430,7 +445,12 @@ impl Shard {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Send { flow, bytes } => {
-                    let unsent = &mut self.unsent[usize::from(flow.listener.0)];
+                    let at = self.sockets.iter().position(|(id, _)| *id == flow.listener);
+                    let Some(at) = at else {
+                        self.streamed.push((flow, bytes));
+                        continue;
+                    };
+                    let unsent = &mut self.unsent[at];
                     if unsent.len() < MAX_UNSENT {
                         unsent.push((flow.remote, bytes));
                     } else {
@@ -463,7 +483,10 @@ impl Shard {
     }
 
     fn flush(&mut self) {
-        for (socket, unsent) in self.sockets.iter().zip(&mut self.unsent) {
+        if let Some(streams) = self.streams.as_ref().filter(|_| !self.streamed.is_empty()) {
+            streams.send(self.streamed.drain(..));
+        }
+        for ((_, socket), unsent) in self.sockets.iter().zip(&mut self.unsent) {
             let mut sent = 0;
             while sent < unsent.len() {
                 match socket.send(&unsent[sent..]) {
@@ -501,7 +524,7 @@ impl Shard {
         }
         let published = &self.peers[self.index].published;
         published.records_waiting.store(self.backlog.len() as u64, Ordering::Relaxed);
-        let overflowed = self.sockets.iter().map(UdpSocket::overflowed).sum();
+        let overflowed = self.sockets.iter().map(|(_, socket)| socket.overflowed()).sum();
         published.overflowed.store(overflowed, Ordering::Relaxed);
         *published.at.lock().expect("nobody panics while holding it") = Some(now);
         *published.counters.lock().expect("nobody panics while holding it") =

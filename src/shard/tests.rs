@@ -36,7 +36,8 @@ impl World {
             parts.push(ShardParts {
                 index,
                 settings: settings(address),
-                sockets: vec![socket],
+                sockets: vec![(ListenerId(0), socket)],
+                streams: None,
                 shared: shared.clone(),
                 records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
                 outcomes: Box::new(move |batch| outcome.send(batch).is_ok()),
@@ -215,7 +216,8 @@ fn keeps_records_that_find_no_room_and_gives_them_out_later() {
     let parts = ShardParts {
         index: 0,
         settings: settings(address),
-        sockets: vec![socket],
+        sockets: vec![(ListenerId(0), socket)],
+        streams: None,
         shared,
         records: Box::new(move |sent| {
             record.try_send(sent).map_err(|error| match error {

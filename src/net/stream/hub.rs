@@ -21,6 +21,7 @@ use super::{
 };
 use crate::allowance::Allowance;
 use crate::carrier::Transport;
+use crate::dialog::Tag;
 use crate::engine::{Flow, ListenerId, Received};
 use crate::net::poller::{Event, Interest, Poller};
 use crate::sip::framing::FramingError;
@@ -412,8 +413,10 @@ impl<D: Door> Hub<D> {
         let flow = connection.flow;
         self.tell(&flow, &error.to_string(), now);
         let Some(request) = request else { return self.close(token, CloseReason::Framing) };
+        let tag = Tag::derived(request.call_id(), 0).to_string();
+        let tag = tag.as_bytes();
         let mut printer =
-            Printer::response_to(&request, 400, b"Bad Content-Length", None, flow.remote);
+            Printer::response_to(&request, 400, b"Bad Content-Length", Some(tag), flow.remote);
         printer.header(HeaderName::Server, self.user_agent.as_bytes());
         let Some(connection) = self.connections.get_mut(token) else { return };
         connection.push(flow, printer.finish(b""), now, &limits);
