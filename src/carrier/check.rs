@@ -194,7 +194,8 @@ impl Check {
                 check.one_of("transport", &row.transport, Transport::from_text, Transport::ALL);
             match transport {
                 Some(Transport::Tcp | Transport::Tls) if row.large_by_tcp => {
-                    let reason = format!("by '{}' nothing is too large; only for 'udp'", row.transport);
+                    let reason =
+                        format!("by '{}' nothing is too large; only for 'udp'", row.transport);
                     check.refuse("large_by_tcp", reason);
                 }
                 Some(Transport::Udp | Transport::Tcp | Transport::Tls) | None => {}

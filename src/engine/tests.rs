@@ -18,6 +18,8 @@ use crate::health::{
 };
 use crate::sip::{HeaderName, Message, Method};
 
+mod transports;
+
 const CALLER: &str = "192.0.2.9:5080";
 const FIRST: &str = "198.51.100.1:5060";
 const SECOND: &str = "198.51.100.2:5060";
@@ -947,11 +949,11 @@ impl World {
         change(&mut rows);
         let now = base();
         let settings = EngineSettings {
-            listeners: vec![Listener {
-                transport: Transport::Udp,
-                address: address("203.0.113.1:5060"),
-                advertised: "203.0.113.1:5060".into(),
-            }],
+            listeners: vec![
+                listener(Transport::Udp, "203.0.113.1:5060"),
+                listener(Transport::Tcp, "203.0.113.1:5060"),
+                listener(Transport::Tls, "203.0.113.1:5061"),
+            ],
             user_agent: "holdfast".into(),
             bucket_key: 7,
             shards: 1,
@@ -1198,6 +1200,10 @@ fn to_caller(what: &str) -> (String, String) {
 
 fn to_first(what: &str) -> (String, String) {
     (FIRST.to_owned(), what.to_owned())
+}
+
+fn listener(transport: Transport, at: &str) -> Listener {
+    Listener { transport, address: address(at), advertised: at.into() }
 }
 
 fn address(text: &str) -> SocketAddr {

@@ -8,8 +8,9 @@ use std::time::{Instant, SystemTime};
 use smallvec::SmallVec;
 
 use super::{Candidate, Drop, Dropped, Plan};
-use crate::carrier::{AdminState, Carrier, Gateway, Media, Route, RouteCarrier, Strategy, Tables,
-    Transport};
+use crate::carrier::{
+    AdminState, Carrier, Gateway, Media, Route, RouteCarrier, Strategy, Tables, Transport,
+};
 use crate::health::{Reachability, TargetView, View};
 use crate::random::Random;
 use crate::sip::sdp::Audio;

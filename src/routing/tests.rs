@@ -426,6 +426,17 @@ fn names_no_more_of_what_was_left_out_than_a_record_should_hold() {
 }
 
 /// Tables of one route, and what is known of each gateway.
+#[test]
+fn leaves_out_whoever_is_not_reached_by_tls_where_the_call_is_a_sips_one() {
+    let mut world = World::new(&[1, 2], |rows| {
+        "tls".clone_into(&mut rows.gateways[1].transport);
+    });
+    assert_eq!(world.order(), [1, 2]);
+    world.needs_tls = true;
+    assert_eq!(world.order(), [2]);
+    assert_eq!(world.dropped(), [(1, Drop::NotSecure)]);
+}
+
 struct World {
     tables: Tables,
     views: BTreeMap<i64, TargetView>,

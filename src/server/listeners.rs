@@ -22,8 +22,7 @@ pub(super) struct Bound {
 /// Binds every UDP listener once for each shard: the kernel spreads the peers over them. TCP and TLS ones are bound
 /// once.
 pub(super) fn bind(settings: &[ListenerSettings], shards: usize) -> io::Result<Bound> {
-    let mut bound =
-        Bound { listeners: Vec::new(), sockets: Vec::new(), streams: Vec::new() };
+    let mut bound = Bound { listeners: Vec::new(), sockets: Vec::new(), streams: Vec::new() };
     bound.sockets.resize_with(shards, Vec::new);
     for (id, wanted) in (0..).map(ListenerId).zip(settings) {
         let (transport, mut address) = (wanted.transport, wanted.address);

@@ -48,10 +48,16 @@ impl Door for ShardDoor {
         let tables = self.shared.tables.load();
         let gateway = tables.gateway(gateway)?;
         let carrier = tables.carrier(gateway.carrier_id)?;
-        let is_name = |host: &&Arc<str>| host.parse::<IpAddr>().is_err();
         // RFC 5922 §4: the domain that was asked for; an address alone is only its own.
-        let of_rule = carrier.number_rule.request_uri_host.as_ref().filter(is_name);
-        let host = Some(&gateway.host).filter(is_name).or(of_rule).unwrap_or(&gateway.host);
-        Some(PeerName { host: host.clone(), allows_wildcard: carrier.tls_wildcard })
+        let of_rule = carrier.number_rule.request_uri_host.as_deref().and_then(domain);
+        let host = domain(&gateway.host).or(of_rule).unwrap_or(&gateway.host);
+        Some(PeerName { host: host.into(), allows_wildcard: carrier.tls_wildcard })
     }
+}
+
+/// The host name of `host` or `host:port`; `None` for an address.
+fn domain(text: &str) -> Option<&str> {
+    let is_address = text.starts_with('[') || text.parse::<IpAddr>().is_ok();
+    let host = text.split_once(':').map_or(text, |(host, _)| host);
+    (!is_address && host.parse::<IpAddr>().is_err()).then_some(host)
 }

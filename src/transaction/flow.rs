@@ -58,11 +58,7 @@ impl Flow {
     }
 
     /// To a gateway.
-    pub const fn to_gateway(
-        listener: ListenerId,
-        remote: SocketAddr,
-        gateway: GatewayId,
-    ) -> Self {
+    pub const fn to_gateway(listener: ListenerId, remote: SocketAddr, gateway: GatewayId) -> Self {
         Self { listener, remote, gateway: Some(gateway), fallback: None }
     }
 

@@ -187,13 +187,7 @@ impl Connection {
     }
 
     /// Queues a message; `false` where the peer is too far behind.
-    pub(super) fn push(
-        &mut self,
-        flow: Flow,
-        bytes: Bytes,
-        now: Instant,
-        limits: &Limits,
-    ) -> bool {
+    pub(super) fn push(&mut self, flow: Flow, bytes: Bytes, now: Instant, limits: &Limits) -> bool {
         self.used_at = now;
         let is_request = !bytes.starts_with(b"SIP/2.0 ");
         if is_request && !self.users.contains(&flow) && self.users.len() < MAX_USERS {
@@ -428,4 +422,3 @@ fn write_tls(
         }
     }
 }
-

@@ -436,8 +436,7 @@ impl<D: Door> Hub<D> {
         let wanted = connection.wanted();
         if wanted != connection.interest {
             connection.interest = wanted;
-            let changed =
-                self.poller.change(&connection.socket, token.data().as_ffi(), wanted);
+            let changed = self.poller.change(&connection.socket, token.data().as_ffi(), wanted);
             if changed.is_err() {
                 self.close(token, CloseReason::Error);
             }

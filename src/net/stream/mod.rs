@@ -225,8 +225,7 @@ pub struct StreamMailbox {
 pub fn mailbox() -> std::io::Result<(StreamHandle, StreamMailbox)> {
     let (sender, receiver) = std::sync::mpsc::sync_channel(ORDERS_LEN);
     let (waker, counters) = (Arc::new(Waker::new()?), Arc::new(StreamCounters::default()));
-    let handle =
-        StreamHandle { orders: sender, waker: waker.clone(), counters: counters.clone() };
+    let handle = StreamHandle { orders: sender, waker: waker.clone(), counters: counters.clone() };
     Ok((handle, StreamMailbox { orders: receiver, waker, counters }))
 }
 

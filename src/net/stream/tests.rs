@@ -330,8 +330,7 @@ fn closes_who_says_nothing_or_half_of_it_or_nothing_any_more() {
         ..Limits::default()
     };
     let world = World::tcp(limits);
-    let (mut silent, mut half, mut whole) =
-        (connect(&world), connect(&world), connect(&world));
+    let (mut silent, mut half, mut whole) = (connect(&world), connect(&world), connect(&world));
     half.write_all((options("1", "") + "OPTIONS sip:").as_bytes()).expect("sent");
     whole.write_all(options("2", "").as_bytes()).expect("sent");
     assert!(is_closed(&mut silent) && is_closed(&mut half));

@@ -156,10 +156,9 @@ impl CarrierVerifier {
         provider: &Arc<CryptoProvider>,
         allows_wildcard: bool,
     ) -> Result<Self, TlsError> {
-        let inner =
-            WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
-                .build()
-                .map_err(|error| TlsError::File("tls_ca".to_owned(), error.to_string()))?;
+        let inner = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| TlsError::File("tls_ca".to_owned(), error.to_string()))?;
         let algorithms = provider.signature_verification_algorithms;
         Ok(Self { roots, inner, algorithms, allows_wildcard })
     }
@@ -257,9 +256,9 @@ type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn read_own(chain: &Path, key: &Path) -> Result<Own, TlsError> {
     let certificates = read_certificates(chain)?;
-    let key = fs::read(key)
-        .map_err(|error| in_file(key, &error))
-        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|error| in_file(key, &error)))?;
+    let key = fs::read(key).map_err(|error| in_file(key, &error)).and_then(|pem| {
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|error| in_file(key, &error))
+    })?;
     Ok((certificates, key))
 }
 

@@ -54,8 +54,7 @@ impl Check<'_> {
     }
 
     pub(super) fn streams(&mut self) -> Limits {
-        let mut seconds =
-            |name, high| Duration::from_secs(self.within(name, 1_u64, high));
+        let mut seconds = |name, high| Duration::from_secs(self.within(name, 1_u64, high));
         let idle = seconds("connection_idle_s", 86_400);
         let message = seconds("connection_message_s", 120);
         Limits {
@@ -71,9 +70,7 @@ impl Check<'_> {
 impl ListenerSettings {
     fn shares_port_with(&self, other: &Self) -> bool {
         let is_udp = |listener: &Self| listener.transport == Transport::Udp;
-        self.address == other.address
-            && self.address.port() != 0
-            && is_udp(self) == is_udp(other)
+        self.address == other.address && self.address.port() != 0 && is_udp(self) == is_udp(other)
     }
 }
 

@@ -188,7 +188,8 @@ fn wants_a_certificate_for_tls_and_an_authority_for_a_mutual_listener() {
     assert!(!raw(&[tls, own[0], own[1]]).check().expect("good").listeners[0].is_mutual);
     let mutual = ("listen", "tls:0.0.0.0:5061 as sip.example.com:5061 mutual");
     assert!(refused(&[mutual, own[0], own[1]]).contains("tls_client_ca"));
-    let settings = raw(&[mutual, own[0], own[1], ("tls_client_ca", "ca.pem")]).check().expect("good");
+    let settings =
+        raw(&[mutual, own[0], own[1], ("tls_client_ca", "ca.pem")]).check().expect("good");
     let listener = &settings.listeners[0];
     assert_eq!((listener.is_mutual, &*listener.advertised), (true, "sip.example.com:5061"));
     assert!(refused(&[("listen", "tcp:127.0.0.1:5060 mutual")]).contains("only tls"));
