@@ -1,5 +1,6 @@
 //! One case from its first file to its last check.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -18,7 +19,7 @@ use super::router::Router;
 use super::store::{Store, StoreKind};
 use super::template::Values;
 use super::wire::{Wire, ladder, loopback};
-use super::{dissect, expect, hiding, records};
+use super::{certificates, dissect, expect, hiding, records};
 
 /// How long Holdfast may take to end once it was told to, its drain limit included.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -85,12 +86,16 @@ impl<'a> World<'a> {
         let admin = loopback("127.0.0.1", free_port()?)?;
         let stops_store = case.step.iter().any(|step| matches!(step, Step::Store(_)));
         let store = Store::create(kind, dir, &case.name, stops_store)?;
-        let settings = case.settings.iter().map(|(key, value)| (key.clone(), plain(value)));
+        certificates::write(dir, &mut values)?;
+        let filled =
+            |(key, value): (&String, &toml::Value)| Ok((key.clone(), values.fill(&plain(value))?));
+        let settings: BTreeMap<String, String> =
+            case.settings.iter().map(filled).collect::<Result<_>>()?;
         let addresses = parties.iter().map(|(name, party)| (name.clone(), party.address));
         let traces =
             parties.iter().filter_map(|(name, party)| Some((name.clone(), party.trace()?)));
         Ok(Self {
-            router: Router::new(dir, sip, admin, &store.url, settings.collect()),
+            router: Router::new(dir, sip, admin, &store.url, settings),
             wire: Wire::new(addresses.collect(), sip, traces.collect()),
             case,
             values,
@@ -278,7 +283,8 @@ fn wait_until_bound(party: &mut Party) -> Result<()> {
     let until = Instant::now() + BIND_LIMIT;
     let port = format!(":{:04X} ", party.address.port());
     loop {
-        let bound = std::fs::read_to_string("/proc/net/udp")?;
+        let bound =
+            std::fs::read_to_string("/proc/net/udp")? + &std::fs::read_to_string("/proc/net/tcp")?;
         if bound.lines().any(|line| line.contains(&port)) {
             return Ok(());
         }

@@ -66,3 +66,42 @@ impl Certificates {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_new_files_when_they_change_or_when_told_and_keeps_the_old_ones_where_those_are_bad() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let write = |age_s: u64| {
+            let made = rcgen::generate_simple_self_signed(["sip.example".to_owned()]);
+            let made = made.expect("a certificate");
+            std::fs::write(path("chain"), made.cert.pem()).expect("written");
+            std::fs::write(path("key"), made.signing_key.serialize_pem()).expect("written");
+            let file = std::fs::File::options().append(true).open(path("chain"));
+            let at = SystemTime::now() - Duration::from_secs(age_s);
+            file.and_then(|file| file.set_modified(at)).expect("set");
+        };
+        write(100);
+        let files = TlsFiles { own: Some((path("chain"), path("key"))), ca: None, client_ca: None };
+        let mut certificates = Certificates::load(&files).expect("good files");
+        let in_force = certificates.configs();
+        let first = in_force.load_full().expect("set");
+        let is_in_force =
+            |configs: &Arc<TlsConfigs>| Arc::ptr_eq(configs, &in_force.load_full().expect("set"));
+        certificates.look(false);
+        assert!(is_in_force(&first), "nothing has changed");
+        certificates.look(true);
+        assert!(!is_in_force(&first), "told to look");
+        let second = in_force.load_full().expect("set");
+        write(50);
+        certificates.look(false);
+        assert!(!is_in_force(&second), "the file is another one");
+        let third = in_force.load_full().expect("set");
+        std::fs::write(path("chain"), "half a file").expect("written");
+        certificates.look(false);
+        assert!(is_in_force(&third), "what makes no sense is not taken");
+    }
+}

@@ -1,6 +1,7 @@
 //! One thread a shard: waits, reads the clock once a turn, drives its engine, sends what it asks.
 
 mod door;
+mod lines;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,12 +16,12 @@ use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 
 pub use self::door::ShardDoor;
+use self::lines::Lines;
 
-use crate::allowance::Allowance;
 use crate::call::CallRecord;
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
-    Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
+    Command, Counters, Engine, EngineSettings, Flow, ListenerId, Output, Received,
 };
 use crate::health::{Outcome, View};
 use crate::net::stream::StreamHandle;
@@ -28,7 +29,6 @@ use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
 use crate::net::wake::{Ready, Waker, wait};
 use crate::sip::peek;
 use crate::telemetry::metrics::EdgeCounters;
-use crate::telemetry::redact;
 
 /// Commands, and datagrams of other shards, that wait for a shard.
 const MAIL_LEN: usize = 4_096;
@@ -51,9 +51,6 @@ const LAST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How often the engine is told the wall clock.
 const WALL_CLOCK_EVERY: Duration = Duration::from_secs(30);
-/// Lines of one kind that messages from outside may bring into the log at once, and a second.
-const LINES_BURST: u32 = 20;
-const LINES_A_SECOND: u32 = 2;
 /// Addresses that the network says cannot be reached, taken from one socket in one turn.
 const MAX_UNREACHABLE: usize = 64;
 
@@ -240,13 +237,6 @@ struct Shard {
     wall_clock_at: Instant,
     lines: Lines,
     is_stopping: bool,
-}
-
-/// How much outsiders may have written into the log.
-struct Lines {
-    refused: Allowance,
-    config: Allowance,
-    lost: Allowance,
 }
 
 impl Shard {
@@ -538,39 +528,6 @@ impl Shard {
 fn is_keep_alive(octets: &[u8]) -> bool {
     octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0))
         || (octets.len() >= 20 && octets[0] < 4 && octets[4..8] == [0x21, 0x12, 0xa4, 0x42])
-}
-
-impl Lines {
-    fn new(now: Instant) -> Self {
-        let allowance = Allowance::new(LINES_BURST, LINES_A_SECOND, now);
-        Self { refused: allowance.clone(), config: allowance.clone(), lost: allowance }
-    }
-
-    /// Writes a line, or counts it as left out: the next line of its kind says how many were.
-    fn log(&mut self, event: &Event, now: Instant) {
-        match event {
-            Event::ConfigRefusal { gateway, status_code, reason } => {
-                let Some(left_out) = self.config.take(now) else { return };
-                tracing::warn!(
-                    gateway = %gateway,
-                    status_code,
-                    reason = redact::text(reason),
-                    left_out,
-                    "a carrier refuses what we send; look at its account and number_rules"
-                );
-            }
-            Event::Refused { source, status_code, detail } => {
-                let Some(left_out) = self.refused.take(now) else { return };
-                tracing::info!(
-                    %source,
-                    status_code,
-                    detail = %redact::text(detail),
-                    left_out,
-                    "call refused"
-                );
-            }
-        }
-    }
 }
 
 #[cfg(test)]

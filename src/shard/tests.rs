@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::carrier::rows::{CarrierRow, GatewayRow, NumberRuleRow};
 use crate::carrier::{GatewayId, Rows, Transport};
-use crate::engine::Listener;
+use crate::engine::{Event, Listener};
 use crate::health::Target;
 use crate::net::stream::{self, Door, Hub, Limits, StreamListener};
 

@@ -54,7 +54,7 @@ fn bye_to_caller(flow: Flow, transport: &str, contact: &str) -> Flow {
     assert_eq!(ok.0.remote, flow.remote);
     receive_on(&mut world, flow, &in_dialog(&ok.1, "ACK", 1, ""));
     world.carrier_sends(FIRST, &from_carrier(&ack, "BYE", 1, ""));
-    let byes = sent(&mut world).into_iter().find(|(_, it)| it.method() == Method::Bye);
+    let byes = sent(&mut world).into_iter().find(|(_, it)| it.is_request());
     byes.expect("the caller is told").0
 }
 

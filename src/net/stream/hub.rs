@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::TryRecvError;
@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use slotmap::{Key as _, KeyData, SlotMap, new_key_type};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::SockRef;
 
 use super::connection::{Connection, Due, Heard, Opening};
+use super::socket::{StreamListener, begin_connect, is_of_the_peer, source_of, tune};
 use super::tls::TlsConfigs;
-use super::{
-    CloseReason, Door, Limits, Order, PeerName, StreamCounters, StreamListener, StreamMailbox,
-};
+use super::{CloseReason, Door, Limits, Order, PeerName, StreamCounters, StreamMailbox};
 use crate::allowance::Allowance;
 use crate::carrier::Transport;
 use crate::dialog::Tag;
@@ -36,10 +35,6 @@ const ACCEPTS_A_TURN: usize = 32;
 /// Orders taken before connections get their turn.
 const ORDERS_A_TURN: usize = 1_024;
 const READ_OCTETS: usize = 64 * 1024;
-/// A peer that acknowledges nothing for so long is gone; a ping is enough to find out.
-const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(10);
-/// When the system asks a silent peer whether it is there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// How long a stop lets connections send what they have.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 /// How long nothing is accepted when the process has no descriptor left.
@@ -516,42 +511,4 @@ impl<D: Door> Hub<D> {
             None => tracing::info!(%peer, error, left_out, "a connection fails"),
         }
     }
-}
-
-/// Begins to connect from one of our addresses, without waiting for it.
-fn begin_connect(local: IpAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    tune(&SockRef::from(&socket));
-    if !local.is_unspecified() && local.is_ipv4() == remote.is_ipv4() {
-        socket.bind(&SocketAddr::new(local, 0).into())?;
-    }
-    match socket.connect(&remote.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(socket.into())
-}
-
-/// What a system does not know is no reason to do without a connection.
-fn tune(socket: &SockRef<'_>) {
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-}
-
-/// Whoever has one IPv6 address has a /64.
-fn source_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-    }
-}
-
-/// The peer was gone before it was accepted.
-fn is_of_the_peer(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
-        || error.raw_os_error() == Some(libc::EPROTO)
 }

@@ -6,63 +6,25 @@
 
 mod connection;
 mod hub;
+mod socket;
 pub mod tls;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol, Socket, Type};
 
 pub use self::hub::Hub;
+pub use self::socket::StreamListener;
+use crate::carrier::GatewayId;
 use crate::carrier::class::spelled;
-use crate::carrier::{GatewayId, Transport};
 use crate::engine::{Flow, Received};
 use crate::net::wake::Waker;
 
 /// Messages of all shards that wait for the hub.
 const ORDERS_LEN: usize = 8_192;
-/// Connections that wait to be accepted, as far as the system has room for them.
-const BACKLOG: i32 = 1_024;
-
-/// A bound TCP port, and what is spoken on it.
-#[derive(Debug)]
-pub struct StreamListener {
-    pub(super) socket: std::net::TcpListener,
-    pub(super) local: SocketAddr,
-    pub(super) transport: Transport,
-    /// TLS: nobody is let in without a certificate that we trust.
-    pub(super) is_mutual: bool,
-}
-
-impl StreamListener {
-    /// Binds `address`; `is_mutual` asks for a client's certificate.
-    pub fn bind(
-        transport: Transport,
-        address: SocketAddr,
-        is_mutual: bool,
-    ) -> std::io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // Connections of an earlier run that are not forgotten yet must not hold up a start.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let socket = std::net::TcpListener::from(socket);
-        let local = socket.local_addr()?;
-        Ok(Self { socket, local, transport, is_mutual })
-    }
-
-    pub fn local_address(&self) -> SocketAddr {
-        self.local
-    }
-}
 
 /// What bounds connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The hub over loopback: connections that split, join, stall, vanish and come back.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use socket2::{Domain, Socket, Type};
 
 use super::tls::TlsFiles;
 use super::*;
+use crate::carrier::Transport;
 use crate::engine::ListenerId;
 
 const GATEWAY: GatewayId = GatewayId(7);
@@ -55,6 +57,7 @@ pub(super) struct World {
     received: mpsc::Receiver<Received>,
     unreachable: mpsc::Receiver<Flow>,
     told: Arc<Told>,
+    tls: Arc<ArcSwapOption<tls::TlsConfigs>>,
 }
 
 impl World {
@@ -88,9 +91,10 @@ impl World {
         };
         let listeners = vec![(ListenerId(0), listener)];
         let tls = Arc::new(ArcSwapOption::new(tls.map(Arc::new)));
-        let hub = Hub::new(listeners, mailbox, limits, tls, "test".into(), door).expect("a hub");
+        let hub =
+            Hub::new(listeners, mailbox, limits, tls.clone(), "test".into(), door).expect("a hub");
         let thread = Some(hub.start().expect("a thread"));
-        Self { address, handle, thread, received, unreachable, told }
+        Self { address, handle, thread, received, unreachable, told, tls }
     }
 
     pub(super) fn is_called(&self, host: &str, allows_wildcard: bool) {

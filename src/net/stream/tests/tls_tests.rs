@@ -144,6 +144,20 @@ fn asks_two_gateways_at_one_address_for_their_own_names() {
 }
 
 #[test]
+fn shows_the_certificate_that_is_in_force_when_a_connection_begins() {
+    let authority = Authority::new();
+    let carrier = World::tls(false, &authority.files(&["old.example"]));
+    let world = World::tls(false, &authority.files(&["holdfast.example"]));
+    world.is_called("new.example", false);
+    world.send(gateway(carrier.address), &options("1", ""));
+    assert_eq!(world.next_unreachable(), gateway(carrier.address));
+    let configs = authority.files(&["new.example"]).load().expect("good files");
+    carrier.tls.store(Some(Arc::new(configs)));
+    world.send(gateway(carrier.address), &options("2", ""));
+    assert_eq!(carrier.next().bytes, options("2", ""));
+}
+
+#[test]
 fn speaks_tls_1_2_and_1_3_and_sends_the_name_it_wants() {
     let authority = Authority::new();
     let world = World::tls(false, &authority.files(&["sip.example"]));
