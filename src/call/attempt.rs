@@ -297,7 +297,7 @@ pub fn is_ringing(status_code: u16) -> bool {
 }
 
 /// Seconds of Retry-After, without its comment and parameters (RFC 3261 §20.33).
-fn retry_after(response: &Message) -> Option<Duration> {
+pub(super) fn retry_after(response: &Message) -> Option<Duration> {
     let value = response.first(HeaderName::RetryAfter)?;
     let digits = value.iter().take_while(|octet| octet.is_ascii_digit()).count();
     std::str::from_utf8(&value[..digits]).ok()?.parse().ok().map(Duration::from_secs)

@@ -72,9 +72,8 @@ impl Inbound {
         }
         let mut dialog = Dialog::uas(invite, tag);
         dialog.note_source(invite, self.flow.remote.ip());
-        let seq = invite.cseq().0;
         let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
-        leg.hold_invite(self.server, seq);
+        leg.hold_invite(self.server, invite);
         leg.answer(cx, response.status_code(), Carried::of(response));
         leg
     }

@@ -8,9 +8,12 @@ use smallvec::SmallVec;
 use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context, Owner};
 use super::inbound::write_dialog_headers;
-use super::{Carried, LegEvent, Side, header_policy, stray};
+use super::refresh::Refresh;
+use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
 use crate::carrier::number_rule::Identity;
 use crate::dialog::Dialog;
+use crate::sip::name_addr::split_list;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, Printer, sdp};
 use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
 use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
@@ -18,16 +21,27 @@ use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 /// Requests other than INVITE that may be on their way through one leg at a time.
 const MAX_RELAYS: u8 = 8;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
-const REINVITE_LIMIT: Duration = Duration::from_secs(180);
+pub(super) const REINVITE_LIMIT: Duration = Duration::from_secs(180);
+
+/// How far our CSeq jumps where another node may have sent requests that were not told to us.
+const SEQ_JUMP: u32 = 100;
 
 /// A confirmed dialog and what is going on in it.
 #[derive(Debug)]
 pub struct Leg {
-    call: CallKey,
-    side: Side,
+    pub(super) call: CallKey,
+    pub(super) side: Side,
     pub dialog: Dialog,
     /// Where the peer's messages come from, and go to where its Contact is no address.
-    flow: Flow,
+    pub flow: Flow,
+    /// The peer takes UPDATE, as the last Allow that it sent says (RFC 3311 §4).
+    pub allows_update: bool,
+    /// The last session description that we sent and the peer did not refuse, byte for byte.
+    pub description: Option<Box<[u8]>>,
+    /// What an UPDATE offers the peer for the other side, until it is answered.
+    pub(super) offered: Option<(ServerKey, Box<[u8]>)>,
+    /// Our own target refresh, of which the other side knows nothing.
+    pub(super) refresh: Option<Box<Refresh>>,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
     received: Option<ReceivedInvite>,
     /// Our INVITE that is not answered, or whose 2xx is not acknowledged, yet.
@@ -87,6 +101,10 @@ impl Leg {
             side,
             dialog,
             flow,
+            allows_update: false,
+            description: None,
+            offered: None,
+            refresh: None,
             received: None,
             sent: None,
             relays: 0,
@@ -96,8 +114,52 @@ impl Leg {
         }
     }
 
+    /// A leg that another node, or an earlier run, has kept. Our CSeq jumps past whatever it may have used since.
+    pub fn restore(call: CallKey, side: Side, kept: LegReplica, flow: Flow, seq: u32) -> Self {
+        let mut dialog = kept.dialog;
+        dialog.jump_seq(seq.max(dialog.local_seq.saturating_add(SEQ_JUMP)));
+        let (allows_update, description) = (kept.allows_update, kept.description);
+        let description = description.map(|octets| octets.0);
+        Self { allows_update, description, ..Self::new(call, side, dialog, flow) }
+    }
+
+    /// What is kept of it.
+    pub fn replica(&self, cx: &Context) -> LegReplica {
+        LegReplica {
+            dialog: self.dialog.clone(),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+            gateway: self.flow.gateway,
+            allows_update: self.allows_update,
+            description: self.description.clone().map(Octets),
+        }
+    }
+
+    /// No request is under way, in either direction.
+    pub fn is_quiet(&self) -> bool {
+        self.received.is_none()
+            && self.sent.is_none()
+            && self.relays == 0
+            && self.asked.is_empty()
+            && self.refresh.is_none()
+    }
+
+    /// Gives up what is under way without a word to the peer, who hears from another node.
+    pub fn fall_silent(&mut self, cx: &mut Context) {
+        let received = self.received.take().map(|received| received.server);
+        for server in received.into_iter().chain(self.asked.drain(..)) {
+            cx.transactions.remove_server(server);
+        }
+        if let Some(sent) = self.sent.take() {
+            let limit = cx.now + TRANSACTION_LIMIT;
+            cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
+        }
+    }
+
     /// Takes over the peer's INVITE that made the dialog, to be answered.
-    pub(super) fn hold_invite(&mut self, server: ServerKey, seq: u32) {
+    pub(super) fn hold_invite(&mut self, server: ServerKey, invite: &Message) {
+        self.note_peer(invite);
+        let seq = invite.cseq().0;
         self.received = Some(ReceivedInvite { server, seq, is_first: true, answer: None });
     }
 
@@ -109,7 +171,10 @@ impl Leg {
         client: ClientKey,
         has_offer: bool,
         invite: Bytes,
+        response: &Message,
     ) {
+        self.note_peer(response);
+        self.note_description_of(&invite);
         let seq = self.dialog.local_seq;
         let state = SentState::Unacknowledged;
         self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
@@ -144,6 +209,7 @@ impl Leg {
             Method::Info | Method::Message | Method::Options | Method::Update | Method::Notify => {
                 if request.method() == Method::Update {
                     self.dialog.refresh_target(request);
+                    self.note_peer(request);
                 }
                 self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
@@ -199,9 +265,11 @@ impl Leg {
             }
             (SentState::Pending { .. }, 200..300) => {
                 sent.state = SentState::Unacknowledged;
-                sent.invite = Bytes::new();
+                let invite = std::mem::take(&mut sent.invite);
                 let has_offer = sent.has_offer;
                 self.dialog.refresh_target(response);
+                self.note_peer(response);
+                self.note_description_of(&invite);
                 if has_offer {
                     self.acknowledge(cx, None);
                 }
@@ -240,10 +308,13 @@ impl Leg {
             return None;
         }
         self.relays = self.relays.saturating_sub(1);
+        let offered = self.offered.take_if(|(by, _)| *by == server);
         if let Some(response) = response.filter(|_| status_code < 300)
             && response.cseq().1 == Method::Update
         {
             self.dialog.refresh_target(response);
+            self.note_peer(response);
+            self.description = offered.map(|(_, offer)| offer).or(self.description.take());
         }
         Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })
     }
@@ -319,10 +390,15 @@ impl Leg {
         };
         let tag = Some(self.dialog.local_tag);
         let body = header_policy::body(carried);
-        let Some(response) = cx.respond(received.server, status_code, b"", tag, write, body) else {
+        // Once the caller hears of the answer, another node must be able to go on with the call.
+        cx.sends_kept = (received.is_first && cx.settings.replicates).then_some(self.call);
+        let response = cx.respond(received.server, status_code, b"", tag, write, body);
+        cx.sends_kept = None;
+        let Some(response) = response else {
             self.received = None;
             return;
         };
+        note_description(&mut self.description, carried.0);
         received.answer = Some(Answer {
             response,
             interval: T1,
@@ -354,6 +430,7 @@ impl Leg {
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
+                note_description(&mut self.description, carried.0);
                 header_policy::write(carried, Identity::Strip, &mut printer);
                 header_policy::body(carried)
             }
@@ -376,12 +453,17 @@ impl Leg {
         let flow = self.flow_out(cx);
         let method = carried.0.method();
         let owner = Owner::Relay { call: self.call, side: self.side, server };
+        if method == Method::Update {
+            let offer = sdp::description_of(carried.0);
+            self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
+        }
         let dialog = &mut self.dialog;
         cx.start_client(method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
                 write_contact(listener, dialog.is_secure, &mut printer);
+                printer.header(HeaderName::Allow, ALLOW);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
@@ -415,6 +497,7 @@ impl Leg {
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Update && status_code < 300 {
                 write_contact(&listener, is_secure, printer);
+                printer.header(HeaderName::Allow, ALLOW);
             }
             if let Some(carried) = carried {
                 header_policy::write(carried, Identity::Strip, printer);
@@ -422,6 +505,12 @@ impl Leg {
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
         cx.respond(server, status_code, reason, None, write, body);
+        if let Some(Carried(answer)) = carried
+            && answer.cseq().1 == Method::Update
+            && status_code < 300
+        {
+            note_description(&mut self.description, answer);
+        }
     }
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
@@ -483,6 +572,7 @@ impl Leg {
             self.received = None;
         }
         self.acknowledge(cx, None);
+        self.abandon_refresh(cx);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;
             cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
@@ -490,12 +580,22 @@ impl Leg {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let answer = self.received.as_ref()?.answer.as_ref()?;
-        Some(answer.repeat_at.min(answer.give_up_at))
+        let answer = self.received.as_ref().and_then(|received| received.answer.as_ref());
+        let repeats_at = answer.map(|answer| answer.repeat_at.min(answer.give_up_at));
+        [repeats_at, self.poll_refresh()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
+        let event = self.repeat_answer(cx);
+        if event.is_none() {
+            self.on_refresh_timeout(cx);
+        }
+        event
     }
 
     /// Repeats the answer that is not acknowledged, or gives up (RFC 3261 §13.3.1.4).
-    pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
+    fn repeat_answer(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
         let received = self.received.as_mut()?;
         let answer = received.answer.as_mut()?;
         if answer.give_up_at <= cx.now {
@@ -543,6 +643,7 @@ impl Leg {
         cx.respond(server, 100, b"", None, |_, _| {}, b"");
         self.dialog.refresh_target(request);
         self.dialog.note_source(request, self.flow.remote.ip());
+        self.note_peer(request);
         let seq = request.cseq().0;
         self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
         Some(LegEvent::Offered(Carried::of(request)))
@@ -584,11 +685,38 @@ impl Leg {
     }
 
     /// An INVITE of ours is not answered yet, or its ACK has to wait.
-    fn is_inviting(&self) -> bool {
-        self.sent.is_some()
+    pub(super) fn is_inviting(&self) -> bool {
+        self.sent.is_some() || self.is_refreshing_by_invite()
     }
 
-    fn flow_out(&self, cx: &Context) -> Flow {
+    /// An INVITE of the peer is not answered, or its answer not acknowledged.
+    pub(super) fn is_invited(&self) -> bool {
+        self.received.is_some()
+    }
+
+    /// Takes in what a message that makes a dialog, or refreshes its target, says of the peer.
+    pub(super) fn note_peer(&mut self, message: &Message) {
+        if message.first(HeaderName::Allow).is_some() {
+            let mut allowed =
+                message.all(HeaderName::Allow).flat_map(|header| split_list(header.value));
+            self.allows_update = allowed.any(|method| method == Method::Update.as_str().as_bytes());
+        }
+    }
+
+    fn note_description_of(&mut self, invite: &Bytes) {
+        if let Ok(invite) = Message::parse(invite.clone()) {
+            note_description(&mut self.description, &invite);
+        }
+    }
+
+    pub(super) fn flow_out(&self, cx: &Context) -> Flow {
         cx.flow_towards(self.dialog.next_hop(), self.flow)
+    }
+}
+
+/// Keeps the session description of a message that we have sent as it came; one without leaves it.
+fn note_description(description: &mut Option<Box<[u8]>>, message: &Message) {
+    if let Some(sent) = sdp::description_of(message) {
+        *description = Some(sent.into());
     }
 }

@@ -23,6 +23,24 @@ pub struct Settings {
     pub max_call_duration: Option<Duration>,
     /// Seconds in Retry-After of our own 503.
     pub retry_after_s: u32,
+    /// Answered calls are told to the world, so that another node can go on with them.
+    pub replicates: bool,
+}
+
+impl Default for Settings {
+    /// No listener yet, one shard, no limit of time, no replication.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            user_agent: "holdfast".into(),
+            bucket_key: 0,
+            shards: 1,
+            max_calls: 10_000,
+            max_call_duration: None,
+            retry_after_s: 5,
+            replicates: false,
+        }
+    }
 }
 
 impl Settings {

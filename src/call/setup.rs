@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
-use super::call::Draft;
 use super::context::{CallKey, Context, Event};
+use super::draft::Draft;
 use super::hunt::Hunt;
 use super::inbound::Inbound;
 use super::leg::Leg;
@@ -320,7 +320,7 @@ impl Setup {
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
         let sent = attempt.invite.clone();
-        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent);
+        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent, response);
         let attempts = self.hunt.attempts();
         let inbound = self.inbound.answer(cx, self.call, attempts, &self.offer.invite, response);
         let answered_at = cx.wall_at(cx.now);

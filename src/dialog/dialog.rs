@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::carrier::Transport;
 use crate::sip::name_addr::split_list;
+use crate::sip::octets;
 use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
 use crate::transaction::{Branch, Listener};
 
@@ -13,32 +16,45 @@ use super::Tag;
 const MAX_FORWARDS: u8 = 70;
 /// Entries of a route set that we keep.
 const MAX_ROUTES: usize = 32;
+/// The highest CSeq that leaves room for more (RFC 3261 §8.1.1.5: below 2^31).
+const MAX_SEQ: u32 = (1 << 31) - (1 << 16);
 
 /// A dialog as one of our legs sees it.
 ///
 /// From and To of the first request are kept byte for byte: some peers compare them whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
+    #[serde(with = "octets")]
     pub call_id: Box<[u8]>,
     pub local_tag: Tag,
     /// Empty for a peer of RFC 2543.
+    #[serde(with = "octets")]
     pub remote_tag: Box<[u8]>,
     /// Value of our From, our tag included.
+    #[serde(with = "octets")]
     pub local: Box<[u8]>,
     /// Value of our To, the peer's tag included.
+    #[serde(with = "octets")]
     pub remote: Box<[u8]>,
     /// CSeq of our last request.
     pub local_seq: u32,
     /// CSeq of the peer's last request; `None` before its first.
     pub remote_seq: Option<u32>,
     /// URI of the peer's Contact.
+    #[serde(with = "octets")]
     pub remote_target: Box<[u8]>,
     /// URIs with their parameters, as they stand between the angle brackets, nearest hop first.
+    #[serde(with = "octets::list")]
     pub route_set: Box<[Box<[u8]>]>,
     /// The peer is behind a NAT that it does not know of: its Contact leads nowhere.
+    #[serde(default)]
     pub is_behind_nat: bool,
     /// Made by an INVITE to a `sips:` URI: our Contact is one too (RFC 3261 §12.1.1, RFC 5630 §5.1.1).
+    #[serde(default)]
     pub is_secure: bool,
+    /// How often the target has changed.
+    #[serde(skip)]
+    pub targets: u32,
 }
 
 /// The address that a URI says requests go to.
@@ -75,6 +91,7 @@ impl Dialog {
             route_set: record_routes(invite).collect(),
             is_behind_nat: false,
             is_secure: has_sips_uri(invite),
+            targets: 0,
         }
     }
 
@@ -96,6 +113,7 @@ impl Dialog {
             route_set: route_set.into(),
             is_behind_nat: false,
             is_secure: has_sips_uri(invite),
+            targets: 0,
         }
     }
 
@@ -133,8 +151,11 @@ impl Dialog {
 
     /// Takes the Contact of a target refresh (RFC 3261 §12.2.1.2, §12.2.2).
     pub fn refresh_target(&mut self, message: &Message) {
-        if let Some(contact) = contact_of(message) {
+        if let Some(contact) = contact_of(message)
+            && *contact != *self.remote_target
+        {
             self.remote_target = contact.into();
+            self.targets = self.targets.wrapping_add(1);
         }
     }
 
@@ -156,6 +177,12 @@ impl Dialog {
     pub fn request(&mut self, method: &[u8], listener: &Listener, branch: Branch) -> Printer {
         self.local_seq += 1;
         self.print(method, self.local_seq, listener, branch)
+    }
+
+    /// Has our next request go beyond `seq`: the peer has seen higher ones than we know of. A gap is
+    /// legal (RFC 3261 §12.2.2).
+    pub fn jump_seq(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq.min(MAX_SEQ));
     }
 
     /// Begins the ACK for the 2xx to our INVITE with CSeq `seq` (RFC 3261 §13.2.2.4).

@@ -26,7 +26,9 @@ const MAX_RELAYED_OCTETS: usize = 60_000;
 impl Engine {
     pub(super) fn on_response(&mut self, response: &Message) {
         let Some(key) = self.cx.transactions.client_of(response) else {
-            self.cx.counters.stray_responses += 1;
+            if !self.pass_back(response) {
+                self.cx.counters.stray_responses += 1;
+            }
             return;
         };
         let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
@@ -44,7 +46,7 @@ impl Engine {
     /// Hands a response to whom it concerns.
     fn deliver(&mut self, owner: Owner, client: ClientKey, response: &Message) {
         let is_final = response.status_code() >= 200;
-        if let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
+        if let Owner::Invite(call) | Owner::Reinvite(call, _) | Owner::Refresh(call, _) = owner
             && !is_final
             && !self.calls.contains_key(call)
         {
@@ -65,6 +67,11 @@ impl Engine {
             Owner::Relay { call, side, server } => {
                 self.with_call(call, |call, cx| {
                     call.on_relay_response(cx, side, server, Some(response));
+                });
+            }
+            Owner::Refresh(call, side) => {
+                self.with_call(call, |call, cx| {
+                    call.on_refresh_response(cx, side, client, Ok(response));
                 });
             }
             Owner::Bye(call, _) if is_final => {
@@ -130,6 +137,9 @@ impl Engine {
             Owner::Relay { call, side, server } => {
                 self.with_call(call, |call, cx| call.on_relay_response(cx, side, server, None));
             }
+            Owner::Refresh(call, side) => self.with_call(call, |call, cx| {
+                call.on_refresh_response(cx, side, client, Err(failure));
+            }),
             Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
             Owner::Probe(probe) => self.on_probe_done(probe, None),
             Owner::Stray(_) | Owner::Nobody => {}
@@ -149,7 +159,7 @@ impl Engine {
             return self.on_known_request(server, &request);
         }
         match request.method() {
-            Method::Ack => self.on_dialog_ack(&request),
+            Method::Ack => self.on_dialog_ack(&request, Some(flow)),
             Method::Cancel => self.on_cancel(request, flow),
             _ if request.to_tag().is_some() => self.on_dialog_request(request, flow),
             Method::Invite => self.on_new_invite(request, flow),
@@ -171,13 +181,16 @@ impl Engine {
         });
         if turn.is_some_and(|turn| turn.is_delivered) {
             // A peer that gives the ACK of a 2xx its INVITE's branch.
-            self.on_dialog_ack(request);
+            self.on_dialog_ack(request, None);
         }
     }
 
-    fn on_dialog_ack(&mut self, request: &Message) {
-        let tag = request.to_tag().and_then(Tag::parse);
-        let Some((call, side)) = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied()) else {
+    fn on_dialog_ack(&mut self, request: &Message, flow: Option<Flow>) {
+        let Some(tag) = request.to_tag().and_then(Tag::parse) else { return };
+        let Some((call, side)) = self.cx.dialogs.get(&tag).copied() else {
+            if let Some(flow) = flow {
+                self.ask_others(request, flow);
+            }
             return;
         };
         self.with_call(call, |call, cx| call.on_ack(cx, side, request));
@@ -201,6 +214,9 @@ impl Engine {
         let tag = request.to_tag().and_then(Tag::parse);
         let found = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied());
         let Some((call, side)) = found.filter(|(call, _)| self.calls.contains_key(*call)) else {
+            if tag.is_some() && self.ask_others(&request, flow) {
+                return;
+            }
             return self.answer_statelessly(&request, flow, 481, "");
         };
         if is_too_large(&request) {

@@ -2,6 +2,7 @@
 
 mod board;
 mod certificates;
+mod cluster;
 mod listeners;
 mod measures;
 pub mod run;

@@ -53,6 +53,8 @@ impl World {
                 shared: shared.clone(),
                 records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
                 outcomes: Box::new(move |batch| outcome.send(batch).is_ok()),
+                cluster: Box::new(|_| false),
+                keep_wait: Duration::ZERO,
                 seed: index as u64,
             });
         }
@@ -97,10 +99,8 @@ fn settings(listeners: &[(Transport, SocketAddr)]) -> EngineSettings {
             .collect(),
         user_agent: "test".into(),
         bucket_key: 7,
-        shards: 1,
         max_calls: 100,
-        max_call_duration: None,
-        retry_after_s: 5,
+        ..EngineSettings::default()
     }
 }
 
@@ -314,6 +314,8 @@ fn keeps_records_that_find_no_room_and_gives_them_out_later() {
             })
         }),
         outcomes: Box::new(|_| true),
+        cluster: Box::new(|_| false),
+        keep_wait: Duration::ZERO,
         seed: 1,
     };
     let (shard, thread) = start(vec![parts]).expect("a thread starts").remove(0);

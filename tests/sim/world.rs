@@ -79,12 +79,9 @@ impl World {
                 address,
                 advertised: ENGINE.into(),
             }],
-            user_agent: "holdfast".into(),
             bucket_key: 7,
-            shards: 1,
-            max_calls: 10_000,
             max_call_duration: Some(MAX_CALL),
-            retry_after_s: 5,
+            ..EngineSettings::default()
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);
@@ -312,7 +309,8 @@ impl World {
                         self.checks.recorded(&record);
                         self.records.push(*record);
                     }
-                    Output::Event(_) => {}
+                    // Nothing is kept here.
+                    _ => {}
                 }
             }
             if let Some(view) = self.board.poll_view(now) {

@@ -22,12 +22,10 @@ fn receive_on(world: &mut World, flow: Flow, text: &str) {
 fn sent(world: &mut World) -> Vec<(Flow, Message)> {
     world.drain();
     let mut sent = Vec::new();
-    world.outputs.retain(|output| match output {
-        Output::Send { flow, bytes } => {
-            sent.push((*flow, Message::parse(bytes.clone()).expect("we print what we can read")));
-            false
-        }
-        Output::Outcome(_) | Output::Record(_) | Output::Event(_) => true,
+    world.outputs.retain(|output| {
+        let Output::Send { flow, bytes } = output else { return true };
+        sent.push((*flow, Message::parse(bytes.clone()).expect("we print what we can read")));
+        false
     });
     sent
 }
@@ -180,6 +178,46 @@ fn keeps_a_call_whose_connection_is_reset_and_ends_only_what_was_under_way() {
     let (again, bye) = sent(&mut world).remove(1);
     assert_eq!((again.remote, bye.method()), (address(FIRST), Method::Bye));
     world.run_dry();
+}
+
+#[test]
+fn goes_on_by_tls_with_the_same_gateway_where_another_node_takes_the_call_over() {
+    let kept = |transport: &str| {
+        let mut world = World::at(
+            "203.0.113.1:5060",
+            1,
+            {
+                let mut rows = rows();
+                transport.clone_into(&mut rows.gateways[0].transport);
+                rows
+            },
+            |settings| settings.replicates = true,
+        );
+        world.caller_sends(&invite("1"));
+        let (flow, outbound) = sent(&mut world).remove(1);
+        receive_on(&mut world, flow, &response(&outbound, 200, "b1", FIRST, SDP));
+        let kept = world.outputs.iter().find_map(|output| match output {
+            Output::Keep { replica, .. } => Some(replica.clone()),
+            _ => None,
+        });
+        let json = serde_json::to_string(&kept.expect("it is kept")).expect("it can be written");
+        serde_json::from_str::<crate::call::Replica>(&json).expect("it can be read")
+    };
+    let replica = kept("tls");
+    assert_eq!(
+        (replica.outbound.transport, replica.outbound.gateway),
+        (Transport::Tls, Some(GatewayId(1)))
+    );
+    let mut other = World::new();
+    let refresh_at = [other.now; 2];
+    let adopt = Command::Adopt { replica: Box::new(replica), refresh_at };
+    other.engine.handle_command(adopt, other.now);
+    other.engine.handle_command(Command::EndAllCalls, other.now);
+    let byes: Vec<Flow> = sent(&mut other).into_iter().map(|(flow, _)| flow).collect();
+    assert!(
+        byes.iter().any(|flow| flow.listener == TLS && flow.gateway == Some(GatewayId(1))),
+        "{byes:?}"
+    );
 }
 
 #[test]
