@@ -54,6 +54,8 @@ pub(super) struct Connection {
     has_ponged: bool,
     /// Closed once all is sent.
     is_closing: bool,
+    /// What went wrong, for people.
+    fault: Option<String>,
 }
 
 /// For whom we opened a connection.
@@ -145,6 +147,7 @@ impl Connection {
             pinged_at: None,
             has_ponged: false,
             is_closing: false,
+            fault: None,
         }
     }
 
@@ -160,6 +163,11 @@ impl Connection {
     /// The peer is there, and has proved who it is where it must.
     pub(super) fn is_open(&self) -> bool {
         self.stage == Stage::Open
+    }
+
+    /// What went wrong, in the words of whoever noticed.
+    pub(super) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     pub(super) fn users(&self) -> &[Flow] {
@@ -245,7 +253,10 @@ impl Connection {
             Ok(None) if self.socket.peer_addr().is_ok() => {}
             // A spurious wake-up.
             Ok(None) => return Ok(()),
-            Ok(Some(_)) | Err(_) => return Err(CloseReason::Refused),
+            Ok(Some(error)) | Err(error) => {
+                self.fault = Some(error.to_string());
+                return Err(CloseReason::Refused);
+            }
         }
         self.stage = if self.tls.is_some() { Stage::Handshaking } else { Stage::Open };
         self.heard_at = now;
@@ -298,9 +309,13 @@ impl Connection {
                             if let Some(tls) = &mut self.tls {
                                 let _ = tls.write_tls(&mut self.socket);
                             }
+                            self.fault = Some(error.to_string());
                             return Heard::Closed(CloseReason::Tls);
                         }
-                        Err(_) => return Heard::Closed(CloseReason::Error),
+                        Err(error) => {
+                            self.fault = Some(error.to_string());
+                            return Heard::Closed(CloseReason::Error);
+                        }
                     }
                 }
             }

@@ -489,11 +489,17 @@ impl<D: Door> Hub<D> {
         }
         self.mailbox.counters.count_closed(reason);
         self.show_open();
-        tracing::debug!(peer = %connection.remote(), %reason, ours = connection.is_ours(),
-            "connection closed");
+        let fault = connection.fault().unwrap_or(reason.as_str());
+        tracing::debug!(
+            peer = %connection.remote(),
+            %reason,
+            fault,
+            ours = connection.is_ours(),
+            "connection closed"
+        );
         let is_failure = connection.is_ours() && !connection.is_open();
         if is_failure && reason != CloseReason::Stop {
-            self.tell(&connection.flow, reason.as_str(), Instant::now());
+            self.tell(&connection.flow, fault, Instant::now());
         }
         for flow in connection.users() {
             self.door.unreachable(*flow);
