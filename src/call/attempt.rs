@@ -8,12 +8,13 @@ use super::context::{CallKey, Context, Owner, milliseconds};
 use super::record::AttemptRecord;
 use super::settings::Settings;
 use super::verdict::Failure;
-use super::{Carried, header_policy, stray};
+use super::{Carried, KeptInvite, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
 use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::{Tag, has_sips_uri};
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
 
@@ -234,6 +235,21 @@ impl Attempt {
         record.origin = Origin::Timeout;
         record.reason = reason.to_owned();
         record
+    }
+
+    /// The record of an attempt whose node may die before it ends, and what another node needs to take it back.
+    pub fn kept(&self, cx: &Context) -> (AttemptRecord, KeptInvite) {
+        let mut record = self.record(cx, without_rule(Class::Caller));
+        record.status_code = 487;
+        record.origin = Origin::Transport;
+        record.reason = "its node died".to_owned();
+        let kept = KeptInvite {
+            invite: Octets(self.invite.to_vec().into()),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+            gateway: self.flow.gateway,
+        };
+        (record, kept)
     }
 
     fn elapsed_ms(&self, cx: &Context) -> u32 {
