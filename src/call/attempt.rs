@@ -1,22 +1,40 @@
 //! One outbound leg, from its INVITE to its final response.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::context::{CallKey, Context, Owner, milliseconds};
+use super::credentials::{Challenged, SentAgain};
 use super::record::AttemptRecord;
 use super::settings::Settings;
 use super::verdict::Failure;
 use super::{Carried, KeptInvite, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
-use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
+use crate::carrier::{Action, CarrierId, Class, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::{Tag, has_sips_uri};
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
+
+/// What a leg keeps of the carrier it goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trunk {
+    /// Whose credentials its requests may carry.
+    pub carrier_id: CarrierId,
+    /// User part of our Contact, where we are registered (RFC 3261 §10).
+    pub contact_user: Option<Arc<str>>,
+}
+
+impl Trunk {
+    pub fn contact_user(&self) -> Option<&str> {
+        self.contact_user.as_deref()
+    }
+}
 
 /// An INVITE to a carrier.
 #[derive(Debug)]
@@ -26,6 +44,7 @@ pub struct Attempt {
     number: u8,
     country: Option<u16>,
     pub candidate: Candidate,
+    pub trunk: Trunk,
     pub client: ClientKey,
     pub flow: Flow,
     pub local_tag: Tag,
@@ -89,25 +108,31 @@ impl Attempt {
         let gateway = &candidate.gateway;
         let remote = candidate.target.address;
         let own = cx.settings.listener_for(gateway.transport, remote)?;
+        let registration = cx.tables.registration_of(gateway.id);
+        let trunk = Trunk {
+            carrier_id: candidate.carrier.id,
+            contact_user: registration.map(|it| it.contact_user.clone()),
+        };
+        let user = trunk.contact_user();
         let by_tcp = (may_move && gateway.large_by_tcp && gateway.transport == Transport::Udp)
             .then(|| cx.settings.listener_for(Transport::Tcp, remote))
             .flatten()
-            .filter(|_| NewLeg::is_too_large(&candidate, own, offer, &cx.settings));
+            .filter(|_| NewLeg::is_too_large(&candidate, user, own, offer, &cx.settings));
         let listener = by_tcp.unwrap_or(own);
         let flow = Flow::to_gateway(listener, remote, gateway.id);
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
-        let mut invite = Bytes::new();
-        let client =
-            cx.start_client(Method::Invite, flow, Owner::Invite(call), |branch, settings| {
-                let leg = NewLeg {
-                    candidate: &candidate,
-                    local_tag,
-                    call_id: &outbound_call_id,
-                    listener,
-                };
-                invite = leg.print(offer, branch, settings);
-                invite.clone()
+        let leg = NewLeg {
+            candidate: &candidate,
+            contact_user: user,
+            local_tag,
+            call_id: &outbound_call_id,
+            listener,
+        };
+        let (owner, of) = (Owner::Invite(call), Some(trunk.carrier_id));
+        let SentAgain { client, request: invite } =
+            cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
+                leg.print(offer, branch, settings)
             });
         cx.counters.attempts += 1;
         let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
@@ -121,6 +146,7 @@ impl Attempt {
             number,
             country: offer.country,
             candidate,
+            trunk,
             client,
             flow,
             local_tag,
@@ -180,11 +206,30 @@ impl Attempt {
         }
     }
 
+    /// Sends the INVITE again with the credentials that the carrier asks for; `false` where there are none, or they
+    /// were refused.
+    pub fn answer_challenge(
+        &mut self,
+        cx: &mut Context,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let (seq, owner) = (response.cseq().0 + 1, Owner::Invite(self.call));
+        let of = self.trunk.carrier_id;
+        let Some(again) = cx.send_again(of, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.note_response(cx, response);
+        (self.client, self.invite) = (again.client, again.request);
+        true
+    }
+
     /// Leaves the attempt: it becomes a stray, cancelled as soon as that is allowed.
     pub fn leave(&self, cx: &mut Context, reason: &str) {
         let origin = stray::Origin { call: self.call, attempt: self.number };
         let invite = self.invite.clone();
-        stray::leave(cx, origin, self.client, self.flow, self.local_tag, invite, reason);
+        let of = self.trunk.carrier_id;
+        stray::leave(cx, origin, of, self.client, self.flow, self.local_tag, invite, reason);
     }
 
     /// The record of an attempt that failed, and its outcome for the board.
@@ -326,6 +371,7 @@ fn from_of(message: &Message) -> Option<NameAddr<'_>> {
 /// What an outbound INVITE is made of, besides the offer.
 struct NewLeg<'a> {
     candidate: &'a Candidate,
+    contact_user: Option<&'a str>,
     local_tag: Tag,
     call_id: &'a str,
     listener: ListenerId,
@@ -339,11 +385,13 @@ impl NewLeg<'_> {
     /// those it will have.
     fn is_too_large(
         candidate: &Candidate,
+        contact_user: Option<&str>,
         listener: ListenerId,
         offer: &Offer,
         settings: &Settings,
     ) -> bool {
-        let leg = NewLeg { candidate, local_tag: Tag(0), call_id: "0123456789abcdef", listener };
+        let (local_tag, call_id) = (Tag(0), "0123456789abcdef");
+        let leg = NewLeg { candidate, contact_user, local_tag, call_id, listener };
         let branch = Branch::without_transaction(0);
         leg.print(offer, branch, settings).len() > Self::MAX_DATAGRAM
     }
@@ -364,7 +412,7 @@ impl NewLeg<'_> {
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
         self.print_parties(offer, listener, &uri, &mut printer);
         printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
-        write_contact(listener, offer.is_secure, &mut printer);
+        write_contact(listener, offer.is_secure, self.contact_user, &mut printer);
         printer
             .header(HeaderName::Allow, super::context::ALLOW)
             .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -479,17 +527,22 @@ fn host_of(advertised: &str) -> &str {
 }
 
 /// Our Contact on a leg: an address and nothing about the other leg. `is_secure`: its dialog is a `sips:` one.
-pub fn write_contact(listener: &Listener, is_secure: bool, printer: &mut Printer) {
+/// `user`: what we are registered under.
+pub fn write_contact(
+    listener: &Listener,
+    is_secure: bool,
+    user: Option<&str>,
+    printer: &mut Printer,
+) {
     let (scheme, params): (&[u8], &[u8]) = match listener.transport {
         Transport::Udp => (b"sip:", b""),
         Transport::Tcp => (b"sip:", b";transport=tcp"),
         Transport::Tls if is_secure => (b"sips:", b""),
         Transport::Tls => (b"sip:", b";transport=tls"),
     };
-    printer
-        .raw(b"Contact: <")
-        .raw(scheme)
-        .raw(listener.advertised.as_bytes())
-        .raw(params)
-        .raw(b">\r\n");
+    printer.raw(b"Contact: <").raw(scheme);
+    if let Some(user) = user {
+        printer.raw(user.as_bytes()).raw(b"@");
+    }
+    printer.raw(listener.advertised.as_bytes()).raw(params).raw(b">\r\n");
 }

@@ -50,7 +50,7 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, None, invite, printer);
             header_policy::write(carried, Identity::Strip, printer);
         };
         let body = header_policy::body(carried);
@@ -118,10 +118,15 @@ impl Inbound {
 }
 
 /// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(listener: &Listener, invite: &Message, printer: &mut Printer) {
+pub(super) fn write_dialog_headers(
+    listener: &Listener,
+    contact_user: Option<&str>,
+    invite: &Message,
+    printer: &mut Printer,
+) {
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
-    write_contact(listener, has_sips_uri(invite), printer);
+    write_contact(listener, has_sips_uri(invite), contact_user, printer);
     printer.header(HeaderName::Allow, ALLOW);
 }

@@ -5,15 +5,18 @@
 
 pub mod admission;
 pub mod attempt;
+pub mod authentication;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
 pub mod context;
+pub mod credentials;
 pub mod draft;
 pub mod event;
 pub mod header_policy;
 pub mod hunt;
 pub mod inbound;
 pub mod leg;
+mod recent;
 pub mod record;
 pub mod refresh;
 pub mod replica;

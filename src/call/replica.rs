@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::CallRecord;
+use super::attempt::Trunk;
 use crate::carrier::{CarrierId, GatewayId, Transport};
 use crate::dialog::Dialog;
 use crate::sip::octets::Octets;
@@ -35,6 +36,9 @@ pub struct LegReplica {
     /// Whose gateway that is: by TLS, only to who proves to be that one.
     #[serde(default)]
     pub gateway: Option<GatewayId>,
+    /// The carrier, on the outbound side.
+    #[serde(default)]
+    pub trunk: Option<Trunk>,
     #[serde(default)]
     pub allows_update: bool,
     /// The last session description that we sent, for a refresh by re-INVITE.

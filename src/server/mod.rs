@@ -3,6 +3,7 @@
 mod board;
 mod certificates;
 mod cluster;
+mod health_file;
 mod listeners;
 mod measures;
 pub mod run;

@@ -89,7 +89,8 @@ pub const KNOWN: &[Known] = &[
         name: "database_url",
         default: "sqlite:holdfast.db",
         shape: "URL",
-        about: "The store: postgres://user:password@host/database, or sqlite:path",
+        about: "The store: postgres://user:password@host/database, several hosts as a:5432,b:5432 (the one that takes \
+                writes is used), or sqlite:path",
     },
     Known {
         name: "admin_listen",
@@ -107,8 +108,8 @@ pub const KNOWN: &[Known] = &[
         name: "cluster_key",
         default: "",
         shape: "TEXT",
-        about: "Secret that spreads Call-IDs over shards, the same on every node of a cluster; drawn at start \
-                where empty",
+        about: "Secret that spreads Call-IDs over shards and makes nonces, the same on every node of a cluster; \
+                drawn at start where empty",
     },
     Known {
         name: "shards",
@@ -175,7 +176,7 @@ pub const KNOWN: &[Known] = &[
         name: "spool_dir",
         default: "spool",
         shape: "FOLDER",
-        about: "Where records wait while the store is away, and the last good tables are kept",
+        about: "Where records are until the store has them, and the last good tables and health",
     },
     Known {
         name: "spool_max_mib",
