@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::context::{CallKey, Context, Owner, milliseconds};
+use super::options::Options;
 use super::record::AttemptRecord;
 use super::settings::Settings;
+use super::terms::Terms;
 use super::verdict::Failure;
 use super::{Carried, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
@@ -33,7 +35,11 @@ pub struct Attempt {
     pub stage: Stage,
     /// Held until the attempt fails or is left, or its call is over.
     pub channel: Option<Channel>,
+    /// On which its INVITE is sent.
+    pub terms: Terms,
     started: Instant,
+    /// The last INVITE.
+    sent_at: Instant,
     first_response: Option<Duration>,
     first_ringing: Option<Duration>,
     outbound_call_id: String,
@@ -85,18 +91,15 @@ impl Attempt {
         let flow = Flow { listener, remote };
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
-        let mut invite = Bytes::new();
-        let client =
-            cx.start_client(Method::Invite, flow, Owner::Invite(call), |branch, settings| {
-                let leg = NewLeg {
-                    candidate: &candidate,
-                    local_tag,
-                    call_id: &outbound_call_id,
-                    listener,
-                };
-                invite = leg.print(offer, branch, settings);
-                invite.clone()
-            });
+        let terms = Terms::default();
+        let leg = NewLeg {
+            candidate: &candidate,
+            local_tag,
+            call_id: &outbound_call_id,
+            listener,
+            terms: &terms,
+        };
+        let (client, invite) = leg.send(cx, call, offer);
         cx.counters.attempts += 1;
         let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
         // A carrier may ask something within the early dialog, which must not hear that there is none.
@@ -115,16 +118,31 @@ impl Attempt {
             invite,
             stage: Stage::Nothing,
             channel: Some(channel),
+            terms,
             started: cx.now,
+            sent_at: cx.now,
             first_response: None,
             first_ringing: None,
             outbound_call_id,
         })
     }
 
+    /// Sends the INVITE once more, as it now has to be.
+    pub fn send_again(&mut self, cx: &mut Context, offer: &Offer) {
+        let leg = NewLeg {
+            candidate: &self.candidate,
+            local_tag: self.local_tag,
+            call_id: &self.outbound_call_id,
+            listener: self.flow.listener,
+            terms: &self.terms,
+        };
+        (self.client, self.invite) = leg.send(cx, self.call, offer);
+        self.sent_at = cx.now;
+    }
+
     /// When an attempt without any response is given up.
     pub fn no_response_at(&self) -> Instant {
-        self.started + self.candidate.carrier.no_response
+        self.sent_at + self.candidate.carrier.no_response
     }
 
     /// When an attempt that does not ring is given up.
@@ -296,9 +314,22 @@ struct NewLeg<'a> {
     local_tag: Tag,
     call_id: &'a str,
     listener: ListenerId,
+    terms: &'a Terms,
 }
 
 impl NewLeg<'_> {
+    /// Sends the INVITE in a transaction of its own; gives that and the octets.
+    fn send(&self, cx: &mut Context, call: CallKey, offer: &Offer) -> (ClientKey, Bytes) {
+        let flow = Flow { listener: self.listener, remote: self.candidate.target.address };
+        let mut invite = Bytes::new();
+        let owner = Owner::Invite(call);
+        let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
+            invite = self.print(offer, branch, settings);
+            invite.clone()
+        });
+        (client, invite)
+    }
+
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
         let listener = settings.listener(self.listener);
         let uri = self.request_uri(offer);
@@ -314,11 +345,18 @@ impl NewLeg<'_> {
             )
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
         self.print_parties(offer, listener, &uri, &mut printer);
-        printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
-        write_contact(listener, &mut printer);
         printer
-            .header(HeaderName::Allow, super::context::ALLOW)
-            .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            .header(HeaderName::CallId, self.call_id.as_bytes())
+            .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.terms.seq()));
+        write_contact(listener, &mut printer);
+        printer.header(HeaderName::Allow, super::context::ALLOW);
+        let options = Options::ALL.without(self.terms.unmentioned);
+        options.write(HeaderName::Supported, &mut printer);
+        self.terms.required.write(HeaderName::Require, &mut printer);
+        if options.has(Options::TIMER) {
+            self.terms.session.write_request(settings.session, &mut printer);
+        }
+        printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
         let carried = Carried::of(&offer.invite);
         header_policy::write(carried, self.candidate.carrier.number_rule.identity, &mut printer);
         printer.finish(header_policy::body(carried))

@@ -1,7 +1,7 @@
 //! A call: where its two legs meet. What one leg tells is matched against the call's state, and
 //! nothing else is done here.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -16,6 +16,9 @@ use super::{CallRecord, Carried, EndCause, EndedBy, LegEvent, Side, header_polic
 use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
+
+/// The longest that a call is left alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One call of a shard.
 #[derive(Debug)]
@@ -171,7 +174,7 @@ impl Call {
         response: Option<&Message>,
     ) {
         if let Some(leg) = self.leg(side)
-            && let Some(event) = leg.on_relay_response(server, response)
+            && let Some(event) = leg.on_relay_response(cx, server, response)
         {
             self.on_event(cx, side, event);
         }
@@ -314,6 +317,8 @@ impl Call {
             State::Ending { legs, .. } => legs.inbound.poll_timeout(),
             State::Over => None,
         };
+        // A deadline stays among the timers though its call is over: far ones are looked at on the way.
+        let wanted = wanted.map(|at| at.min(cx.now + LOOK_AGAIN));
         cx.timers.schedule(TimerKey::Call(self.key), wanted, &mut self.scheduled);
     }
 
@@ -354,6 +359,7 @@ impl Call {
             }
             LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
             LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+            LegEvent::Expired => self.end_both(cx, EndCause::Terminated, "session expired"),
             LegEvent::RefreshFailed { is_dialog_gone: true, .. } => {
                 self.end_both(cx, EndCause::Terminated, "a leg did not know its dialog");
             }
@@ -382,6 +388,7 @@ impl Call {
             | LegEvent::Answered(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
+            | LegEvent::Expired
             | LegEvent::Refreshed
             | LegEvent::RefreshFailed { .. }
             | LegEvent::Ended(_) => {}
@@ -541,10 +548,10 @@ fn is_dialog_gone(status_code: u16) -> bool {
     matches!(status_code, 408 | 481)
 }
 
-/// A challenge is for us, not for the other side (RFC 3261 §22).
+/// A challenge is for us, not for the other side (RFC 3261 §22), and so is what is said of our extensions.
 fn asked_by_us(status_code: u16) -> u16 {
     match status_code {
-        401 | 407 => 500,
+        401 | 407 | 420 | 421 | 422 | 494 => 500,
         other => other,
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
 
+use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
 use super::{CallRecord, Side};
@@ -28,6 +29,12 @@ new_key_type! {
 
 /// Methods that we answer with something else than 405 or 501.
 pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, NOTIFY";
+
+/// What we can, for every message that makes a dialog or refreshes its target.
+pub fn write_capabilities(printer: &mut Printer) {
+    printer.header(HeaderName::Allow, ALLOW);
+    Options::ALL.write(HeaderName::Supported, printer);
+}
 
 /// What an engine asks of the world.
 #[derive(Debug)]

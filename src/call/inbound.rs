@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::attempt::write_contact;
-use super::context::{ALLOW, CallKey, Context};
+use super::context::{CallKey, Context, write_capabilities};
 use super::leg::Leg;
 use super::{Carried, Side, header_policy};
 use crate::carrier::number_rule::Identity;
@@ -123,5 +123,5 @@ pub(super) fn write_dialog_headers(listener: &Listener, invite: &Message, printe
         printer.copy(header);
     }
     write_contact(listener, printer);
-    printer.header(HeaderName::Allow, ALLOW);
+    write_capabilities(printer);
 }

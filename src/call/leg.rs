@@ -6,9 +6,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::attempt::write_contact;
-use super::context::{ALLOW, CallKey, Context, Owner};
+use super::context::{CallKey, Context, Owner, write_capabilities};
 use super::inbound::write_dialog_headers;
+use super::peer_refresh::Heard;
 use super::refresh::Refresh;
+use super::session_timer::SessionTimer;
 use super::{Carried, LegEvent, Side, header_policy, stray};
 use crate::carrier::number_rule::Identity;
 use crate::dialog::Dialog;
@@ -34,6 +36,9 @@ pub struct Leg {
     pub allows_update: bool,
     /// The last session description that we sent and the peer did not refuse, byte for byte.
     pub description: Option<Box<[u8]>>,
+    /// The last that the peer sent and we did not refuse.
+    pub heard: Option<Heard>,
+    pub session: SessionTimer,
     /// What an UPDATE offers the peer for the other side, until it is answered.
     pub(super) offered: Option<(ServerKey, Box<[u8]>)>,
     /// Our own target refresh, of which the other side knows nothing.
@@ -58,6 +63,8 @@ struct ReceivedInvite {
     seq: u32,
     /// It made the dialog.
     is_first: bool,
+    /// We answer it by ourselves: the other side knows nothing of it.
+    is_ours: bool,
     /// Its answer is repeated until it is acknowledged (RFC 3261 §13.3.1.4).
     answer: Option<Answer>,
 }
@@ -99,6 +106,8 @@ impl Leg {
             flow,
             allows_update: false,
             description: None,
+            heard: None,
+            session: SessionTimer::default(),
             offered: None,
             refresh: None,
             received: None,
@@ -114,7 +123,8 @@ impl Leg {
     pub(super) fn hold_invite(&mut self, server: ServerKey, invite: &Message) {
         self.note_peer(invite);
         let seq = invite.cseq().0;
-        self.received = Some(ReceivedInvite { server, seq, is_first: true, answer: None });
+        self.received =
+            Some(ReceivedInvite { server, seq, is_first: true, is_ours: false, answer: None });
     }
 
     /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
@@ -128,7 +138,9 @@ impl Leg {
         response: &Message,
     ) {
         self.note_peer(response);
+        self.session.on_answer(response, cx.settings.session, cx.now);
         self.note_description_of(&invite);
+        self.note_heard(response, !has_offer);
         let seq = self.dialog.local_seq;
         let state = SentState::Unacknowledged;
         self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
@@ -162,8 +174,15 @@ impl Leg {
             }
             Method::Info | Method::Message | Method::Options | Method::Update | Method::Notify => {
                 if request.method() == Method::Update {
+                    if self.refuses_interval(cx, server, request) {
+                        return None;
+                    }
                     self.dialog.refresh_target(request);
                     self.note_peer(request);
+                    if request.body().is_empty() || self.is_unchanged(request) {
+                        self.answer_update(cx, server, request);
+                        return None;
+                    }
                 }
                 self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
@@ -194,8 +213,10 @@ impl Leg {
         {
             return None;
         }
+        let is_ours = received.is_ours;
         self.received = None;
-        Some(LegEvent::Acknowledged(Carried::of(request)))
+        self.note_heard(request, false);
+        (!is_ours).then_some(LegEvent::Acknowledged(Carried::of(request)))
     }
 
     /// A response to our (re-)INVITE.
@@ -223,7 +244,9 @@ impl Leg {
                 let has_offer = sent.has_offer;
                 self.dialog.refresh_target(response);
                 self.note_peer(response);
+                self.session.on_answer(response, cx.settings.session, cx.now);
                 self.note_description_of(&invite);
+                self.note_heard(response, !has_offer);
                 if has_offer {
                     self.acknowledge(cx, None);
                 }
@@ -231,6 +254,7 @@ impl Leg {
             }
             (SentState::Pending { .. }, _) => {
                 self.sent = None;
+                self.session.note_min_se(response);
                 Some(LegEvent::Failed { status_code, carried: Some(carried) })
             }
             (SentState::Unacknowledged, 200..300) => {
@@ -254,6 +278,7 @@ impl Leg {
     /// A response to a request that we relayed to this leg's peer.
     pub fn on_relay_response<'a>(
         &mut self,
+        cx: &Context,
         server: ServerKey,
         response: Option<&'a Message>,
     ) -> Option<LegEvent<'a>> {
@@ -268,7 +293,9 @@ impl Leg {
         {
             self.dialog.refresh_target(response);
             self.note_peer(response);
+            self.session.on_answer(response, cx.settings.session, cx.now);
             self.description = offered.map(|(_, offer)| offer).or(self.description.take());
+            self.note_heard(response, false);
         }
         Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })
     }
@@ -288,14 +315,14 @@ impl Leg {
         let has_offer = sdp::is_session_description(carried.0);
         let owner = Owner::Reinvite(self.call, self.side);
         let mut invite = Bytes::new();
-        let dialog = &mut self.dialog;
+        let (dialog, session) = (&mut self.dialog, &self.session);
         let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
             write_contact(listener, &mut printer);
-            printer
-                .header(HeaderName::Allow, ALLOW)
-                .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            write_capabilities(&mut printer);
+            session.write_request(settings.session, &mut printer);
+            printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
             invite = printer.finish(header_policy::body(carried));
             invite.clone()
@@ -336,19 +363,37 @@ impl Leg {
 
     /// Answers the peer's INVITE, and repeats the answer until it is acknowledged.
     pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
+        self.answer_with(cx, status_code, Some(carried));
+        note_description(&mut self.description, carried.0);
+    }
+
+    /// With what the other side answered; else with the session as it is.
+    fn answer_with(&mut self, cx: &mut Context, status_code: u16, carried: Option<Carried<'_>>) {
         let Some(received) = &mut self.received else { return };
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let (policy, now) = (cx.settings.session, cx.now);
+        let session = &self.session;
+        let (mut agreed, mut heard) = (None, None);
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            agreed = session.write_answer(invite, policy, now, printer);
+            heard = Heard::of(invite, true);
+            match carried {
+                Some(carried) => header_policy::write(carried, Identity::Strip, printer),
+                None => {
+                    printer.header(HeaderName::ContentType, b"application/sdp");
+                }
+            }
         };
         let tag = Some(self.dialog.local_tag);
-        let body = header_policy::body(carried);
+        let own = self.description.as_deref().unwrap_or_default();
+        let body = carried.map_or(own, header_policy::body);
         let Some(response) = cx.respond(received.server, status_code, b"", tag, write, body) else {
             self.received = None;
             return;
         };
-        note_description(&mut self.description, carried.0);
+        self.session.begin(agreed);
+        self.heard = heard.or(self.heard);
         received.answer = Some(Answer {
             response,
             interval: T1,
@@ -407,13 +452,14 @@ impl Leg {
             let offer = sdp::description_of(carried.0);
             self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
         }
-        let dialog = &mut self.dialog;
+        let (dialog, session) = (&mut self.dialog, &self.session);
         cx.start_client(method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
                 write_contact(listener, &mut printer);
-                printer.header(HeaderName::Allow, ALLOW);
+                write_capabilities(&mut printer);
+                session.write_request(settings.session, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
@@ -441,25 +487,21 @@ impl Leg {
             return;
         }
         self.asked.retain(|asked| *asked != server);
+        if let Some(Carried(answer)) = carried
+            && answer.cseq().1 == Method::Update
+            && status_code < 300
+        {
+            self.answer_update_with(cx, server, status_code, carried, None);
+            return note_description(&mut self.description, answer);
+        }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
-        let listener = cx.settings.listener(self.flow.listener).clone();
-        let write = |printer: &mut Printer, request: &Message| {
-            if request.method() == Method::Update && status_code < 300 {
-                write_contact(&listener, printer);
-                printer.header(HeaderName::Allow, ALLOW);
-            }
+        let write = |printer: &mut Printer, _: &Message| {
             if let Some(carried) = carried {
                 header_policy::write(carried, Identity::Strip, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
         cx.respond(server, status_code, reason, None, write, body);
-        if let Some(Carried(answer)) = carried
-            && answer.cseq().1 == Method::Update
-            && status_code < 300
-        {
-            note_description(&mut self.description, answer);
-        }
     }
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
@@ -522,6 +564,7 @@ impl Leg {
         }
         self.acknowledge(cx, None);
         self.abandon_refresh(cx);
+        self.session.begin(None);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;
             cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
@@ -531,16 +574,17 @@ impl Leg {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let answer = self.received.as_ref().and_then(|received| received.answer.as_ref());
         let repeats_at = answer.map(|answer| answer.repeat_at.min(answer.give_up_at));
-        [repeats_at, self.poll_refresh()].into_iter().flatten().min()
+        [repeats_at, self.poll_refresh(), self.poll_session()].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
         let event = self.repeat_answer(cx);
-        if event.is_none() {
-            self.on_refresh_timeout(cx);
+        if event.is_some() {
+            return event;
         }
-        event
+        self.on_refresh_timeout(cx);
+        self.on_session_timeout(cx)
     }
 
     /// Repeats the answer that is not acknowledged, or gives up (RFC 3261 §13.3.1.4).
@@ -589,12 +633,23 @@ impl Leg {
             cx.respond(server, 491, b"", None, |_, _| {}, b"");
             return None;
         }
-        cx.respond(server, 100, b"", None, |_, _| {}, b"");
+        if self.refuses_interval(cx, server, request) {
+            return None;
+        }
+        let is_ours = self.is_unchanged(request);
+        if !is_ours {
+            cx.respond(server, 100, b"", None, |_, _| {}, b"");
+        }
         self.dialog.refresh_target(request);
         self.dialog.note_source(request, self.flow.remote.ip());
         self.note_peer(request);
         let seq = request.cseq().0;
-        self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
+        self.received =
+            Some(ReceivedInvite { server, seq, is_first: false, is_ours, answer: None });
+        if is_ours {
+            self.answer_with(cx, 200, None);
+            return None;
+        }
         Some(LegEvent::Offered(Carried::of(request)))
     }
 
@@ -645,6 +700,7 @@ impl Leg {
 
     /// Takes in what a message that makes a dialog, or refreshes its target, says of the peer.
     pub(super) fn note_peer(&mut self, message: &Message) {
+        self.session.note_min_se(message);
         if message.first(HeaderName::Allow).is_some() {
             let mut allowed =
                 message.all(HeaderName::Allow).flat_map(|header| split_list(header.value));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::attempt::{retry_after, write_contact};
-use super::context::{ALLOW, Context, Owner};
+use super::context::{Context, Owner, write_capabilities};
 use super::leg::{Leg, REINVITE_LIMIT};
 use super::verdict::Failure;
 use super::{LegEvent, Side, stray};
@@ -89,6 +89,7 @@ impl Leg {
                 if let Some(response) = response {
                     self.dialog.refresh_target(response);
                     self.note_peer(response);
+                    self.session.on_answer(response, cx.settings.session, cx.now);
                 }
                 if method == Method::Invite {
                     self.acknowledge_refresh(cx, client, seq);
@@ -146,14 +147,14 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let dialog = &mut self.dialog;
+        let (dialog, session) = (&mut self.dialog, &self.session);
         let client = cx.start_client(method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             write_contact(listener, &mut printer);
-            printer
-                .header(HeaderName::Allow, ALLOW)
-                .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            write_capabilities(&mut printer);
+            session.write_request(settings.session, &mut printer);
+            printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if description.is_some() {
                 printer.header(HeaderName::ContentType, b"application/sdp");
             }
@@ -187,6 +188,11 @@ impl Leg {
                 self.send_refresh(cx);
                 None
             }
+            422 if may_retry && response.is_some_and(|told| self.session.note_min_se(told)) => {
+                self.wait(cx.now);
+                self.send_refresh(cx);
+                None
+            }
             491 if may_retry => {
                 let pause = pause_after_glare(&mut cx.random, self.side);
                 self.wait(cx.now + pause);
@@ -202,6 +208,7 @@ impl Leg {
             _ => {
                 self.refresh = None;
                 let is_dialog_gone = matches!(status_code, 408 | 481);
+                self.session.on_refused(cx.now);
                 Some(LegEvent::RefreshFailed { status_code, is_dialog_gone })
             }
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::SessionPolicy;
 use crate::carrier::Transport;
 use crate::transaction::{Listener, ListenerId};
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub max_calls: usize,
     /// An answered call is ended after this time; `None` = never.
     pub max_call_duration: Option<Duration>,
+    /// What session timers we want.
+    pub session: SessionPolicy,
     /// Seconds in Retry-After of our own 503.
     pub retry_after_s: u32,
 }

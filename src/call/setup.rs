@@ -144,6 +144,11 @@ impl Setup {
                 Next::Wait
             }
             200..300 => self.answer(cx, draft, response),
+            _ if attempt.comes_to_terms(cx, &self.offer, response) => {
+                self.deadlines.stop(Wait::Ringing);
+                self.deadlines.arm(Wait::Response, attempt.no_response_at());
+                Next::Wait
+            }
             _ => self.attempt_failed(cx, draft, Failure::Response(response)),
         }
     }
@@ -304,6 +309,7 @@ impl Setup {
         let dialog = Dialog::uac(&invite, attempt.local_tag, response);
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
+        outbound.session = attempt.terms.session.clone();
         let sent = attempt.invite.clone();
         outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent, response);
         let attempts = self.hunt.attempts();

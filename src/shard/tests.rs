@@ -2,6 +2,7 @@ use std::net::UdpSocket as Peer;
 use std::sync::mpsc;
 
 use super::*;
+use crate::call::SessionPolicy;
 use crate::carrier::rows::{CarrierRow, GatewayRow};
 use crate::carrier::{GatewayId, Rows, Transport};
 use crate::engine::Listener;
@@ -75,6 +76,7 @@ fn settings(address: SocketAddr) -> EngineSettings {
         shards: 1,
         max_calls: 100,
         max_call_duration: None,
+        session: SessionPolicy::default(),
         retry_after_s: 5,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::Counters;
+use holdfast::call::{Counters, SessionPolicy};
 use holdfast::carrier::rows::{
     CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, RouteCarrierRow, RouteRow,
 };
@@ -48,6 +48,7 @@ impl World {
             shards: 1,
             max_calls: 100_000,
             max_call_duration: None,
+            session: SessionPolicy::default(),
             retry_after_s: 5,
         };
         let mut engine = Engine::new(settings, seed, now, SystemTime::now());

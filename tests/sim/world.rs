@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::CallRecord;
+use holdfast::call::{CallRecord, SessionPolicy};
 use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
@@ -84,6 +84,7 @@ impl World {
             shards: 1,
             max_calls: 10_000,
             max_call_duration: Some(MAX_CALL),
+            session: SessionPolicy::default(),
             retry_after_s: 5,
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use slotmap::SlotMap;
 
 use super::*;
+use crate::call::context::ALLOW;
 use crate::call::context::{CallKey, Output};
-use crate::call::{Settings, header_policy};
+use crate::call::{SessionPolicy, Settings, header_policy};
 use crate::carrier::Transport;
 use crate::dialog::{Dialog, Tag};
 use crate::transaction::{Flow, Listener, ListenerId};
@@ -235,6 +236,7 @@ impl World {
             shards: 1,
             max_calls: 10,
             max_call_duration: None,
+            session: SessionPolicy::default(),
             retry_after_s: 5,
         };
         let cx = Context::new(settings, seed, base(), SystemTime::UNIX_EPOCH);
