@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::context::{CallKey, Context, Owner, milliseconds};
 use super::options::Options;
 use super::record::AttemptRecord;
+use super::reliable::Wish;
 use super::settings::Settings;
 use super::terms::Terms;
 use super::verdict::Failure;
@@ -350,7 +351,7 @@ impl NewLeg<'_> {
             .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.terms.seq()));
         write_contact(listener, &mut printer);
         printer.header(HeaderName::Allow, super::context::ALLOW);
-        let options = Options::ALL.without(self.terms.unmentioned);
+        let options = self.options(offer);
         options.write(HeaderName::Supported, &mut printer);
         self.terms.required.write(HeaderName::Require, &mut printer);
         if options.has(Options::TIMER) {
@@ -360,6 +361,16 @@ impl NewLeg<'_> {
         let carried = Carried::of(&offer.invite);
         header_policy::write(carried, self.candidate.carrier.number_rule.identity, &mut printer);
         printer.finish(header_policy::body(carried))
+    }
+
+    /// Reliable provisional responses are spoken of where the caller takes them: what is negotiated in them, and
+    /// by UPDATE after them, needs somebody to negotiate with.
+    fn options(&self, offer: &Offer) -> Options {
+        let options = match Wish::of(&offer.invite) {
+            Wish::Unreliably => Options::WITHIN_DIALOG,
+            Wish::AsItComes | Wish::Reliably => Options::ALL,
+        };
+        options.with(self.terms.required).without(self.terms.unmentioned)
     }
 
     /// `sip:{number}@{host}`, with `user=phone` where it came with it.

@@ -173,6 +173,9 @@ impl Call {
         server: ServerKey,
         response: Option<&Message>,
     ) {
+        if let State::Setup(setup) = &mut self.state {
+            return setup.on_relay_response(cx, side, server, response);
+        }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_relay_response(cx, server, response)
         {
@@ -219,8 +222,9 @@ impl Call {
                 let next = setup.on_caller_gone(cx, &mut self.draft, "BYE", reason);
                 self.go(cx, next);
             }
-            State::Setup(_) => {
-                cx.reject(server, 500, b"Not Answered Yet");
+            State::Setup(setup) => {
+                let next = setup.on_request(cx, &mut self.draft, side, server, request);
+                self.go(cx, next);
             }
             State::Talk(_) => {
                 if let Some(leg) = self.leg(side)
@@ -347,8 +351,8 @@ impl Call {
             }
             LegEvent::Withdrawn => other.withdraw(cx),
             LegEvent::Asked { server, carried } => {
-                if !other.relay(cx, server, carried) {
-                    leg.turn_down(cx, server);
+                if let Err(refusal) = other.relay(cx, server, carried) {
+                    leg.turn_down(cx, server, refusal);
                 }
             }
             LegEvent::Replied { server, status_code, carried } => {
@@ -549,7 +553,7 @@ fn is_dialog_gone(status_code: u16) -> bool {
 }
 
 /// A challenge is for us, not for the other side (RFC 3261 §22), and so is what is said of our extensions.
-fn asked_by_us(status_code: u16) -> u16 {
+pub(super) fn asked_by_us(status_code: u16) -> u16 {
     match status_code {
         401 | 407 | 420 | 421 | 422 | 494 => 500,
         other => other,

@@ -28,12 +28,12 @@ new_key_type! {
 }
 
 /// Methods that we answer with something else than 405 or 501.
-pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, NOTIFY";
+pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY";
 
-/// What we can, for every message that makes a dialog or refreshes its target.
+/// What we can, for every message that refreshes a dialog's target or answers one that made it.
 pub fn write_capabilities(printer: &mut Printer) {
     printer.header(HeaderName::Allow, ALLOW);
-    Options::ALL.write(HeaderName::Supported, printer);
+    Options::WITHIN_DIALOG.write(HeaderName::Supported, printer);
 }
 
 /// What an engine asks of the world.

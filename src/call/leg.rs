@@ -8,8 +8,10 @@ use smallvec::SmallVec;
 use super::attempt::write_contact;
 use super::context::{CallKey, Context, Owner, write_capabilities};
 use super::inbound::write_dialog_headers;
+use super::offer_answer::{FirstOffer, refuse_for_now};
 use super::peer_refresh::Heard;
 use super::refresh::Refresh;
+use super::reliable::{Wish, rack_of, rseq_of};
 use super::session_timer::SessionTimer;
 use super::{Carried, LegEvent, Side, header_policy, stray};
 use crate::carrier::number_rule::Identity;
@@ -41,6 +43,12 @@ pub struct Leg {
     pub session: SessionTimer,
     /// What an UPDATE offers the peer for the other side, until it is answered.
     pub(super) offered: Option<(ServerKey, Box<[u8]>)>,
+    /// The dialog is early, and this offer has no answer in it.
+    pub(super) first_offer: Option<FirstOffer>,
+    /// The peer's UPDATE that is not answered yet.
+    pub(super) updating: Option<ServerKey>,
+    /// RSeq of our provisional response that the 2xx has overtaken: its PRACK may still come.
+    pub(super) unpracked: Option<u32>,
     /// Our own target refresh, of which the other side knows nothing.
     pub(super) refresh: Option<Box<Refresh>>,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
@@ -63,6 +71,9 @@ struct ReceivedInvite {
     seq: u32,
     /// It made the dialog.
     is_first: bool,
+    has_offer: bool,
+    /// It requires 100rel.
+    wants_reliable: bool,
     /// We answer it by ourselves: the other side knows nothing of it.
     is_ours: bool,
     /// Its answer is repeated until it is acknowledged (RFC 3261 §13.3.1.4).
@@ -109,6 +120,9 @@ impl Leg {
             heard: None,
             session: SessionTimer::default(),
             offered: None,
+            first_offer: None,
+            updating: None,
+            unpracked: None,
             refresh: None,
             received: None,
             sent: None,
@@ -122,9 +136,8 @@ impl Leg {
     /// Takes over the peer's INVITE that made the dialog, to be answered.
     pub(super) fn hold_invite(&mut self, server: ServerKey, invite: &Message) {
         self.note_peer(invite);
-        let seq = invite.cseq().0;
         self.received =
-            Some(ReceivedInvite { server, seq, is_first: true, is_ours: false, answer: None });
+            Some(ReceivedInvite { is_first: true, ..ReceivedInvite::new(server, invite) });
     }
 
     /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
@@ -134,14 +147,17 @@ impl Leg {
         cx: &mut Context,
         client: ClientKey,
         has_offer: bool,
-        invite: Bytes,
+        invite: &Message,
         response: &Message,
     ) {
         self.note_peer(response);
         self.session.on_answer(response, cx.settings.session, cx.now);
-        self.note_description_of(&invite);
+        self.first_offer = None;
+        if self.description.is_none() {
+            self.note_description(invite);
+        }
         self.note_heard(response, !has_offer);
-        let seq = self.dialog.local_seq;
+        let (seq, invite) = (invite.cseq().0, invite.bytes().clone());
         let state = SentState::Unacknowledged;
         self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
         if has_offer {
@@ -174,7 +190,9 @@ impl Leg {
             }
             Method::Info | Method::Message | Method::Options | Method::Update | Method::Notify => {
                 if request.method() == Method::Update {
-                    if self.refuses_interval(cx, server, request) {
+                    if self.refuses_update(cx, server, request)
+                        || self.refuses_interval(cx, server, request)
+                    {
                         return None;
                     }
                     self.dialog.refresh_target(request);
@@ -183,15 +201,25 @@ impl Leg {
                         self.answer_update(cx, server, request);
                         return None;
                     }
+                    self.updating = Some(server);
                 }
                 self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
+            }
+            Method::Prack => {
+                let rseq = rack_of(request).map(|(rseq, _)| rseq);
+                match self.unpracked.take_if(|unpracked| Some(*unpracked) == rseq) {
+                    Some(_) => {
+                        cx.respond(server, 200, b"", None, |_, _| {}, b"");
+                    }
+                    None => cx.reject(server, 481, b""),
+                }
+                None
             }
             Method::Refer
             | Method::Subscribe
             | Method::Register
             | Method::Publish
-            | Method::Prack
             | Method::Ack
             | Method::Cancel => {
                 cx.reject(server, 405, b"");
@@ -236,6 +264,10 @@ impl Leg {
             }
             (SentState::Pending { .. }, 101..200) => {
                 self.on_provisional(cx);
+                if let Some(rseq) = rseq_of(response) {
+                    // We said nothing of 100rel; it must not wait in vain.
+                    self.prack(cx, response, rseq);
+                }
                 Some(LegEvent::Progressed { status_code, carried })
             }
             (SentState::Pending { .. }, 200..300) => {
@@ -245,7 +277,9 @@ impl Leg {
                 self.dialog.refresh_target(response);
                 self.note_peer(response);
                 self.session.on_answer(response, cx.settings.session, cx.now);
-                self.note_description_of(&invite);
+                if let Ok(invite) = Message::parse(invite) {
+                    self.note_description(&invite);
+                }
                 self.note_heard(response, !has_offer);
                 if has_offer {
                     self.acknowledge(cx, None);
@@ -288,12 +322,12 @@ impl Leg {
         }
         self.relays = self.relays.saturating_sub(1);
         let offered = self.offered.take_if(|(by, _)| *by == server);
-        if let Some(response) = response.filter(|_| status_code < 300)
-            && response.cseq().1 == Method::Update
-        {
-            self.dialog.refresh_target(response);
-            self.note_peer(response);
-            self.session.on_answer(response, cx.settings.session, cx.now);
+        if let Some(response) = response.filter(|_| status_code < 300) {
+            if response.cseq().1 == Method::Update {
+                self.dialog.refresh_target(response);
+                self.note_peer(response);
+                self.session.on_answer(response, cx.settings.session, cx.now);
+            }
             self.description = offered.map(|(_, offer)| offer).or(self.description.take());
             self.note_heard(response, false);
         }
@@ -308,7 +342,7 @@ impl Leg {
 
     /// Sends the other side's re-INVITE on. `false` where ours is still under way (glare).
     pub fn modify(&mut self, cx: &mut Context, carried: Carried<'_>) -> bool {
-        if self.is_inviting() || self.received.is_some() {
+        if self.is_inviting() || self.received.is_some() || self.is_negotiating() {
             return false;
         }
         let flow = self.flow_out(cx);
@@ -349,9 +383,12 @@ impl Leg {
         }
     }
 
-    /// Relays a provisional response to the peer's re-INVITE.
+    /// Relays a provisional response to the peer's re-INVITE, unless it wants to acknowledge each.
     pub fn progress(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
-        let Some(received) = &self.received else { return };
+        let Some(received) = self.received.as_ref().filter(|received| !received.wants_reliable)
+        else {
+            return;
+        };
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, invite, printer);
@@ -364,12 +401,19 @@ impl Leg {
     /// Answers the peer's INVITE, and repeats the answer until it is acknowledged.
     pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
         self.answer_with(cx, status_code, Some(carried));
-        note_description(&mut self.description, carried.0);
+        self.note_description(carried.0);
     }
 
     /// With what the other side answered; else with the session as it is.
     fn answer_with(&mut self, cx: &mut Context, status_code: u16, carried: Option<Carried<'_>>) {
         let Some(received) = &mut self.received else { return };
+        // RFC 3261 §13.2.1: the answer may have come in a reliable 1xx alone, which this peer did not hear so.
+        let is_owed = self.first_offer.take() == Some(FirstOffer::Theirs);
+        let own = match carried {
+            Some(carried) if !is_owed || sdp::is_session_description(carried.0) => None,
+            Some(_) | None => self.description.as_deref(),
+        };
+        let is_early = received.is_first && self.heard.is_some();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (policy, now) = (cx.settings.session, cx.now);
         let session = &self.session;
@@ -378,22 +422,22 @@ impl Leg {
             write_dialog_headers(&listener, invite, printer);
             agreed = session.write_answer(invite, policy, now, printer);
             heard = Heard::of(invite, true);
-            match carried {
-                Some(carried) => header_policy::write(carried, Identity::Strip, printer),
-                None => {
-                    printer.header(HeaderName::ContentType, b"application/sdp");
-                }
+            if let Some(carried) = carried {
+                header_policy::write(carried, Identity::Strip, printer);
+            }
+            if own.is_some() {
+                printer.header(HeaderName::ContentType, b"application/sdp");
             }
         };
         let tag = Some(self.dialog.local_tag);
-        let own = self.description.as_deref().unwrap_or_default();
-        let body = carried.map_or(own, header_policy::body);
+        let body = own.or(carried.map(header_policy::body)).unwrap_or_default();
         let Some(response) = cx.respond(received.server, status_code, b"", tag, write, body) else {
             self.received = None;
             return;
         };
         self.session.begin(agreed);
-        self.heard = heard.or(self.heard);
+        // What was negotiated while the dialog was early is newer than the INVITE.
+        self.heard = heard.filter(|_| !is_early).or(self.heard);
         received.answer = Some(Answer {
             response,
             interval: T1,
@@ -425,7 +469,9 @@ impl Leg {
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
-                note_description(&mut self.description, carried.0);
+                if let Some(sent) = sdp::description_of(carried.0) {
+                    self.description = Some(sent.into());
+                }
                 header_policy::write(carried, Identity::Strip, &mut printer);
                 header_policy::body(carried)
             }
@@ -439,10 +485,18 @@ impl Leg {
         stray::keep(cx, sent.client, self.flow, self.dialog.local_tag, sent.invite, acks);
     }
 
-    /// Sends the other side's request on; `false` where too many are under way.
-    pub fn relay(&mut self, cx: &mut Context, server: ServerKey, carried: Carried<'_>) -> bool {
+    /// Sends the other side's request on, or says why that cannot be done now.
+    pub fn relay(
+        &mut self,
+        cx: &mut Context,
+        server: ServerKey,
+        carried: Carried<'_>,
+    ) -> Result<(), NotRelayed> {
         if self.relays >= MAX_RELAYS {
-            return false;
+            return Err(NotRelayed::TooMany);
+        }
+        if sdp::is_session_description(carried.0) && self.is_negotiating() {
+            return Err(NotRelayed::Negotiating);
         }
         self.relays += 1;
         let flow = self.flow_out(cx);
@@ -465,13 +519,32 @@ impl Leg {
             header_policy::write(carried, Identity::Strip, &mut printer);
             printer.finish(header_policy::body(carried))
         });
-        true
+        Ok(())
     }
 
     /// Refuses a request of the peer that cannot be sent on.
-    pub fn turn_down(&mut self, cx: &mut Context, server: ServerKey) {
+    pub fn turn_down(&mut self, cx: &mut Context, server: ServerKey, why: NotRelayed) {
+        self.forget_asked(server);
+        match why {
+            NotRelayed::TooMany => cx.reject(server, 500, b"Too Many Requests At Once"),
+            NotRelayed::Negotiating => {
+                cx.respond(server, 491, b"", None, |_, _| {}, b"");
+            }
+        }
+    }
+
+    /// A request of the peer waits for the other side's answer.
+    pub(super) fn ask(&mut self, server: ServerKey) {
+        self.asked.push(server);
+    }
+
+    pub(super) fn has_asked(&self, server: ServerKey) -> bool {
+        self.asked.contains(&server)
+    }
+
+    fn forget_asked(&mut self, server: ServerKey) {
         self.asked.retain(|asked| *asked != server);
-        cx.reject(server, 500, b"Too Many Requests At Once");
+        self.updating.take_if(|updating| *updating == server);
     }
 
     /// Answers a request of the peer as the other side answered it.
@@ -486,13 +559,12 @@ impl Leg {
             // RFC 4320 §4.2: never sent to anything but an INVITE. The call ends now, and that answers it.
             return;
         }
-        self.asked.retain(|asked| *asked != server);
-        if let Some(Carried(answer)) = carried
-            && answer.cseq().1 == Method::Update
-            && status_code < 300
-        {
-            self.answer_update_with(cx, server, status_code, carried, None);
-            return note_description(&mut self.description, answer);
+        self.forget_asked(server);
+        if let Some(Carried(answer)) = carried.filter(|_| status_code < 300) {
+            self.note_description(answer);
+            if answer.cseq().1 == Method::Update {
+                return self.answer_update_with(cx, server, status_code, carried, None);
+            }
         }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let write = |printer: &mut Printer, _: &Message| {
@@ -556,6 +628,7 @@ impl Leg {
         if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
             self.refuse(cx, 487, None);
         }
+        self.updating = None;
         for server in std::mem::take(&mut self.asked) {
             cx.respond(server, 487, b"", None, |_, _| {}, b"");
         }
@@ -615,11 +688,7 @@ impl Leg {
     ) -> Option<LegEvent<'a>> {
         match &self.received {
             Some(received) if received.answer.is_none() => {
-                let seconds = cx.random.below(11);
-                let write = |printer: &mut Printer, _: &Message| {
-                    printer.header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"));
-                };
-                cx.respond(server, 500, b"Overlapping INVITE", None, write, b"");
+                refuse_for_now(cx, server, b"Overlapping INVITE");
                 return None;
             }
             // Its ACK for our last answer is lost, or overtaken.
@@ -629,8 +698,12 @@ impl Leg {
             }
             None => {}
         }
-        if self.is_inviting() {
+        if self.is_inviting() || self.waits_for_answer() {
             cx.respond(server, 491, b"", None, |_, _| {}, b"");
+            return None;
+        }
+        if self.updating.is_some() {
+            refuse_for_now(cx, server, b"Overlapping UPDATE");
             return None;
         }
         if self.refuses_interval(cx, server, request) {
@@ -643,9 +716,7 @@ impl Leg {
         self.dialog.refresh_target(request);
         self.dialog.note_source(request, self.flow.remote.ip());
         self.note_peer(request);
-        let seq = request.cseq().0;
-        self.received =
-            Some(ReceivedInvite { server, seq, is_first: false, is_ours, answer: None });
+        self.received = Some(ReceivedInvite { is_ours, ..ReceivedInvite::new(server, request) });
         if is_ours {
             self.answer_with(cx, 200, None);
             return None;
@@ -708,10 +779,23 @@ impl Leg {
         }
     }
 
-    fn note_description_of(&mut self, invite: &Bytes) {
-        if let Ok(invite) = Message::parse(invite.clone()) {
-            note_description(&mut self.description, &invite);
+    /// Keeps the session description of a message that we have sent as it came; one without leaves it.
+    pub(super) fn note_description(&mut self, message: &Message) {
+        if let Some(sent) = sdp::description_of(message) {
+            self.description = Some(sent.into());
         }
+    }
+
+    /// Our INVITE has an offer that is not answered.
+    pub(super) fn has_invited_with_offer(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.has_offer)
+    }
+
+    /// The peer's INVITE has an offer that is not answered.
+    pub(super) fn is_invited_with_offer(&self) -> bool {
+        self.received
+            .as_ref()
+            .is_some_and(|received| received.has_offer && received.answer.is_none())
     }
 
     pub(super) fn flow_out(&self, cx: &Context) -> Flow {
@@ -719,9 +803,24 @@ impl Leg {
     }
 }
 
-/// Keeps the session description of a message that we have sent as it came; one without leaves it.
-fn note_description(description: &mut Option<Box<[u8]>>, message: &Message) {
-    if let Some(sent) = sdp::description_of(message) {
-        *description = Some(sent.into());
+/// Why a request is not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRelayed {
+    TooMany,
+    /// It holds an offer, and another one is not answered (RFC 3264 §4).
+    Negotiating,
+}
+
+impl ReceivedInvite {
+    fn new(server: ServerKey, invite: &Message) -> Self {
+        Self {
+            server,
+            seq: invite.cseq().0,
+            is_first: false,
+            has_offer: sdp::is_session_description(invite),
+            wants_reliable: Wish::of(invite) == Wish::Reliably,
+            is_ours: false,
+            answer: None,
+        }
     }
 }

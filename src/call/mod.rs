@@ -8,15 +8,18 @@ pub mod attempt;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
 pub mod context;
+pub mod early;
 pub mod event;
 pub mod header_policy;
 pub mod hunt;
 pub mod inbound;
 pub mod leg;
+pub mod offer_answer;
 pub mod options;
 pub mod peer_refresh;
 pub mod record;
 pub mod refresh;
+pub mod reliable;
 pub mod session_timer;
 pub mod settings;
 pub mod setup;

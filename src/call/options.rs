@@ -8,14 +8,18 @@ use crate::sip::{HeaderName, Message, Printer};
 pub struct Options(u8);
 
 /// In the order in which they are written.
-const KNOWN: [(&[u8], Options); 1] = [(b"timer", Options::TIMER)];
+const KNOWN: [(&[u8], Options); 2] = [(b"100rel", Options::REL100), (b"timer", Options::TIMER)];
 
 impl Options {
     pub const NONE: Self = Self(0);
     /// RFC 4028
     pub const TIMER: Self = Self(1);
+    /// RFC 3262
+    pub const REL100: Self = Self(2);
     /// All that we support.
-    pub const ALL: Self = Self::TIMER;
+    pub const ALL: Self = Self::TIMER.with(Self::REL100);
+    /// What we say of ourselves in an INVITE within a dialog: its provisional responses need not be reliable.
+    pub const WITHIN_DIALOG: Self = Self::ALL.without(Self::REL100);
 
     /// Those that a message lists under `name`.
     pub fn of(message: &Message, name: HeaderName) -> Self {
@@ -33,6 +37,10 @@ impl Options {
 
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    pub const fn within(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub const fn is_empty(self) -> bool {

@@ -139,7 +139,7 @@ impl Leg {
     }
 
     fn send_refresh(&mut self, cx: &mut Context) {
-        if self.is_inviting() || self.is_invited() || self.offered.is_some() {
+        if self.is_inviting() || self.is_invited() || self.is_negotiating() {
             return self.wait(cx.now + T1);
         }
         let flow = self.flow_out(cx);

@@ -3,6 +3,7 @@
 use super::attempt::{Attempt, Offer};
 use super::context::Context;
 use super::options::Options;
+use super::reliable::Wish;
 use super::session_timer::SessionTimer;
 use crate::sip::{HeaderName, Message};
 
@@ -27,7 +28,7 @@ impl Terms {
     }
 
     /// Takes in a refusal that is no verdict on the call; `false` where it asks for nothing new that we have.
-    fn take(&mut self, refusal: &Message) -> bool {
+    fn take(&mut self, refusal: &Message, available: Options) -> bool {
         if self.tries == MAX_TRIES {
             return false;
         }
@@ -43,7 +44,8 @@ impl Terms {
             // RFC 3261 §21.4.16
             421 => {
                 let required = Options::of(refusal, HeaderName::Require);
-                let news = required.without(self.required).without(self.unmentioned);
+                let news = required.within(available).without(self.required);
+                let news = news.without(self.unmentioned);
                 self.required = self.required.with(news);
                 !news.is_empty()
             }
@@ -57,7 +59,12 @@ impl Terms {
 impl Attempt {
     /// Asks the same gateway again where its refusal is about the terms only; `false` where it is not.
     pub fn comes_to_terms(&mut self, cx: &mut Context, offer: &Offer, refusal: &Message) -> bool {
-        let is_new = self.terms.take(refusal);
+        // A reliable response that makes the offer has to be answered, which only the caller can do.
+        let available = match offer.has_sdp || Wish::of(&offer.invite) != Wish::Unreliably {
+            true => Options::ALL,
+            false => Options::WITHIN_DIALOG,
+        };
+        let is_new = self.terms.take(refusal, available);
         if is_new {
             self.terms.tries += 1;
             self.send_again(cx, offer);
