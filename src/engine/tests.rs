@@ -18,6 +18,7 @@ use crate::health::{
 };
 use crate::sip::{HeaderName, Message, Method};
 
+mod reliable;
 mod session_timers;
 mod terms;
 
