@@ -12,6 +12,7 @@ pub mod sip;
 pub mod timers;
 
 // 2 one machine or measure each
+pub mod cluster;
 pub mod dialog;
 pub mod health;
 pub mod transaction;

@@ -333,6 +333,7 @@ fn call(number: u128) -> StoredCall {
         ..attempt(2, "second")
     };
     StoredCall {
+        taken_from: None,
         call_id: Uuid::from_u128(number),
         node: "node-1".to_owned(),
         customer_id: Some(1),

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
+use uuid::Uuid;
 
 use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
-use super::{CallRecord, Side};
+use super::{CallRecord, Replica, Side};
 use crate::carrier::{CarrierId, Tables};
 use crate::dialog::Tag;
 use crate::health::{Capacity, Evidence, Outcome, Target, View};
@@ -43,6 +44,21 @@ pub enum Output {
         flow: Flow,
         bytes: Bytes,
     },
+    /// To be sent once what `call` has last asked to be kept is kept, or cannot be in time.
+    SendKept {
+        call: CallKey,
+        flow: Flow,
+        bytes: Bytes,
+    },
+    /// Keep this outside of the node, and say so with [`Command::Kept`](crate::engine::Command::Kept).
+    Keep {
+        call: CallKey,
+        replica: Box<Replica>,
+    },
+    /// A call that another node is to go on with is forgotten here.
+    Released(Uuid),
+    /// A request within a dialog that this shard does not know: another node may.
+    Unknown(Box<(Flow, Message)>),
     Outcome(Outcome),
     /// Exactly one a call.
     Record(Box<CallRecord>),
@@ -94,6 +110,12 @@ pub struct Counters {
     pub attempts: u64,
     pub retransmissions_sent: u64,
     pub retransmissions_received: u64,
+    /// Calls taken over from another node, or from an earlier run of this one.
+    pub calls_adopted: u64,
+    /// Calls that another node has taken over, or was given, forgotten here.
+    pub calls_released: u64,
+    /// Requests within dialogs of other nodes that were sent on to those.
+    pub passed_on: u64,
     /// Answers of carriers that we had left, each ACKed and BYEd.
     pub late_answers: u64,
     pub probes_sent: u64,
@@ -167,6 +189,8 @@ pub struct Context {
     /// What this shard's calls use of gateways and carriers.
     pub capacity: Capacity,
     pub is_draining: bool,
+    /// What is sent now waits until this call is kept.
+    pub sends_kept: Option<CallKey>,
     pub transactions: Table<Owner>,
     /// Who holds the dialog with a tag of ours.
     pub dialogs: HashMap<Tag, (CallKey, Side)>,
@@ -192,6 +216,7 @@ impl Context {
             view: Arc::default(),
             capacity,
             is_draining: false,
+            sends_kept: None,
             transactions: Table::default(),
             dialogs: HashMap::new(),
             strays: SlotMap::with_key(),
@@ -214,7 +239,10 @@ impl Context {
 
     pub fn send(&mut self, flow: Flow, bytes: Bytes) {
         self.counters.messages_sent += 1;
-        self.outputs.push_back(Output::Send { flow, bytes });
+        self.outputs.push_back(match self.sends_kept {
+            Some(call) => Output::SendKept { call, flow, bytes },
+            None => Output::Send { flow, bytes },
+        });
     }
 
     pub fn emit_outcome(&mut self, target: Target, carrier_id: CarrierId, evidence: Evidence) {

@@ -2,8 +2,8 @@
 //! their like pass between them (RFC 3262, RFC 3311).
 
 use super::attempt::is_ringing;
-use super::call::Draft;
 use super::context::Context;
+use super::draft::Draft;
 use super::leg::Leg;
 use super::offer_answer::FirstOffer;
 use super::reliable::{Origin, Patience, rack_of, rseq_of};

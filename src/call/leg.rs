@@ -13,10 +13,11 @@ use super::peer_refresh::Heard;
 use super::refresh::Refresh;
 use super::reliable::{Wish, rack_of, rseq_of};
 use super::session_timer::SessionTimer;
-use super::{Carried, LegEvent, Side, header_policy, stray};
+use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
 use crate::carrier::number_rule::Identity;
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, Printer, sdp};
 use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
 use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
@@ -25,6 +26,9 @@ use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 const MAX_RELAYS: u8 = 8;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
 pub(super) const REINVITE_LIMIT: Duration = Duration::from_secs(180);
+
+/// How far our CSeq jumps where another node may have sent requests that were not told to us.
+const SEQ_JUMP: u32 = 100;
 
 /// A confirmed dialog and what is going on in it.
 #[derive(Debug)]
@@ -130,6 +134,47 @@ impl Leg {
             asked: SmallVec::new(),
             forks: stray::Acks::default(),
             farewell: None,
+        }
+    }
+
+    /// A leg that another node, or an earlier run, has kept. Our CSeq jumps past whatever it may have used since.
+    pub fn restore(call: CallKey, side: Side, kept: LegReplica, flow: Flow, seq: u32) -> Self {
+        let mut dialog = kept.dialog;
+        dialog.jump_seq(seq.max(dialog.local_seq.saturating_add(SEQ_JUMP)));
+        let (allows_update, description) = (kept.allows_update, kept.description);
+        let description = description.map(|octets| octets.0);
+        Self { allows_update, description, ..Self::new(call, side, dialog, flow) }
+    }
+
+    /// What is kept of it.
+    pub fn replica(&self, cx: &Context) -> LegReplica {
+        LegReplica {
+            dialog: self.dialog.clone(),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+            allows_update: self.allows_update,
+            description: self.description.clone().map(Octets),
+        }
+    }
+
+    /// No request is under way, in either direction.
+    pub fn is_quiet(&self) -> bool {
+        self.received.is_none()
+            && self.sent.is_none()
+            && self.relays == 0
+            && self.asked.is_empty()
+            && self.refresh.is_none()
+    }
+
+    /// Gives up what is under way without a word to the peer, who hears from another node.
+    pub fn fall_silent(&mut self, cx: &mut Context) {
+        let received = self.received.take().map(|received| received.server);
+        for server in received.into_iter().chain(self.asked.drain(..)) {
+            cx.transactions.remove_server(server);
+        }
+        if let Some(sent) = self.sent.take() {
+            let limit = cx.now + TRANSACTION_LIMIT;
+            cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
         }
     }
 
@@ -431,7 +476,11 @@ impl Leg {
         };
         let tag = Some(self.dialog.local_tag);
         let body = own.or(carried.map(header_policy::body)).unwrap_or_default();
-        let Some(response) = cx.respond(received.server, status_code, b"", tag, write, body) else {
+        // Once the caller hears of the answer, another node must be able to go on with the call.
+        cx.sends_kept = (received.is_first && cx.settings.replicates).then_some(self.call);
+        let response = cx.respond(received.server, status_code, b"", tag, write, body);
+        cx.sends_kept = None;
+        let Some(response) = response else {
             self.received = None;
             return;
         };

@@ -26,6 +26,25 @@ pub struct Settings {
     pub session: SessionPolicy,
     /// Seconds in Retry-After of our own 503.
     pub retry_after_s: u32,
+    /// Answered calls are told to the world, so that another node can go on with them.
+    pub replicates: bool,
+}
+
+impl Default for Settings {
+    /// No listener yet, one shard, no limit of time, no session timer, no replication.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            user_agent: "holdfast".into(),
+            bucket_key: 0,
+            shards: 1,
+            max_calls: 10_000,
+            max_call_duration: None,
+            session: SessionPolicy::default(),
+            retry_after_s: 5,
+            replicates: false,
+        }
+    }
 }
 
 impl Settings {

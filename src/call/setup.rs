@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
-use super::call::Draft;
 use super::context::{CallKey, Context, Event};
+use super::draft::Draft;
 use super::early::Early;
 use super::hunt::Hunt;
 use super::inbound::Inbound;

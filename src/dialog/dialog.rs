@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::sip::name_addr::split_list;
+use crate::sip::octets;
 use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
 use crate::transaction::{Branch, Listener};
 
@@ -20,26 +23,36 @@ const DEFAULT_PORT: u16 = 5060;
 /// A dialog as one of our legs sees it.
 ///
 /// From and To of the first request are kept byte for byte: some peers compare them whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
+    #[serde(with = "octets")]
     pub call_id: Box<[u8]>,
     pub local_tag: Tag,
     /// Empty for a peer of RFC 2543.
+    #[serde(with = "octets")]
     pub remote_tag: Box<[u8]>,
     /// Value of our From, our tag included.
+    #[serde(with = "octets")]
     pub local: Box<[u8]>,
     /// Value of our To, the peer's tag included.
+    #[serde(with = "octets")]
     pub remote: Box<[u8]>,
     /// CSeq of our last request.
     pub local_seq: u32,
     /// CSeq of the peer's last request; `None` before its first.
     pub remote_seq: Option<u32>,
     /// URI of the peer's Contact.
+    #[serde(with = "octets")]
     pub remote_target: Box<[u8]>,
     /// URIs with their parameters, as they stand between the angle brackets, nearest hop first.
+    #[serde(with = "octets::list")]
     pub route_set: Box<[Box<[u8]>]>,
     /// The peer is behind a NAT that it does not know of: its Contact leads nowhere.
+    #[serde(default)]
     pub is_behind_nat: bool,
+    /// How often the target has changed.
+    #[serde(skip)]
+    pub targets: u32,
 }
 
 /// A request whose CSeq is lower than one before it (RFC 3261 §12.2.2).
@@ -67,6 +80,7 @@ impl Dialog {
             remote_target: contact_of(invite).unwrap_or_else(|| from_uri(invite)).into(),
             route_set: record_routes(invite).collect(),
             is_behind_nat: false,
+            targets: 0,
         }
     }
 
@@ -87,6 +101,7 @@ impl Dialog {
             remote_target: contact_of(response).unwrap_or(invite.request_uri()).into(),
             route_set: route_set.into(),
             is_behind_nat: false,
+            targets: 0,
         }
     }
 
@@ -124,8 +139,11 @@ impl Dialog {
 
     /// Takes the Contact of a target refresh (RFC 3261 §12.2.1.2, §12.2.2).
     pub fn refresh_target(&mut self, message: &Message) {
-        if let Some(contact) = contact_of(message) {
+        if let Some(contact) = contact_of(message)
+            && *contact != *self.remote_target
+        {
             self.remote_target = contact.into();
+            self.targets = self.targets.wrapping_add(1);
         }
     }
 

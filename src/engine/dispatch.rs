@@ -30,7 +30,9 @@ const MAX_RELAYED_OCTETS: usize = 60_000;
 impl Engine {
     pub(super) fn on_response(&mut self, response: &Message) {
         let Some(key) = self.cx.transactions.client_of(response) else {
-            self.cx.counters.stray_responses += 1;
+            if !self.pass_back(response) {
+                self.cx.counters.stray_responses += 1;
+            }
             return;
         };
         let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
@@ -161,7 +163,7 @@ impl Engine {
             return self.on_known_request(server, &request);
         }
         match request.method() {
-            Method::Ack => self.on_dialog_ack(&request),
+            Method::Ack => self.on_dialog_ack(&request, Some(flow)),
             Method::Cancel => self.on_cancel(request, flow),
             _ if request.to_tag().is_some() => self.on_dialog_request(request, flow),
             Method::Invite => self.on_new_invite(request, flow),
@@ -183,13 +185,16 @@ impl Engine {
         });
         if turn.is_some_and(|turn| turn.is_delivered) {
             // A peer that gives the ACK of a 2xx its INVITE's branch.
-            self.on_dialog_ack(request);
+            self.on_dialog_ack(request, None);
         }
     }
 
-    fn on_dialog_ack(&mut self, request: &Message) {
-        let tag = request.to_tag().and_then(Tag::parse);
-        let Some((call, side)) = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied()) else {
+    fn on_dialog_ack(&mut self, request: &Message, flow: Option<Flow>) {
+        let Some(tag) = request.to_tag().and_then(Tag::parse) else { return };
+        let Some((call, side)) = self.cx.dialogs.get(&tag).copied() else {
+            if let Some(flow) = flow {
+                self.ask_others(request, flow);
+            }
             return;
         };
         self.with_call(call, |call, cx| call.on_ack(cx, side, request));
@@ -213,6 +218,9 @@ impl Engine {
         let tag = request.to_tag().and_then(Tag::parse);
         let found = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied());
         let Some((call, side)) = found.filter(|(call, _)| self.calls.contains_key(*call)) else {
+            if tag.is_some() && self.ask_others(&request, flow) {
+                return;
+            }
             return self.answer_statelessly(&request, flow, 481, "");
         };
         if is_too_large(&request) {

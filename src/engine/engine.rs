@@ -1,14 +1,17 @@
 //! The engine: what comes in, what goes out, and when it wants to be called again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 use slotmap::SlotMap;
+use uuid::Uuid;
 
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
-use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
+use crate::call::{Call, CallKey, Context, Counters, Output, Replica, Settings};
 use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
@@ -36,6 +39,22 @@ pub enum Command {
     Drain,
     /// End every call that is left: BYE or CANCEL on both legs.
     EndAllCalls,
+    /// What these calls asked to be kept is kept.
+    Kept(Vec<CallKey>),
+    /// The place where calls are kept is back: ask again for what is missing there.
+    KeepMissing,
+    /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
+    Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
+    /// Of the calls that are kept, these are still ours: another node goes on with the others.
+    Owned(Arc<HashSet<Uuid>>),
+    /// Let go of calls that another node can go on with, this many at most: each gives an
+    /// [`Output::Released`].
+    HandOver { limit: usize },
+    /// A request that was [`Output::Unknown`], once whoever it belongs to has been looked for in vain, or has
+    /// been adopted.
+    Again(Box<(Flow, Message)>),
+    /// A request that was [`Output::Unknown`] belongs to the node that has this address.
+    PassOn { request: Box<(Flow, Message)>, to: SocketAddr },
     /// The wall clock at an instant, for records; repeat about once a minute.
     WallClock { at: Instant, wall: SystemTime },
 }
@@ -49,17 +68,27 @@ pub struct Engine {
     pub(super) calls: SlotMap<CallKey, Call>,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
+    /// Requests within dialogs of other nodes that are asked for.
+    pub(super) lookups: Allowance,
+    /// Nobody has been asked yet about the request in hand.
+    pub(super) may_ask: bool,
 }
 
 /// Strangers that are put on record at once, and a second in the long run; the others are counted.
 const STRANGERS_BURST: u32 = 500;
 const STRANGERS_A_SECOND: u32 = 20;
+/// Requests within unknown dialogs that other nodes are asked about at once, and a second: each costs a look into
+/// the store, and anybody can send some. After a node's death there are many.
+const LOOKUPS_BURST: u32 = 2_000;
+const LOOKUPS_A_SECOND: u32 = 200;
 
 impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
-        Self { cx: Context::new(settings, seed, now, wall), calls: SlotMap::with_key(), strangers }
+        let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
+        let cx = Context::new(settings, seed, now, wall);
+        Self { cx, calls: SlotMap::with_key(), strangers, lookups, may_ask: true }
     }
 
     /// One message from one flow.
@@ -95,6 +124,20 @@ impl Engine {
                 }
             }
             Command::WallClock { at, wall } => self.cx.wall = (at, wall),
+            Command::Kept(calls) => {
+                calls.into_iter().for_each(|call| self.with_call(call, |call, _| call.on_kept()));
+            }
+            Command::KeepMissing => self.keep_missing(),
+            Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
+            Command::Owned(owned) => self.release_others(&owned),
+            Command::HandOver { limit } => self.hand_over(limit),
+            Command::Again(request) => {
+                let (flow, request) = *request;
+                self.may_ask = false;
+                self.on_request(request, flow);
+                self.may_ask = true;
+            }
+            Command::PassOn { request, to } => self.pass_on(&request.1, request.0, to),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::{Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received};
-use crate::call::{CallRecord, EndCause, EndedBy, SessionPolicy};
+use crate::call::{CallRecord, EndCause, EndedBy};
 use crate::carrier::rows::{
     CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, NumberRuleRow, RouteCarrierHoursRow,
     RouteCarrierRow, RouteRow,
@@ -20,6 +20,7 @@ use crate::sip::{HeaderName, Message, Method};
 
 mod reliable;
 mod session_timers;
+mod takeover;
 mod terms;
 
 const CALLER: &str = "192.0.2.9:5080";
@@ -957,23 +958,24 @@ impl World {
     ) -> Self {
         let mut rows = rows();
         change(&mut rows);
+        Self::at("203.0.113.1:5060", 1, rows, change_settings)
+    }
+
+    /// At an address of its own, drawing its ids from `seed`.
+    fn at(own: &str, seed: u64, rows: Rows, change: impl FnOnce(&mut EngineSettings)) -> Self {
         let now = base();
         let mut settings = EngineSettings {
             listeners: vec![Listener {
                 transport: Transport::Udp,
-                address: address("203.0.113.1:5060"),
-                advertised: "203.0.113.1:5060".into(),
+                address: address(own),
+                advertised: own.into(),
             }],
-            user_agent: "holdfast".into(),
             bucket_key: 7,
-            shards: 1,
             max_calls: 10,
-            max_call_duration: None,
-            session: SessionPolicy::default(),
-            retry_after_s: 5,
+            ..EngineSettings::default()
         };
-        change_settings(&mut settings);
-        let mut engine = Engine::new(settings, 1, now, SystemTime::UNIX_EPOCH);
+        change(&mut settings);
+        let mut engine = Engine::new(settings, seed, now, SystemTime::UNIX_EPOCH);
         let tables = Tables::check(rows, 1).expect("good rows");
         engine.handle_command(Command::Tables(Arc::new(tables)), now);
         let targets = [(1, FIRST), (2, SECOND)].map(|(id, at)| {
@@ -1067,7 +1069,7 @@ impl World {
                 sent.push((flow.remote.to_string(), message));
                 false
             }
-            Output::Outcome(_) | Output::Record(_) | Output::Event(_) => true,
+            _ => true,
         });
         sent
     }
@@ -1078,7 +1080,7 @@ impl World {
             .iter()
             .filter_map(|output| match output {
                 Output::Record(record) => Some(record.clone()),
-                Output::Send { .. } | Output::Outcome(_) | Output::Event(_) => None,
+                _ => None,
             })
             .collect();
         assert_eq!(records.len(), 1, "exactly one record");
@@ -1093,7 +1095,7 @@ impl World {
                 outcomes.push(outcome.clone());
                 false
             }
-            Output::Send { .. } | Output::Record(_) | Output::Event(_) => true,
+            _ => true,
         });
         outcomes
     }

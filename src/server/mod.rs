@@ -1,6 +1,7 @@
 //! The program: settings, wiring, drain.
 
 mod board;
+mod cluster;
 mod listeners;
 mod measures;
 pub mod run;

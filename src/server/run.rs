@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
+use super::cluster::{self, ClusterSettings, Drain};
 use super::listeners::{self, Bound};
 use super::measures;
 use super::settings::Settings;
@@ -69,6 +70,10 @@ pub struct Running {
     is_draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     board: JoinHandle<()>,
+    /// `None` where calls are not replicated.
+    cluster: Option<JoinHandle<()>>,
+    drain: watch::Sender<Drain>,
+    is_settled: watch::Receiver<bool>,
     recorder: JoinHandle<usize>,
     others: Vec<JoinHandle<()>>,
     store: Store,
@@ -100,6 +105,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (outcomes, outcome_queue) = mpsc::channel(OUTCOMES_LEN);
     let engine_settings = engine_settings(&settings, &bound, shard_count);
     let bucket_key = engine_settings.bucket_key;
+    let (cluster_queues, cluster_inbox) = cluster::queues();
     let mut parts = Vec::new();
     for (index, sockets) in bound.sockets.into_iter().enumerate() {
         let (records, outcomes) = (records.clone(), outcomes.clone());
@@ -110,6 +116,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             shared: shared.clone(),
             records: Box::new(move |record| records.send(record)),
             outcomes: Box::new(move |batch| outcomes.try_send(batch).is_ok()),
+            cluster: cluster_queues.sink(),
+            keep_wait: settings.replicate_wait,
             seed: random_u64(),
         });
     }
@@ -119,6 +127,27 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (ready, is_ready) = watch::channel(false);
     let (is_draining, draining) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
+    let (drain, drained) = watch::channel(Drain::Not);
+    let (settled, is_settled) = watch::channel(false);
+    let cluster = settings.replicate.then(|| {
+        let cluster_settings = ClusterSettings {
+            node: settings.node_name.clone(),
+            region: settings.region.clone(),
+            ping_address: cluster::ping_address(&engine_settings.listeners),
+            legs_per_s: settings.takeover_legs_per_s,
+            bucket_key,
+        };
+        let stopping = stopping.clone();
+        cluster::start(
+            store.clone(),
+            shards.clone(),
+            cluster_settings,
+            cluster_inbox,
+            drained,
+            settled,
+            stopping,
+        )
+    });
     let board = BoardTask {
         board: Board::new(
             BoardSettings {
@@ -179,6 +208,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         is_draining,
         stop,
         board,
+        cluster,
+        drain,
+        is_settled,
         recorder,
         others,
         store,
@@ -225,6 +257,7 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
         max_call_duration: settings.max_call_duration,
         session: settings.session,
         retry_after_s: settings.retry_after_s,
+        replicates: settings.replicate,
     }
 }
 
@@ -295,11 +328,13 @@ impl Running {
     pub async fn drain(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
         self.is_draining.send_replace(true);
         self.command_all(&Command::Drain);
+        self.drain.send_replace(Drain::HandOver);
         tokio::select! {
-            () = self.idle() => return 0,
+            () = self.all_gone() => return 0,
             () = tokio::time::sleep(limit) => {}
             () = hurry => {}
         }
+        self.drain.send_replace(Drain::Stay);
         let cut = self.calls_now();
         tracing::warn!(calls = cut, "calls are ended by the drain");
         self.command_all(&Command::EndAllCalls);
@@ -320,10 +355,22 @@ impl Running {
         }
         self.stop.send_replace(true);
         let _ = self.board.await;
+        if let Some(cluster) = self.cluster {
+            let _ = cluster.await;
+        }
         let held = self.recorder.await.unwrap_or_default() as u64;
         let lost: u64 = self.shards.iter().map(|shard| shard.edge_counters().records_lost).sum();
         self.store.close().await;
         Ended { calls_cut: 0, records_lost: held + lost }
+    }
+
+    /// Until no call is left here, and those that were given away are settled where they went.
+    async fn all_gone(&self) {
+        self.idle().await;
+        if self.cluster.is_some() {
+            let mut is_settled = self.is_settled.clone();
+            let _ = is_settled.wait_for(|is_settled| *is_settled).await;
+        }
     }
 
     /// Until no call is left, twice in a row: what was on its way to a shard has come in between.

@@ -2,7 +2,6 @@ use std::net::UdpSocket as Peer;
 use std::sync::mpsc;
 
 use super::*;
-use crate::call::SessionPolicy;
 use crate::carrier::rows::{CarrierRow, GatewayRow};
 use crate::carrier::{GatewayId, Rows, Transport};
 use crate::engine::Listener;
@@ -41,6 +40,8 @@ impl World {
                 shared: shared.clone(),
                 records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
                 outcomes: Box::new(move |batch| outcome.send(batch).is_ok()),
+                cluster: Box::new(|_| false),
+                keep_wait: Duration::ZERO,
                 seed: index as u64,
             });
         }
@@ -73,11 +74,8 @@ fn settings(address: SocketAddr) -> EngineSettings {
         }],
         user_agent: "test".into(),
         bucket_key: 7,
-        shards: 1,
         max_calls: 100,
-        max_call_duration: None,
-        session: SessionPolicy::default(),
-        retry_after_s: 5,
+        ..EngineSettings::default()
     }
 }
 
@@ -225,6 +223,8 @@ fn keeps_records_that_find_no_room_and_gives_them_out_later() {
             })
         }),
         outcomes: Box::new(|_| true),
+        cluster: Box::new(|_| false),
+        keep_wait: Duration::ZERO,
         seed: 1,
     };
     let (shard, thread) = start(vec![parts]).expect("a thread starts").remove(0);

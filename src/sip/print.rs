@@ -83,6 +83,41 @@ impl Printer {
         this
     }
 
+    /// A request as a proxy sends it on (RFC 3261 §16.6): a Via of its own on top, what is known of the sender
+    /// in the next one, one hop less to go. `None` where no hop is left.
+    pub fn pass_on(request: &Message, via: &[u8], source: SocketAddr) -> Option<Bytes> {
+        let hops = request.max_forwards().unwrap_or(70).checked_sub(1)?;
+        let mut this = Self::request(request.method_text(), request.request_uri());
+        this.header(HeaderName::Via, via);
+        let mut is_first = true;
+        for header in request.headers() {
+            match (header.name, request.top_via()) {
+                (HeaderName::Via, Some(top)) if std::mem::take(&mut is_first) => {
+                    this.top_via(&top, header.value, source);
+                }
+                (HeaderName::MaxForwards | HeaderName::ContentLength, _) => {}
+                _ => this.field(header, true),
+            }
+        }
+        this.header_fmt(HeaderName::MaxForwards, format_args!("{hops}"));
+        Some(this.finish(request.body()))
+    }
+
+    /// A response as a proxy sends it back (RFC 3261 §16.7): without the proxy's own Via, which stands alone in
+    /// the first field.
+    pub fn pass_back(response: &Message) -> Bytes {
+        let mut this = Self::response(response.status_code(), response.reason());
+        let mut is_first = true;
+        for header in response.headers() {
+            match header.name {
+                HeaderName::Via if std::mem::take(&mut is_first) => {}
+                HeaderName::ContentLength => {}
+                _ => this.field(header, true),
+            }
+        }
+        this.finish(response.body())
+    }
+
     pub fn header(&mut self, name: HeaderName, value: &[u8]) -> &mut Self {
         debug_assert!(name != HeaderName::Other, "a header needs its name");
         self.other(name.as_str(), value)

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
+//! | `answered.rs` | calls in progress as another node needs them, and the leases of nodes |
 //! | `record.rs` | calls and probes as the tables keep them |
 //! | `recorder.rs` | from the shards to the store, in batches; a store that is away costs no record |
 //! | `spool.rs` | records on disk meanwhile |
@@ -10,10 +11,11 @@
 //! | `history.rs` | records back in, for explanations and measures |
 //! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
-//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, history, health and the watch |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, answered calls, history, health and the watch |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
+pub mod answered;
 mod error;
 pub mod history;
 mod migrations;
@@ -26,6 +28,7 @@ mod sqlite;
 
 pub use error::StoreError;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -34,6 +37,7 @@ use uuid::Uuid;
 use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
+use answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use history::GatewayQuality;
 use postgres::{PostgresStore, PostgresWatch};
 use record::{StoredCall, StoredProbe};
@@ -268,6 +272,90 @@ impl Store {
         match &self.inner {
             Inner::Postgres(store) => store.report(node, complaints).await,
             Inner::Sqlite(store) => store.report(node, complaints).await,
+        }
+    }
+
+    /// Writes what is there to go on with calls, anew where it is there already. Gives those that were written: not
+    /// those that are over, or that another run has.
+    pub async fn keep(
+        &self,
+        lease: &Lease,
+        calls: &[KeptCall],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.keep(lease, calls).await,
+            Inner::Sqlite(store) => store.keep(lease, calls).await,
+        }
+    }
+
+    /// Tells that this run is alive, and reads how the others do.
+    pub async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.renew(lease).await,
+            Inner::Sqlite(store) => store.renew(lease).await,
+        }
+    }
+
+    /// Takes over calls of the runs `dead`, as far as their leases are lost, or they are earlier runs of this very node;
+    /// and calls that were given to us. Only of our region; only `call_id`, where one is given; `limit` at most.
+    pub async fn claim(
+        &self,
+        lease: &Lease,
+        dead: &[i64],
+        call_id: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ClaimedCall>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.claim(lease, dead, call_id, limit).await,
+            Inner::Sqlite(store) => store.claim(lease, dead, call_id, limit).await,
+        }
+    }
+
+    /// The calls that a run has.
+    pub async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.owned(lease_id).await,
+            Inner::Sqlite(store) => store.owned(lease_id).await,
+        }
+    }
+
+    /// The call with this tag of ours, and the run that has it.
+    pub async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.find_dialog(tag).await,
+            Inner::Sqlite(store) => store.find_dialog(tag).await,
+        }
+    }
+
+    /// Gives calls to another run, which takes them with its next claim.
+    pub async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.give(from, to, calls).await,
+            Inner::Sqlite(store) => store.give(from, to, calls).await,
+        }
+    }
+
+    /// How many calls that a run gave away are not settled at the other one yet.
+    pub async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.unsettled(lease_id).await,
+            Inner::Sqlite(store) => store.unsettled(lease_id).await,
+        }
+    }
+
+    /// Ends the lease of a run that stops, so that others need not wait until it lapses.
+    pub async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.end_lease(lease_id).await,
+            Inner::Sqlite(store) => store.end_lease(lease_id).await,
+        }
+    }
+
+    /// Clears away what crossed its record on the way, and leases of runs long gone.
+    pub async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.sweep(lease_id).await,
+            Inner::Sqlite(store) => store.sweep(lease_id).await,
         }
     }
 

@@ -74,6 +74,8 @@ pub struct EdgeCounters {
     pub records_waiting: u64,
     /// Datagrams that came while the socket's buffer was full.
     pub overflowed: u64,
+    /// Answers that went out before another node could have gone on with their call.
+    pub unkept: u64,
 }
 
 /// Takes over what a shard counts.
@@ -95,6 +97,10 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
         ("holdfast_retransmissions_received_total", counters.retransmissions_received),
         ("holdfast_late_answers_total", counters.late_answers),
+        ("holdfast_calls_adopted_total", counters.calls_adopted),
+        ("holdfast_calls_released_total", counters.calls_released),
+        ("holdfast_requests_passed_on_total", counters.passed_on),
+        ("holdfast_answers_unreplicated_total", edge.unkept),
         ("holdfast_probes_sent_total", counters.probes_sent),
         ("holdfast_keep_alives_total", edge.keep_alives),
         ("holdfast_datagrams_unsent_total", edge.unsent),
@@ -201,6 +207,22 @@ pub fn records_written(count: usize, took: Duration) {
     histogram!("holdfast_record_batch_seconds").record(took.as_secs_f64());
 }
 
+/// Answered calls that another node could go on with now.
+pub fn kept(count: usize, took: Duration) {
+    counter!("holdfast_calls_replicated_total").increment(count as u64);
+    histogram!("holdfast_replication_seconds").record(took.as_secs_f64());
+}
+
+/// Whether the store takes answered calls.
+pub fn keeping(is_keeping: bool) {
+    gauge!("holdfast_replication_up").set(if is_keeping { 1.0 } else { 0.0 });
+}
+
+/// Nodes that are alive, this one included.
+pub fn nodes(count: usize) {
+    gauge!("holdfast_nodes").set(count as f64);
+}
+
 /// Records that wait on disk for the store.
 pub fn spooled(octets: u64) {
     gauge!("holdfast_spool_octets").set(octets as f64);
@@ -281,6 +303,26 @@ fn describe() {
         "holdfast_records_lost_total",
         "Records lost because store, spool and backlog were full"
     );
+    describe_counter!(
+        "holdfast_calls_adopted_total",
+        "Calls taken over from another node, or from an earlier run of this one"
+    );
+    describe_counter!(
+        "holdfast_calls_released_total",
+        "Calls that another node has taken over, or was given, forgotten here"
+    );
+    describe_counter!(
+        "holdfast_requests_passed_on_total",
+        "Requests within dialogs of another node that were sent on to it"
+    );
+    describe_counter!(
+        "holdfast_answers_unreplicated_total",
+        "Answers that went out before another node could have gone on with their call"
+    );
+    describe_counter!("holdfast_calls_replicated_total", "States of answered calls written");
+    describe_histogram!("holdfast_replication_seconds", "Writing a batch of such states");
+    describe_gauge!("holdfast_replication_up", "1 = the store takes answered calls");
+    describe_gauge!("holdfast_nodes", "Nodes that are alive, this one included");
     describe_counter!("holdfast_records_written_total", "Records written to the store");
     describe_counter!(
         "holdfast_records_refused_total",

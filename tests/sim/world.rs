@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::{CallRecord, SessionPolicy};
+use holdfast::call::CallRecord;
 use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
@@ -79,13 +79,9 @@ impl World {
                 address,
                 advertised: ENGINE.into(),
             }],
-            user_agent: "holdfast".into(),
             bucket_key: 7,
-            shards: 1,
-            max_calls: 10_000,
             max_call_duration: Some(MAX_CALL),
-            session: SessionPolicy::default(),
-            retry_after_s: 5,
+            ..EngineSettings::default()
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);
@@ -313,7 +309,8 @@ impl World {
                         self.checks.recorded(&record);
                         self.records.push(*record);
                     }
-                    Output::Event(_) => {}
+                    // Nothing is kept here.
+                    _ => {}
                 }
             }
             if let Some(view) = self.board.poll_view(now) {

@@ -12,6 +12,7 @@ mod postgres;
 
 #[macro_use]
 mod database;
+mod answered;
 mod constraints;
 mod health;
 mod history;

@@ -8,7 +8,7 @@ use slotmap::SlotMap;
 use super::*;
 use crate::call::context::ALLOW;
 use crate::call::context::{CallKey, Output};
-use crate::call::{SessionPolicy, Settings, header_policy};
+use crate::call::{Settings, header_policy};
 use crate::carrier::Transport;
 use crate::dialog::{Dialog, Tag};
 use crate::transaction::{Flow, Listener, ListenerId};
@@ -231,13 +231,7 @@ impl World {
                 address: own,
                 advertised: "203.0.113.1:5060".into(),
             }],
-            user_agent: "holdfast".into(),
-            bucket_key: 7,
-            shards: 1,
-            max_calls: 10,
-            max_call_duration: None,
-            session: SessionPolicy::default(),
-            retry_after_s: 5,
+            ..Settings::default()
         };
         let cx = Context::new(settings, seed, base(), SystemTime::UNIX_EPOCH);
         let dialog = Dialog {
@@ -251,6 +245,7 @@ impl World {
             remote_target: (*b"sip:b@198.51.100.1:5060").into(),
             route_set: Box::default(),
             is_behind_nat: false,
+            targets: 0,
         };
         let remote = "198.51.100.1:5060".parse().expect("an address");
         let flow = Flow { listener: ListenerId(0), remote };
@@ -270,7 +265,7 @@ impl World {
         outputs
             .filter_map(|output| match output {
                 Output::Send { bytes, .. } => Some(Message::parse(bytes).expect("SIP")),
-                Output::Outcome(_) | Output::Record(_) | Output::Event(_) => None,
+                _ => None,
             })
             .collect()
     }

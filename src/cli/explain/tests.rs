@@ -148,6 +148,7 @@ fn explain(call: &StoredCall) -> String {
 fn call() -> StoredCall {
     let started_at = datetime!(2026-03-04 05:06:07.123456 UTC);
     StoredCall {
+        taken_from: None,
         call_id: Uuid::from_u128(1),
         node: "node-1".to_owned(),
         customer_id: Some(1),

@@ -1,5 +1,6 @@
 //! The store on Postgres, 15 or later.
 
+mod answered;
 mod health;
 mod history;
 mod migrate;
@@ -9,6 +10,7 @@ mod watch;
 
 pub(super) use watch::PostgresWatch;
 
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use sqlx::{PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
@@ -199,6 +202,72 @@ impl PostgresStore {
         let reported =
             within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await;
         give_back(connection, reported)
+    }
+
+    pub(super) async fn keep(
+        &self,
+        lease: &Lease,
+        calls: &[KeptCall],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::keep(&mut connection, lease, calls)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::renew(&mut connection, lease)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn claim(
+        &self,
+        lease: &Lease,
+        dead: &[i64],
+        call_id: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ClaimedCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::claim(&mut connection, lease, dead, call_id, limit))
+                .await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::find(&mut connection, tag)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::give(&mut connection, from, to, calls)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::unsettled(&mut connection, lease_id)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn watch(&self) -> Result<PostgresWatch, StoreError> {
