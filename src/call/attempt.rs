@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::context::{CallKey, Context, Owner, milliseconds};
+use super::context::{CallKey, Context, Owner, milliseconds, write_allow};
 use super::options::Options;
 use super::record::AttemptRecord;
 use super::reliable::Wish;
@@ -13,7 +13,7 @@ use super::terms::Terms;
 use super::verdict::Failure;
 use super::{Carried, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
-use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
+use crate::carrier::{Action, Class, Origin, ReferPolicy, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
@@ -85,6 +85,7 @@ impl Attempt {
         number: u8,
         candidate: Candidate,
         offer: &Offer,
+        refer: ReferPolicy,
     ) -> Option<Self> {
         let gateway = &candidate.gateway;
         let remote = candidate.target.address;
@@ -92,7 +93,7 @@ impl Attempt {
         let flow = Flow { listener, remote };
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
-        let terms = Terms::default();
+        let terms = Terms::new(refer);
         let leg = NewLeg {
             candidate: &candidate,
             local_tag,
@@ -350,7 +351,7 @@ impl NewLeg<'_> {
             .header(HeaderName::CallId, self.call_id.as_bytes())
             .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.terms.seq()));
         write_contact(listener, &mut printer);
-        printer.header(HeaderName::Allow, super::context::ALLOW);
+        write_allow(self.terms.refer, &mut printer);
         let options = self.options(offer);
         options.write(HeaderName::Supported, &mut printer);
         self.terms.required.write(HeaderName::Require, &mut printer);

@@ -88,8 +88,8 @@ impl Call {
             record.region = admission.plan.region.clone();
             record.plan = Some(admission.plan.clone());
         });
-        let hunt = Hunt::new(admission.plan);
-        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt));
+        let (hunt, refer) = (Hunt::new(admission.plan), admission.customer.refer);
+        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt, refer));
         let next = setup.hunt(cx, &mut draft);
         let mut this = Self { key, draft, state: State::Setup(setup), scheduled: None };
         this.go(cx, next);
@@ -369,11 +369,10 @@ impl Call {
                 }
             }
             LegEvent::Withdrawn => other.withdraw(cx),
-            LegEvent::Asked { server, carried } => {
-                if let Err(refusal) = other.relay(cx, server, carried) {
-                    leg.turn_down(cx, server, refusal);
-                }
-            }
+            LegEvent::Asked { server, carried } => match other.relay(cx, server, carried) {
+                Ok(()) => leg.note_relayed(carried, other),
+                Err(refusal) => leg.turn_down(cx, server, refusal),
+            },
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
                 if is_dialog_gone(status_code) {

@@ -173,6 +173,7 @@ impl Setup {
         let dialog = Dialog::uac(&invite, attempt.local_tag, response);
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
         outbound.session = attempt.terms.session.clone();
+        outbound.refer = self.refer;
         outbound.note_peer(response);
         outbound.note_description(&invite);
         let mut inbound = self.inbound.leg(self.call, tag, &self.offer.invite);

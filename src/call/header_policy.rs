@@ -9,8 +9,18 @@ use crate::sip::{Header, HeaderName, Message, Printer};
 
 /// Writes the header fields of `carried` that may cross, Content-Type and its like included.
 pub fn write(carried: Carried<'_>, identity: Identity, printer: &mut Printer) {
+    write_but(None, carried, identity, printer);
+}
+
+/// As [`write`], without a field that is written otherwise.
+pub fn write_but(
+    left_out: Option<HeaderName>,
+    carried: Carried<'_>,
+    identity: Identity,
+    printer: &mut Printer,
+) {
     let has_body = !carried.0.body().is_empty();
-    for header in carried.0.headers() {
+    for header in carried.0.headers().filter(|header| Some(header.name) != left_out) {
         let crosses = match fate_of(header) {
             Fate::Crosses => true,
             Fate::Stays => false,

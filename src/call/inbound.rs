@@ -9,6 +9,7 @@ use super::leg::Leg;
 use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
 use super::{Carried, Side, header_policy};
+use crate::carrier::ReferPolicy;
 use crate::carrier::number_rule::Identity;
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Printer};
@@ -27,6 +28,7 @@ pub struct Inbound {
     /// mixed with another's (RFC 3960 §3.1).
     early: SmallVec<[EarlyDialog; 2]>,
     wish: Wish,
+    refer: ReferPolicy,
     pub provisionals: Provisionals,
 }
 
@@ -40,9 +42,9 @@ struct EarlyDialog {
 }
 
 impl Inbound {
-    pub fn new(server: ServerKey, flow: Flow, invite: &Message) -> Self {
+    pub fn new(server: ServerKey, flow: Flow, invite: &Message, refer: ReferPolicy) -> Self {
         let (early, wish) = (SmallVec::new(), Wish::of(invite));
-        Self { server, flow, early, wish, provisionals: Provisionals::default() }
+        Self { server, flow, early, wish, refer, provisionals: Provisionals::default() }
     }
 
     /// Relays a provisional response other than 100; says whether the caller's PRACK will come for it.
@@ -99,7 +101,7 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, invite, self.refer, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
@@ -115,6 +117,7 @@ impl Inbound {
         let mut dialog = Dialog::uas(invite, tag);
         dialog.note_source(invite, self.flow.remote.ip());
         let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
+        leg.refer = self.refer;
         leg.note_peer(invite);
         leg
     }
@@ -194,10 +197,15 @@ impl Inbound {
 }
 
 /// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(listener: &Listener, invite: &Message, printer: &mut Printer) {
+pub(super) fn write_dialog_headers(
+    listener: &Listener,
+    invite: &Message,
+    refer: ReferPolicy,
+    printer: &mut Printer,
+) {
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
     write_contact(listener, printer);
-    write_capabilities(printer);
+    write_capabilities(refer, printer);
 }

@@ -13,7 +13,9 @@ use super::peer_refresh::Heard;
 use super::refresh::Refresh;
 use super::reliable::{Wish, rack_of, rseq_of};
 use super::session_timer::SessionTimer;
+use super::transfer::{Referred, body_within_dialog, write_refer};
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
+use crate::carrier::ReferPolicy;
 use crate::carrier::number_rule::Identity;
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
@@ -45,6 +47,10 @@ pub struct Leg {
     /// The last that the peer sent and we did not refuse.
     pub heard: Option<Heard>,
     pub session: SessionTimer,
+    /// What becomes of the peer's REFERs.
+    pub refer: ReferPolicy,
+    /// Those that were sent on, the last ones last.
+    pub(super) referred: SmallVec<[Referred; 1]>,
     /// What an UPDATE offers the peer for the other side, until it is answered.
     pub(super) offered: Option<(ServerKey, Box<[u8]>)>,
     /// The dialog is early, and this offer has no answer in it.
@@ -123,6 +129,8 @@ impl Leg {
             description: None,
             heard: None,
             session: SessionTimer::default(),
+            refer: ReferPolicy::Refuse,
+            referred: SmallVec::new(),
             offered: None,
             first_offer: None,
             updating: None,
@@ -138,12 +146,22 @@ impl Leg {
     }
 
     /// A leg that another node, or an earlier run, has kept. Our CSeq jumps past whatever it may have used since.
-    pub fn restore(call: CallKey, side: Side, kept: LegReplica, flow: Flow, seq: u32) -> Self {
+    pub fn restore(
+        cx: &Context,
+        call: CallKey,
+        side: Side,
+        kept: LegReplica,
+        flow: Flow,
+        seq: u32,
+    ) -> Self {
         let mut dialog = kept.dialog;
         dialog.jump_seq(seq.max(dialog.local_seq.saturating_add(SEQ_JUMP)));
         let (allows_update, description) = (kept.allows_update, kept.description);
         let description = description.map(|octets| octets.0);
-        Self { allows_update, description, ..Self::new(call, side, dialog, flow) }
+        let session = SessionTimer::resume(kept.session, cx.now);
+        let (heard, refer) = (kept.heard, kept.refer);
+        let new = Self::new(call, side, dialog, flow);
+        Self { allows_update, description, heard, session, refer, ..new }
     }
 
     /// What is kept of it.
@@ -154,6 +172,9 @@ impl Leg {
             peer: self.flow.remote,
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
+            heard: self.heard,
+            session: self.session.kept(),
+            refer: self.refer,
         }
     }
 
@@ -164,6 +185,7 @@ impl Leg {
             && self.relays == 0
             && self.asked.is_empty()
             && self.refresh.is_none()
+            && self.offered.is_none()
     }
 
     /// Gives up what is under way without a word to the peer, who hears from another node.
@@ -261,8 +283,14 @@ impl Leg {
                 }
                 None
             }
-            Method::Refer
-            | Method::Subscribe
+            Method::Refer => {
+                if self.refuses_refer(cx, server, request) {
+                    return None;
+                }
+                self.asked.push(server);
+                Some(LegEvent::Asked { server, carried })
+            }
+            Method::Subscribe
             | Method::Register
             | Method::Publish
             | Method::Ack
@@ -399,7 +427,7 @@ impl Leg {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
             write_contact(listener, &mut printer);
-            write_capabilities(&mut printer);
+            write_capabilities(self.refer, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
@@ -436,7 +464,7 @@ impl Leg {
         };
         let listener = cx.settings.listener(self.flow.listener).clone();
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, invite, self.refer, printer);
             header_policy::write(carried, Identity::Strip, printer);
         };
         let body = header_policy::body(carried);
@@ -464,7 +492,7 @@ impl Leg {
         let session = &self.session;
         let (mut agreed, mut heard) = (None, None);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, invite, self.refer, printer);
             agreed = session.write_answer(invite, policy, now, printer);
             heard = Heard::of(invite, true);
             if let Some(carried) = carried {
@@ -555,18 +583,26 @@ impl Leg {
             let offer = sdp::description_of(carried.0);
             self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
         }
+        let event = self.mapped_event(carried.0);
         let (dialog, session) = (&mut self.dialog, &self.session);
         cx.start_client(method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
                 write_contact(listener, &mut printer);
-                write_capabilities(&mut printer);
+                write_capabilities(self.refer, &mut printer);
                 session.write_request(settings.session, &mut printer);
+            } else if method == Method::Refer {
+                write_contact(listener, &mut printer);
+                write_refer(&dialog.remote, &settings.listeners, carried.0, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
-            printer.finish(header_policy::body(carried))
+            let replaced = event.is_some().then_some(HeaderName::Event);
+            header_policy::write_but(replaced, carried, Identity::Strip, &mut printer);
+            if let Some(event) = &event {
+                printer.header(HeaderName::Event, event);
+            }
+            printer.finish(body_within_dialog(carried))
         });
         Ok(())
     }
@@ -616,7 +652,11 @@ impl Leg {
             }
         }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
-        let write = |printer: &mut Printer, _: &Message| {
+        let listener = cx.settings.listener(self.flow.listener).clone();
+        let write = |printer: &mut Printer, request: &Message| {
+            if request.method() == Method::Refer && status_code < 300 {
+                write_contact(&listener, printer);
+            }
             if let Some(carried) = carried {
                 header_policy::write(carried, Identity::Strip, printer);
             }

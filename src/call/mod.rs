@@ -27,6 +27,7 @@ pub mod settings;
 pub mod setup;
 pub mod stray;
 pub mod terms;
+pub mod transfer;
 pub mod verdict;
 
 pub use call::Call;

@@ -8,7 +8,11 @@ use crate::sip::{HeaderName, Message, Printer};
 pub struct Options(u8);
 
 /// In the order in which they are written.
-const KNOWN: [(&[u8], Options); 2] = [(b"100rel", Options::REL100), (b"timer", Options::TIMER)];
+const KNOWN: [(&[u8], Options); 3] = [
+    (b"100rel", Options::REL100),
+    (b"timer", Options::TIMER),
+    (b"norefersub", Options::NOREFERSUB),
+];
 
 impl Options {
     pub const NONE: Self = Self(0);
@@ -16,7 +20,9 @@ impl Options {
     pub const TIMER: Self = Self(1);
     /// RFC 3262
     pub const REL100: Self = Self(2);
-    /// All that we support.
+    /// RFC 4488: of a REFER, whose subscription is between the two sides.
+    pub const NOREFERSUB: Self = Self(4);
+    /// All that we support by ourselves.
     pub const ALL: Self = Self::TIMER.with(Self::REL100);
     /// What we say of ourselves in an INVITE within a dialog: its provisional responses need not be reliable.
     pub const WITHIN_DIALOG: Self = Self::ALL.without(Self::REL100);

@@ -1,5 +1,7 @@
 //! A peer's refresh of its own dialog, answered here: the other leg hears nothing of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::attempt::write_contact;
 use super::context::{Context, write_capabilities};
 use super::leg::Leg;
@@ -10,7 +12,7 @@ use crate::sip::{HeaderName, Message, Printer, sdp};
 use crate::transaction::ServerKey;
 
 /// The last session description that the peer sent and we did not refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
     /// [`sdp::fingerprint`] of it.
     pub fingerprint: u64,
@@ -78,12 +80,12 @@ impl Leg {
     ) {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (policy, now) = (cx.settings.session, cx.now);
-        let session = &self.session;
+        let (session, refer) = (&self.session, self.refer);
         let mut agreed = None;
         let mut heard = None;
         let write = |printer: &mut Printer, request: &Message| {
             write_contact(&listener, printer);
-            write_capabilities(printer);
+            write_capabilities(refer, printer);
             agreed = Some(session.write_answer(request, policy, now, printer));
             heard = Heard::of(request, true);
             if let Some(carried) = carried {

@@ -147,12 +147,12 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let (dialog, session) = (&mut self.dialog, &self.session);
+        let (dialog, session, refer) = (&mut self.dialog, &self.session, self.refer);
         let client = cx.start_client(method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             write_contact(listener, &mut printer);
-            write_capabilities(&mut printer);
+            write_capabilities(refer, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if description.is_some() {

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::CallRecord;
-use crate::carrier::{CarrierId, GatewayId, Transport};
+use super::peer_refresh::Heard;
+use super::session_timer::KeptSession;
+use crate::carrier::{CarrierId, GatewayId, ReferPolicy, Transport};
 use crate::dialog::Dialog;
 use crate::sip::octets::Octets;
 
@@ -37,4 +39,11 @@ pub struct LegReplica {
     /// The last session description that we sent, for a refresh by re-INVITE.
     #[serde(default)]
     pub description: Option<Octets>,
+    /// What the last one of the peer was.
+    #[serde(default)]
+    pub heard: Option<Heard>,
+    #[serde(default)]
+    pub session: KeptSession,
+    #[serde(default)]
+    pub refer: ReferPolicy,
 }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::LegEvent;
 use super::context::Context;
 use super::leg::Leg;
@@ -41,6 +43,16 @@ pub struct SessionTimer {
     pub refresh_at: Option<Instant>,
 }
 
+/// A session timer as another node needs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptSession {
+    /// 0 = none.
+    pub interval_s: u32,
+    pub are_we_refresher: bool,
+    pub is_negotiated: bool,
+    pub min_se_s: u32,
+}
+
 /// An interval in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
@@ -63,6 +75,25 @@ impl SessionTimer {
     /// What a 422 of ours says.
     pub fn write_refusal(policy: SessionPolicy, printer: &mut Printer) {
         printer.header_fmt(HeaderName::MinSe, format_args!("{}", policy.min_se_s));
+    }
+
+    /// Goes on with what another node had agreed on; the interval begins anew.
+    pub fn resume(kept: KeptSession, now: Instant) -> Self {
+        let KeptSession { interval_s, are_we_refresher, is_negotiated, min_se_s } = kept;
+        let mut this = Self { min_se_s, ..Self::default() };
+        let agreed = Agreed { interval_s, are_we_refresher, is_negotiated, since: now };
+        this.begin((interval_s > 0).then_some(agreed));
+        this
+    }
+
+    pub fn kept(&self) -> KeptSession {
+        let min_se_s = self.min_se_s;
+        match self.agreed {
+            Some(Agreed { interval_s, are_we_refresher, is_negotiated, .. }) => {
+                KeptSession { interval_s, are_we_refresher, is_negotiated, min_se_s }
+            }
+            None => KeptSession { min_se_s, ..KeptSession::default() },
+        }
     }
 
     /// Takes in the Min-SE of a refresh, or of a 422 to ours; says whether it is more than was known.

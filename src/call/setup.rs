@@ -13,7 +13,7 @@ use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, Side, header_policy};
 use crate::carrier::number_rule::Identity;
-use crate::carrier::{Action, Class, RerouteAfterRinging, Stage};
+use crate::carrier::{Action, Class, ReferPolicy, RerouteAfterRinging, Stage};
 use crate::dialog::Dialog;
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
@@ -57,6 +57,7 @@ pub struct Setup {
     pub(super) inbound: Inbound,
     pub(super) hunt: Hunt,
     pub(super) attempt: Option<Attempt>,
+    pub(super) refer: ReferPolicy,
     /// The early dialogs of the attempt that stand on both sides.
     pub(super) early: Vec<Early>,
     /// The carrier's answer, which may not reach the caller before its PRACK has come.
@@ -89,15 +90,17 @@ impl Setup {
         flow: Flow,
         offer: Offer,
         hunt: Hunt,
+        refer: ReferPolicy,
     ) -> Self {
         let mut deadlines = Deadlines::default();
         deadlines.arm(Wait::Budget, cx.now + hunt.plan().route.setup_budget);
         Self {
             call,
-            inbound: Inbound::new(server, flow, &offer.invite),
+            inbound: Inbound::new(server, flow, &offer.invite, refer),
             offer,
             hunt,
             attempt: None,
+            refer,
             early: Vec::new(),
             held: None,
             is_ringing: false,
@@ -121,7 +124,9 @@ impl Setup {
             };
             let Some(candidate) = self.hunt.take_next(&view, has_room) else { break };
             let number = self.hunt.attempts();
-            if let Some(attempt) = Attempt::start(cx, self.call, number, candidate, &self.offer) {
+            if let Some(attempt) =
+                Attempt::start(cx, self.call, number, candidate, &self.offer, self.refer)
+            {
                 self.deadlines.arm(Wait::Response, attempt.no_response_at());
                 self.attempt = Some(attempt);
                 return Next::Wait;
@@ -344,6 +349,7 @@ impl Setup {
             None => Leg::new(self.call, Side::Outbound, dialog, attempt.flow),
         };
         outbound.session = attempt.terms.session.clone();
+        outbound.refer = self.refer;
         outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, &invite, response);
         let attempts = self.hunt.attempts();
         let invite = &self.offer.invite;

@@ -5,13 +5,14 @@ use super::context::Context;
 use super::options::Options;
 use super::reliable::Wish;
 use super::session_timer::SessionTimer;
+use crate::carrier::ReferPolicy;
 use crate::sip::{HeaderName, Message};
 
 /// How often a gateway is asked again, whatever it asks for.
 const MAX_TRIES: u8 = 3;
 
 /// How an INVITE is written beyond what the call is about.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// Its CSeq is one more.
     tries: u8,
@@ -20,9 +21,15 @@ pub struct Terms {
     pub unmentioned: Options,
     /// Extensions that it insists on.
     pub required: Options,
+    pub refer: ReferPolicy,
 }
 
 impl Terms {
+    pub fn new(refer: ReferPolicy) -> Self {
+        let (unmentioned, required) = (Options::NONE, Options::NONE);
+        Self { tries: 0, session: SessionTimer::default(), unmentioned, required, refer }
+    }
+
     pub fn seq(&self) -> u32 {
         1 + u32::from(self.tries)
     }

@@ -10,6 +10,7 @@ use jiff::tz::TimeZoneDatabase;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
+use super::customer::ReferPolicy;
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
 use super::gateway::{AdminState, Limits, Transport};
 use super::number_rule::{Identity, NumberFormat};
@@ -238,12 +239,14 @@ impl Check {
             let mut check = self.row("customers", row.customer_id);
             check.name(&row.name, &mut names);
             check.region(row.region.as_deref());
+            let refer = check.one_of("refer", &row.refer, ReferPolicy::from_text, ReferPolicy::ALL);
             let id = CustomerId(row.customer_id);
             let customer = Customer {
                 id,
                 name: row.name.as_str().into(),
                 is_enabled: row.enabled,
                 region: row.region.as_deref().map(Into::into),
+                refer: refer.unwrap_or_default(),
             };
             customers.insert(id, Arc::new(customer));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::CustomerId;
+use super::class::spelled;
 
 /// A platform or PBX that uses us as its SIP trunk.
 #[derive(Clone, Debug)]
@@ -13,4 +14,21 @@ pub struct Customer {
     pub is_enabled: bool,
     /// Calls of this customer stay on gateways of this region; `None` = anywhere.
     pub region: Option<Arc<str>>,
+    pub refer: ReferPolicy,
+}
+
+spelled! {
+    /// What becomes of REFER within a customer's calls (RFC 3515).
+    ReferPolicy {
+        /// 405.
+        Refuse = "refuse",
+        /// The other side transfers the call, or says that it does not.
+        Relay = "relay",
+    }
+}
+
+impl Default for ReferPolicy {
+    fn default() -> Self {
+        Self::Refuse
+    }
 }

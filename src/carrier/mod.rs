@@ -19,7 +19,7 @@ mod shadow;
 pub mod tables;
 
 pub use class::{Action, Class, Origin, Stage};
-pub use customer::Customer;
+pub use customer::{Customer, ReferPolicy};
 pub use failure_rule::{FailureRule, Observation, RuleMatch};
 pub use gateway::{AdminState, Carrier, Gateway, Limits, Media, Transport};
 pub use group::ErrorsInRow;

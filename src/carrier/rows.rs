@@ -73,6 +73,7 @@ pub struct CustomerRow {
     pub name: String,
     pub enabled: bool,
     pub region: Option<String>,
+    pub refer: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -199,7 +200,13 @@ impl Default for GatewayRow {
 
 impl Default for CustomerRow {
     fn default() -> Self {
-        Self { customer_id: 0, name: String::new(), enabled: true, region: None }
+        Self {
+            customer_id: 0,
+            name: String::new(),
+            enabled: true,
+            region: None,
+            refer: "refuse".to_owned(),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod reliable;
 mod session_timers;
 mod takeover;
 mod terms;
+mod transfer;
 
 const CALLER: &str = "192.0.2.9:5080";
 const FIRST: &str = "198.51.100.1:5060";
@@ -1206,6 +1207,14 @@ fn response(request: &Message, status_code: u16, tag: &str, contact: &str, body:
 /// The message with more header lines, each with its line end.
 fn with_lines(message: &str, more: &str) -> String {
     message.replacen("\r\nCSeq:", &format!("\r\n{more}CSeq:"), 1)
+}
+
+/// Our INVITE as a request within the dialog that the carrier's answer made.
+fn established(invite: &Message) -> Message {
+    let text = String::from_utf8_lossy(invite.bytes()).into_owned();
+    let to = text_of(invite, HeaderName::To).expect("a To");
+    let text = text.replacen(&format!("To: {to}"), &format!("To: {to};tag=b1"), 1);
+    Message::parse(Bytes::from(text)).expect("SIP")
 }
 
 fn text_of(message: &Message, name: HeaderName) -> Option<String> {

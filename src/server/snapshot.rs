@@ -46,7 +46,7 @@ mod tests {
         let snapshot = Snapshot::in_dir(dir.path());
         assert_eq!(snapshot.load().expect("nothing is no error"), None);
         let customer =
-            CustomerRow { customer_id: 7, name: "acme".to_owned(), enabled: true, region: None };
+            CustomerRow { customer_id: 7, name: "acme".to_owned(), ..CustomerRow::default() };
         let rows = Rows { customers: vec![customer], ..Rows::default() };
         snapshot.save(&Rows::default()).expect("saved");
         snapshot.save(&rows).expect("saved");

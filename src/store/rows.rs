@@ -130,7 +130,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
 }
 
 pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region from customers order by customer_id";
+    "select customer_id, name, enabled, region, refer from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -139,6 +139,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         name: line.get("name")?,
         enabled: line.get("enabled")?,
         region: line.get("region")?,
+        refer: line.get("refer")?,
     })
 }
 
