@@ -43,6 +43,8 @@ pub struct Origin {
 #[derive(Debug, Default)]
 pub struct Acks(Vec<(Box<[u8]>, Flow, Bytes)>);
 
+/// More than the requests that we send in an early dialog.
+const EARLY_REQUESTS: u32 = 100;
 /// Answers of one forked INVITE that we keep an ACK for.
 const MAX_ACKS: usize = 8;
 
@@ -196,6 +198,8 @@ pub(super) fn end_dialog(cx: &mut Context, known: Flow, mut dialog: Dialog) -> (
     let listener = cx.settings.listener(flow.listener);
     let ack = dialog.ack(dialog.local_seq, listener, branch).finish(b"");
     cx.send(flow, ack.clone());
+    // PRACKs and UPDATEs of ours may have gone before, while this dialog was early.
+    dialog.jump_seq(dialog.local_seq.saturating_add(EARLY_REQUESTS));
     cx.start_client(Method::Bye, flow, Owner::Nobody, |branch, settings| {
         let listener = settings.listener(flow.listener);
         let mut printer = dialog.request(b"BYE", listener, branch);
