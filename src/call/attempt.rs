@@ -11,12 +11,13 @@ use super::reliable::Wish;
 use super::settings::Settings;
 use super::terms::Terms;
 use super::verdict::Failure;
-use super::{Carried, header_policy, stray};
+use super::{Carried, KeptInvite, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
 use crate::carrier::{Action, Class, Origin, ReferPolicy, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
 
@@ -237,6 +238,20 @@ impl Attempt {
         record.origin = Origin::Timeout;
         record.reason = reason.to_owned();
         record
+    }
+
+    /// The record of an attempt whose node may die before it ends, and what another node needs to take it back.
+    pub fn kept(&self, cx: &Context) -> (AttemptRecord, KeptInvite) {
+        let mut record = self.record(cx, without_rule(Class::Caller));
+        record.status_code = 487;
+        record.origin = Origin::Transport;
+        record.reason = "its node died".to_owned();
+        let kept = KeptInvite {
+            invite: Octets(self.invite.to_vec().into()),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+        };
+        (record, kept)
     }
 
     fn elapsed_ms(&self, cx: &Context) -> u32 {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
-use super::{CallRecord, Replica, Side};
+use super::{CallRecord, Replica, RingingReplica, Side};
 use crate::carrier::{CarrierId, ReferPolicy, Tables};
 use crate::dialog::Tag;
 use crate::health::{Capacity, Evidence, Outcome, Target, View};
@@ -66,6 +66,12 @@ pub enum Output {
     Keep {
         call: CallKey,
         replica: Box<Replica>,
+    },
+    /// Keep this of a call that has been ringing for a while, and say so with
+    /// [`Command::RingingKept`](crate::engine::Command::RingingKept).
+    KeepRinging {
+        call: CallKey,
+        replica: Box<RingingReplica>,
     },
     /// A call that another node is to go on with is forgotten here.
     Released(Uuid),

@@ -1,4 +1,4 @@
-//! What another node needs to go on with an answered call.
+//! What another node needs to go on with an answered call, and to end one that rings.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -46,4 +46,23 @@ pub struct LegReplica {
     pub session: KeptSession,
     #[serde(default)]
     pub refer: ReferPolicy,
+}
+
+/// A call that is being set up, kept once that takes long: it cannot move, but no phone must ring for nobody.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RingingReplica {
+    /// As it is to be written should the node die now.
+    pub record: CallRecord,
+    pub caller: KeptInvite,
+    /// The attempt under way.
+    pub carrier: Option<KeptInvite>,
+}
+
+/// An INVITE that has no final response yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptInvite {
+    pub invite: Octets,
+    pub transport: Transport,
+    /// Where it came from, or went to.
+    pub peer: SocketAddr,
 }

@@ -4,19 +4,20 @@ use std::time::{Duration, Instant};
 
 use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
-use super::context::{CallKey, Context, Event};
+use super::context::{CallKey, Context, Event, Output};
 use super::draft::Draft;
 use super::early::Early;
 use super::hunt::Hunt;
 use super::inbound::Inbound;
 use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
-use super::{EndCause, EndedBy, Side, header_policy};
+use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
 use crate::carrier::number_rule::Identity;
 use crate::carrier::{Action, Class, ReferPolicy, RerouteAfterRinging, Stage};
 use crate::dialog::Dialog;
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Printer, status};
 use crate::transaction::timer::Deadlines;
 use crate::transaction::{ClientKey, Flow, ServerKey};
@@ -25,6 +26,10 @@ use crate::transaction::{ClientKey, Flow, ServerKey};
 const TOKEN_LIMIT: Duration = Duration::from_millis(500);
 /// How often it looks whether there is room.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a call may take to be answered before it is kept outside of the node: most phones ring longer, but
+/// what is answered at once is kept once.
+const KEEP_AFTER: Duration = Duration::from_secs(1);
 
 /// What a call waits for before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,11 @@ pub struct Setup {
     /// Until when this call waits for room, once it has begun to.
     waits_until: Option<Instant>,
     pub(super) deadlines: Deadlines<Wait>,
+    /// When the call is to be kept outside of the node; and the attempt as of which it was last.
+    keep_at: Option<Instant>,
+    kept_attempt: Option<u8>,
+    /// Another node would end it.
+    is_kept: bool,
 }
 
 /// What becomes of the setup.
@@ -108,6 +118,9 @@ impl Setup {
             blamed: None,
             waits_until: None,
             deadlines,
+            keep_at: cx.settings.replicates.then(|| cx.now + KEEP_AFTER),
+            kept_attempt: None,
+            is_kept: false,
         }
     }
 
@@ -224,10 +237,11 @@ impl Setup {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.next().into_iter().chain(self.keep_at).min()
     }
 
     pub fn on_timeout(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        self.keep_if_due(cx, draft);
         while let Some(wait) = self.deadlines.take_expired(cx.now) {
             let next = match wait {
                 Wait::Response | Wait::Ringing => self.leave_and_go_on(cx, draft),
@@ -245,6 +259,48 @@ impl Setup {
             }
         }
         Next::Wait
+    }
+
+    /// Asks for what is needed to end the call, should this node die, to be kept: once it has taken a while, and again
+    /// as other carriers are tried.
+    fn keep_if_due(&mut self, cx: &mut Context, draft: &Draft) {
+        if self.keep_at.is_none_or(|at| at > cx.now) {
+            return;
+        }
+        self.keep_at = Some(cx.now + KEEP_AFTER);
+        let attempt = self.hunt.attempts();
+        let (Some(record), true) = (draft.record(), self.kept_attempt != Some(attempt)) else {
+            return;
+        };
+        self.kept_attempt = Some(attempt);
+        let mut record = record.clone();
+        let kept = self.attempt.as_ref().map(|attempt| attempt.kept(cx));
+        let (attempt, carrier) = kept.unzip();
+        record.attempts.extend(attempt);
+        let flow = self.inbound.flow;
+        let caller = KeptInvite {
+            invite: Octets(self.offer.invite.bytes().to_vec().into()),
+            transport: cx.settings.listener(flow.listener).transport,
+            peer: flow.remote,
+        };
+        let replica = Box::new(RingingReplica { record, caller, carrier });
+        cx.outputs.push_back(Output::KeepRinging { call: self.call, replica });
+    }
+
+    /// Another node would end the call from now on.
+    pub fn on_kept(&mut self) {
+        self.is_kept = true;
+    }
+
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Another node has ended the call: not a word to anybody.
+    pub fn fall_silent(&mut self, cx: &mut Context) {
+        self.take_attempt(cx);
+        cx.transactions.remove_server(self.inbound.server);
+        self.inbound.forget(cx);
     }
 
     /// The caller's INVITE.

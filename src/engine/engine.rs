@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
-use crate::call::{Call, CallKey, Context, Counters, Output, Replica, Settings};
+use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
 use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
@@ -41,10 +41,14 @@ pub enum Command {
     EndAllCalls,
     /// What these calls asked to be kept is kept.
     Kept(Vec<CallKey>),
+    /// What these calls, which ring, asked to be kept is kept.
+    RingingKept(Vec<CallKey>),
     /// The place where calls are kept is back: ask again for what is missing there.
     KeepMissing,
     /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
     Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
+    /// End a call of a dead node that was not answered.
+    EndRinging(Box<RingingReplica>),
     /// Of the calls that are kept, these are still ours: another node goes on with the others.
     Owned(Arc<HashSet<Uuid>>),
     /// Let go of calls that another node can go on with, this many at most: each gives an
@@ -127,6 +131,12 @@ impl Engine {
             Command::Kept(calls) => {
                 calls.into_iter().for_each(|call| self.with_call(call, |call, _| call.on_kept()));
             }
+            Command::RingingKept(calls) => {
+                for call in calls {
+                    self.with_call(call, |call, _| call.on_ringing_kept());
+                }
+            }
+            Command::EndRinging(replica) => Call::end_ringing(&mut self.cx, *replica),
             Command::KeepMissing => self.keep_missing(),
             Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
             Command::Owned(owned) => self.release_others(&owned),

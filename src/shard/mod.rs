@@ -16,7 +16,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::allowance::Allowance;
-use crate::call::{CallKey, CallRecord, Replica};
+use crate::call::{CallKey, CallRecord, Replica, RingingReplica};
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
     Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
@@ -73,6 +73,8 @@ pub type ClusterSink = Box<dyn Fn(Beyond) -> bool + Send>;
 pub enum Beyond {
     /// Keep this, and tell the shard with [`Command::Kept`].
     Keep { shard: usize, call: CallKey, replica: Box<Replica> },
+    /// The same for a call that rings, with [`Command::RingingKept`].
+    KeepRinging { shard: usize, call: CallKey, replica: Box<RingingReplica> },
     /// Another node is to go on with this call.
     Released(Uuid),
     /// Whose dialog is it?
@@ -491,6 +493,9 @@ impl Shard {
                     if !(self.cluster)(Beyond::Keep { shard: self.index, call, replica }) {
                         self.send_held(call, false);
                     }
+                }
+                Output::KeepRinging { call, replica } => {
+                    (self.cluster)(Beyond::KeepRinging { shard: self.index, call, replica });
                 }
                 Output::Released(call_id) => {
                     (self.cluster)(Beyond::Released(call_id));

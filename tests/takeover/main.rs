@@ -87,6 +87,16 @@ fn a_drain_hands_the_calls_over_and_ends_as_soon_as_both_sides_know() {
 }
 
 #[test]
+fn phones_that_ring_for_a_dead_node_stop_and_their_calls_are_recorded() {
+    let mut pair = Pair::start();
+    let ringing = pair.ring(20);
+    pair.a.process.kill();
+    ringing.all_succeed(&pair);
+    pair.ends_with(20, "b|a|terminated|503|holdfast");
+    pair.b.ends_cleanly();
+}
+
+#[test]
 fn a_store_that_hangs_takes_nothing_over_and_loses_nothing() {
     let mut pair = Pair::start();
     let sipp = pair.establish(50);

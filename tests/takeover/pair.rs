@@ -113,6 +113,33 @@ impl Pair {
         Sipp { parties }
     }
 
+    /// Calls that ring, and are kept as such.
+    pub(crate) fn ring(&self, calls: usize) -> Sipp {
+        let count = calls.to_string();
+        let caller = free_port().unwrap();
+        let mut parties = Vec::new();
+        for (name, scenario, port) in [
+            ("rings", include_str!("rings.xml"), self.callees[0]),
+            ("hears", include_str!("hears.xml"), caller),
+        ] {
+            let file = self.dir.path().join(format!("{name}.xml"));
+            std::fs::write(&file, scenario).unwrap();
+            let sipp = Process::start(name, self.dir.path(), "sipp", |command| {
+                command.args(["-sf", &file.display().to_string(), "-nostdin"]);
+                command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", &count]);
+                if name == "hears" {
+                    command.args(["-r", "50", "-l", &count, "-s", "4430100"]);
+                    command.arg(self.a.sip.to_string());
+                }
+            });
+            parties.push(sipp.unwrap());
+        }
+        self.until("all calls are kept", Duration::from_secs(20), |pair| {
+            pair.count("calls_in_progress where answered_at is null") == calls
+        });
+        Sipp { parties }
+    }
+
     /// Calls that are answered, acknowledged and kept.
     pub(crate) fn establish(&self, calls: usize) -> Sipp {
         let sipp = self.call(calls);
@@ -127,21 +154,36 @@ impl Pair {
     pub(crate) fn until(&self, what: &str, limit: Duration, is: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !is(self) {
-            let logs = [&self.a, &self.b].map(|node| tail(&node.process.log(), 15)).join("\n--\n");
-            assert!(begun.elapsed() < limit, "{what}: not within {limit:?}\n{logs}");
+            assert!(begun.elapsed() < limit, "{what}: not within {limit:?}\n{}", self.state());
             sleep(POLL);
         }
     }
 
+    /// For whoever has to find out why.
+    fn state(&self) -> String {
+        let calls = [&self.a, &self.b].map(|node| node.metric("holdfast_calls"));
+        let ended = self.texts(
+            "select concat_ws('|', node, end_cause, status_code, detail), count(*)::text \
+             from calls group by 1",
+        );
+        let logs = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        let logs = logs.map(|path| {
+            let text = std::fs::read(&path).unwrap_or_default();
+            format!("-- {}\n{}\n", path.display(), tail(&String::from_utf8_lossy(&text), 30))
+        });
+        format!("calls {calls:?}, ended {ended:?}\n{}", logs.collect::<String>())
+    }
+
     pub(crate) fn owned_by(&self, node: &str) -> usize {
-        self.count(&format!("answered_calls where node = '{node}'"))
+        self.count(&format!("calls_in_progress where node = '{node}'"))
     }
 
     /// Calls that have changed hands, and both of whose peers know.
     pub(crate) fn settled(&self) -> usize {
         let refreshed = "(state::json #>> '{inbound,dialog,local_seq}')::bigint > 1000 \
              and (state::json #>> '{outbound,dialog,local_seq}')::bigint > 1000";
-        self.count(&format!("answered_calls where epoch > 1 and {refreshed}"))
+        self.count(&format!("calls_in_progress where epoch > 1 and {refreshed}"))
     }
 
     /// As many records as calls, all alike: node, node it was taken from, end, status code.
@@ -156,7 +198,21 @@ impl Pair {
         );
         assert_eq!(rows, [[alike.to_owned(), calls.to_string(), "2".to_owned()]]);
         assert_eq!(self.count("call_attempts"), calls);
-        assert_eq!(self.count("answered_calls"), 0);
+        assert_eq!(self.count("calls_in_progress"), 0);
+    }
+
+    /// The same of calls that were never answered; with who ended them.
+    pub(crate) fn ends_with(&self, calls: usize, alike: &str) {
+        self.until("all records are there", Duration::from_secs(10), |pair| {
+            pair.count("calls") == calls
+        });
+        let rows = self.texts(
+            "select concat_ws('|', node, taken_from, end_cause, status_code, ended_by), \
+               count(*)::text from calls group by 1",
+        );
+        assert_eq!(rows, [[alike.to_owned(), calls.to_string()]]);
+        assert_eq!(self.count("call_attempts"), calls);
+        assert_eq!(self.count("calls_in_progress"), 0);
     }
 
     fn count(&self, what: &str) -> usize {

@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use uuid::Uuid;
 
 use super::*;
-use crate::call::{CallKey, Replica};
+use crate::call::{CallKey, Replica, RingingReplica};
 
 const A: &str = "203.0.113.1:5060";
 const B: &str = "203.0.113.2:5060";
@@ -288,6 +288,99 @@ fn passes_a_request_on_to_the_node_that_has_its_dialog_and_the_response_back() {
     assert!(b.sent().is_empty(), "nobody else can aim our responses");
 }
 
+#[test]
+fn keeps_a_call_that_rings_once_it_takes_a_while_and_again_with_the_next_carrier() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_millis(900));
+    assert!(a.ringing().is_empty());
+    a.pass(Duration::from_secs(3));
+    let kept = a.ringing();
+    assert_eq!(kept.len(), 1, "and nothing has changed since");
+    assert_eq!(kept[0].1.record.attempts.len(), 1);
+    assert_eq!(kept[0].1.record.attempts[0].gateway_id, GatewayId(1));
+    assert_eq!(&*kept[0].1.carrier.as_ref().expect("one rings").invite.0, &first.bytes()[..]);
+
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    a.pass(Duration::from_millis(1_900));
+    a.pass(Duration::from_secs(1));
+    let kept = a.ringing();
+    assert_eq!(kept.len(), 2, "the first carrier was silent, the second one is tried");
+    assert_eq!(kept[1].1.record.attempts.len(), 2);
+}
+
+#[test]
+fn keeps_nothing_of_a_call_that_rings_where_nobody_replicates() {
+    let mut a = World::new();
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(3));
+    assert!(a.ringing().is_empty());
+}
+
+#[test]
+fn ends_a_call_of_a_dead_node_that_rings() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(2));
+    let text = serde_json::to_string(&a.ringing()[0].1).expect("it can be written");
+    let replica = Box::new(serde_json::from_str(&text).expect("and read"));
+    let mut b = node(B, 2);
+    b.command(Command::EndRinging(replica));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("CANCEL"), to_caller("503 Service Unavailable")]);
+    let branch = |message: &Message| message.top_via().and_then(|via| via.branch.map(Vec::from));
+    assert_eq!(branch(&sent[0].1), branch(&first), "the CANCEL is for that INVITE");
+    assert_eq!(sent[1].1.first(HeaderName::RetryAfter), Some(&b"5"[..]));
+    let record = b.record();
+    assert_eq!((record.status_code, record.end_cause), (503, EndCause::Terminated));
+    assert_eq!(record.detail, "its node died before it was answered");
+    assert_eq!(record.attempts.len(), 1);
+    b.run_dry();
+}
+
+#[test]
+fn is_silent_about_a_call_that_rang_and_that_another_node_has_ended() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(2));
+    a.sent();
+    let nobody = Arc::new(HashSet::new());
+    a.command(Command::Owned(nobody.clone()));
+    assert_eq!(a.engine.counters().calls_now, 1, "it was never told that it is kept");
+    let key = a.ringing()[0].0;
+    a.command(Command::RingingKept(vec![key]));
+    a.command(Command::Owned(nobody));
+    assert_eq!(a.engine.counters().calls_now, 0);
+    assert!(a.sent().is_empty());
+    assert!(!a.outputs.iter().any(|output| matches!(output, Output::Record(_))));
+    a.answer(FIRST, &first, 487, "b1", "");
+    assert_eq!(lines(&a.sent()), [to_first("ACK")]);
+    a.run_dry();
+}
+
+#[test]
+fn takes_no_word_about_a_call_that_rang_for_one_about_its_answer() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(2));
+    let key = a.ringing()[0].0;
+    a.answer(FIRST, &first, 200, "b1", SDP);
+    a.command(Command::RingingKept(vec![key]));
+    a.command(Command::Owned(Arc::new(HashSet::new())));
+    assert_eq!(a.engine.counters().answered_now, 1, "that it talks is not kept yet");
+}
+
 fn node(own: &str, seed: u64) -> World {
     World::at(own, seed, rows(), |settings| settings.replicates = true)
 }
@@ -326,6 +419,14 @@ impl World {
             _ => None,
         });
         kept.collect()
+    }
+
+    fn ringing(&self) -> Vec<(CallKey, RingingReplica)> {
+        let ringing = self.outputs.iter().filter_map(|output| match output {
+            Output::KeepRinging { call, replica } => Some((*call, (**replica).clone())),
+            _ => None,
+        });
+        ringing.collect()
     }
 
     fn waiting(&self) -> Vec<(CallKey, Message)> {
