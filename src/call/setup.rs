@@ -178,6 +178,8 @@ impl Setup {
             }
             200..300 => self.answer(cx, draft, response),
             _ if attempt.comes_to_terms(cx, &self.offer, response) => {
+                // What is kept of it is another INVITE now.
+                self.kept_attempt = None;
                 self.deadlines.stop(Wait::Ringing);
                 self.deadlines.arm(Wait::Response, attempt.no_response_at());
                 Next::Wait
