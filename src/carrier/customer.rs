@@ -19,16 +19,12 @@ pub struct Customer {
 
 spelled! {
     /// What becomes of REFER within a customer's calls (RFC 3515).
+    #[derive(Default)]
     ReferPolicy {
         /// 405.
+        #[default]
         Refuse = "refuse",
         /// The other side transfers the call, or says that it does not.
         Relay = "relay",
-    }
-}
-
-impl Default for ReferPolicy {
-    fn default() -> Self {
-        Self::Refuse
     }
 }
