@@ -1,10 +1,13 @@
 //! One outbound leg, from its INVITE to its final response.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::context::{CallKey, Context, Owner, milliseconds, write_allow};
+use super::credentials::{Challenged, SentAgain};
 use super::options::Options;
 use super::record::AttemptRecord;
 use super::reliable::Wish;
@@ -13,13 +16,28 @@ use super::terms::Terms;
 use super::verdict::Failure;
 use super::{Carried, KeptInvite, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
-use crate::carrier::{Action, Class, Origin, ReferPolicy, RuleMatch, Stage, Transport};
+use crate::carrier::{Action, CarrierId, Class, Origin, ReferPolicy, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
+
+/// What a leg keeps of the carrier it goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trunk {
+    /// Whose credentials its requests may carry.
+    pub carrier_id: CarrierId,
+    /// User part of our Contact, where we are registered (RFC 3261 §10).
+    pub contact_user: Option<Arc<str>>,
+}
+
+impl Trunk {
+    pub fn contact_user(&self) -> Option<&str> {
+        self.contact_user.as_deref()
+    }
+}
 
 /// An INVITE to a carrier.
 #[derive(Debug)]
@@ -29,6 +47,7 @@ pub struct Attempt {
     number: u8,
     country: Option<u16>,
     pub candidate: Candidate,
+    pub trunk: Trunk,
     pub client: ClientKey,
     pub flow: Flow,
     pub local_tag: Tag,
@@ -39,6 +58,8 @@ pub struct Attempt {
     pub channel: Option<Channel>,
     /// On which its INVITE is sent.
     pub terms: Terms,
+    /// CSeq of the last INVITE.
+    pub seq: u32,
     started: Instant,
     /// The last INVITE.
     sent_at: Instant,
@@ -94,15 +115,22 @@ impl Attempt {
         let flow = Flow { listener, remote };
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
+        let registration = cx.tables.registration_of(gateway.id);
+        let trunk = Trunk {
+            carrier_id: candidate.carrier.id,
+            contact_user: registration.map(|it| it.contact_user.clone()),
+        };
         let terms = Terms::new(refer);
         let leg = NewLeg {
             candidate: &candidate,
+            contact_user: trunk.contact_user(),
             local_tag,
             call_id: &outbound_call_id,
             listener,
             terms: &terms,
+            seq: 1,
         };
-        let (client, invite) = leg.send(cx, call, offer);
+        let SentAgain { client, request: invite } = leg.send(cx, call, offer);
         cx.counters.attempts += 1;
         let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
         // A carrier may ask something within the early dialog, which must not hear that there is none.
@@ -115,6 +143,7 @@ impl Attempt {
             number,
             country: offer.country,
             candidate,
+            trunk,
             client,
             flow,
             local_tag,
@@ -122,6 +151,7 @@ impl Attempt {
             stage: Stage::Nothing,
             channel: Some(channel),
             terms,
+            seq: 1,
             started: cx.now,
             sent_at: cx.now,
             first_response: None,
@@ -132,14 +162,18 @@ impl Attempt {
 
     /// Sends the INVITE once more, as it now has to be.
     pub fn send_again(&mut self, cx: &mut Context, offer: &Offer) {
+        self.seq += 1;
         let leg = NewLeg {
             candidate: &self.candidate,
+            contact_user: self.trunk.contact_user(),
             local_tag: self.local_tag,
             call_id: &self.outbound_call_id,
             listener: self.flow.listener,
             terms: &self.terms,
+            seq: self.seq,
         };
-        (self.client, self.invite) = leg.send(cx, self.call, offer);
+        let SentAgain { client, request } = leg.send(cx, self.call, offer);
+        (self.client, self.invite) = (client, request);
         self.sent_at = cx.now;
     }
 
@@ -183,11 +217,31 @@ impl Attempt {
         }
     }
 
+    /// Sends the INVITE again with the credentials that the carrier asks for; `false` where there are none, or they
+    /// were refused.
+    pub fn answer_challenge(
+        &mut self,
+        cx: &mut Context,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let (seq, owner) = (response.cseq().0 + 1, Owner::Invite(self.call));
+        let of = self.trunk.carrier_id;
+        let Some(again) = cx.send_again(of, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.note_response(cx, response);
+        (self.client, self.invite, self.seq) = (again.client, again.request, seq);
+        self.sent_at = cx.now;
+        true
+    }
+
     /// Leaves the attempt: it becomes a stray, cancelled as soon as that is allowed.
     pub fn leave(&self, cx: &mut Context, reason: &str) {
         let origin = stray::Origin { call: self.call, attempt: self.number };
         let invite = self.invite.clone();
-        stray::leave(cx, origin, self.client, self.flow, self.local_tag, invite, reason);
+        let of = self.trunk.carrier_id;
+        stray::leave(cx, origin, of, self.client, self.flow, self.local_tag, invite, reason);
     }
 
     /// The record of an attempt that failed, and its outcome for the board.
@@ -328,23 +382,22 @@ fn from_of(message: &Message) -> Option<NameAddr<'_>> {
 /// What an outbound INVITE is made of, besides the offer.
 struct NewLeg<'a> {
     candidate: &'a Candidate,
+    contact_user: Option<&'a str>,
     local_tag: Tag,
     call_id: &'a str,
     listener: ListenerId,
     terms: &'a Terms,
+    seq: u32,
 }
 
 impl NewLeg<'_> {
-    /// Sends the INVITE in a transaction of its own; gives that and the octets.
-    fn send(&self, cx: &mut Context, call: CallKey, offer: &Offer) -> (ClientKey, Bytes) {
+    /// Sends the INVITE in a transaction of its own.
+    fn send(&self, cx: &mut Context, call: CallKey, offer: &Offer) -> SentAgain {
         let flow = Flow { listener: self.listener, remote: self.candidate.target.address };
-        let mut invite = Bytes::new();
-        let owner = Owner::Invite(call);
-        let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
-            invite = self.print(offer, branch, settings);
-            invite.clone()
-        });
-        (client, invite)
+        let (owner, of) = (Owner::Invite(call), Some(self.candidate.carrier.id));
+        cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
+            self.print(offer, branch, settings)
+        })
     }
 
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
@@ -364,8 +417,8 @@ impl NewLeg<'_> {
         self.print_parties(offer, listener, &uri, &mut printer);
         printer
             .header(HeaderName::CallId, self.call_id.as_bytes())
-            .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.terms.seq()));
-        write_contact(listener, &mut printer);
+            .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.seq));
+        write_contact(listener, self.contact_user, &mut printer);
         write_allow(self.terms.refer, &mut printer);
         let options = self.options(offer);
         options.write(HeaderName::Supported, &mut printer);
@@ -492,8 +545,13 @@ fn host_of(advertised: &str) -> &str {
 }
 
 /// Our Contact on a leg: an address and nothing about the other leg.
-pub fn write_contact(listener: &Listener, printer: &mut Printer) {
-    printer.raw(b"Contact: <sip:").raw(listener.advertised.as_bytes());
+/// `user`: what we are registered under.
+pub fn write_contact(listener: &Listener, user: Option<&str>, printer: &mut Printer) {
+    printer.raw(b"Contact: <sip:");
+    if let Some(user) = user {
+        printer.raw(user.as_bytes()).raw(b"@");
+    }
+    printer.raw(listener.advertised.as_bytes());
     match listener.transport {
         Transport::Udp => {}
         Transport::Tcp => {

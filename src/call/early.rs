@@ -174,6 +174,7 @@ impl Setup {
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
         outbound.session = attempt.terms.session.clone();
         outbound.refer = self.refer;
+        outbound.trunk = Some(attempt.trunk.clone());
         outbound.note_peer(response);
         outbound.note_description(&invite);
         let mut inbound = self.inbound.leg(self.call, tag, &self.offer.invite);
@@ -215,7 +216,7 @@ impl Setup {
                     early.inbound.first_offer = None;
                 }
                 early.inbound.ask(server);
-                let rack = (rseq, attempt.terms.seq());
+                let rack = (rseq, attempt.seq);
                 early.outbound.relay_prack(cx, server, rack, Carried::of(request));
             }
             // Nobody is there to answer an offer.

@@ -101,7 +101,7 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, self.refer, printer);
+            write_dialog_headers(&listener, None, invite, self.refer, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
@@ -199,6 +199,7 @@ impl Inbound {
 /// What every response that makes a dialog carries (RFC 3261 §12.1.1).
 pub(super) fn write_dialog_headers(
     listener: &Listener,
+    contact_user: Option<&str>,
     invite: &Message,
     refer: ReferPolicy,
     printer: &mut Printer,
@@ -206,6 +207,6 @@ pub(super) fn write_dialog_headers(
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
-    write_contact(listener, printer);
+    write_contact(listener, contact_user, printer);
     write_capabilities(refer, printer);
 }

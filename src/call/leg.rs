@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::attempt::write_contact;
+use super::attempt::{Trunk, write_contact};
 use super::context::{CallKey, Context, Owner, write_capabilities};
+use super::credentials::{self, Challenged, SentAgain};
 use super::inbound::write_dialog_headers;
 use super::offer_answer::{FirstOffer, refuse_for_now};
 use super::peer_refresh::Heard;
@@ -15,8 +16,8 @@ use super::reliable::{Wish, rack_of, rseq_of};
 use super::session_timer::SessionTimer;
 use super::transfer::{Referred, body_within_dialog, write_refer};
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
-use crate::carrier::ReferPolicy;
 use crate::carrier::number_rule::Identity;
+use crate::carrier::{CarrierId, ReferPolicy};
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets::Octets;
@@ -37,6 +38,8 @@ const SEQ_JUMP: u32 = 100;
 pub struct Leg {
     pub(super) call: CallKey,
     pub(super) side: Side,
+    /// The carrier, on the outbound side.
+    pub trunk: Option<Trunk>,
     pub dialog: Dialog,
     /// Where the peer's messages come from, and go to where its Contact is no address.
     pub flow: Flow,
@@ -103,8 +106,10 @@ struct SentInvite {
     client: ClientKey,
     seq: u32,
     has_offer: bool,
-    /// Its octets: a re-INVITE's for its CANCEL, until it is answered; the first one's for late answers.
+    /// Its octets: for its CANCEL, for the credentials of its ACK, and the first one's for late answers.
     invite: Bytes,
+    /// It made the dialog.
+    is_first: bool,
     state: SentState,
 }
 
@@ -123,6 +128,7 @@ impl Leg {
         Self {
             call,
             side,
+            trunk: None,
             dialog,
             flow,
             allows_update: false,
@@ -160,8 +166,9 @@ impl Leg {
         let description = description.map(|octets| octets.0);
         let session = SessionTimer::resume(kept.session, cx.now);
         let (heard, refer) = (kept.heard, kept.refer);
+        let trunk = kept.trunk;
         let new = Self::new(call, side, dialog, flow);
-        Self { allows_update, description, heard, session, refer, ..new }
+        Self { trunk, allows_update, description, heard, session, refer, ..new }
     }
 
     /// What is kept of it.
@@ -170,6 +177,7 @@ impl Leg {
             dialog: self.dialog.clone(),
             transport: cx.settings.listener(self.flow.listener).transport,
             peer: self.flow.remote,
+            trunk: self.trunk.clone(),
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
             heard: self.heard,
@@ -226,7 +234,7 @@ impl Leg {
         self.note_heard(response, !has_offer);
         let (seq, invite) = (invite.cseq().0, invite.bytes().clone());
         let state = SentState::Unacknowledged;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: true, state });
         if has_offer {
             self.acknowledge(cx, None);
         }
@@ -345,7 +353,7 @@ impl Leg {
             }
             (SentState::Pending { .. }, 200..300) => {
                 sent.state = SentState::Unacknowledged;
-                let invite = std::mem::take(&mut sent.invite);
+                let invite = sent.invite.clone();
                 let has_offer = sent.has_offer;
                 self.dialog.refresh_target(response);
                 self.note_peer(response);
@@ -371,6 +379,36 @@ impl Leg {
             // Provisional after final: late, and without meaning.
             (SentState::Unacknowledged, _) => None,
         }
+    }
+
+    /// The carrier asks for credentials for a request within the dialog: it is sent again where there are some.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let Some(carrier_id) = self.carrier_id() else { return false };
+        let mut invite = self.sent.as_mut().filter(|sent| sent.client == client);
+        let is_withdrawn =
+            |sent: &SentInvite| matches!(sent.state, SentState::Pending { is_withdrawn: true, .. });
+        if invite.as_deref().is_some_and(is_withdrawn) {
+            return false;
+        }
+        let seq = self.dialog.local_seq + 1;
+        let Some(again) = cx.send_again(carrier_id, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.dialog.local_seq = seq;
+        match &mut invite {
+            Some(invite) => {
+                (invite.client, invite.seq, invite.invite) = (again.client, seq, again.request);
+            }
+            None => self.note_refresh_again(client, &again, seq),
+        }
+        true
     }
 
     /// Nobody answered our re-INVITE.
@@ -421,22 +459,22 @@ impl Leg {
         let flow = self.flow_out(cx);
         let has_offer = sdp::is_session_description(carried.0);
         let owner = Owner::Reinvite(self.call, self.side);
-        let mut invite = Bytes::new();
-        let (dialog, session) = (&mut self.dialog, &self.session);
-        let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
+        let (dialog, session, trunk) = (&mut self.dialog, &self.session, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        let sent = cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
-            write_contact(listener, &mut printer);
+            write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
             write_capabilities(self.refer, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
-            invite = printer.finish(header_policy::body(carried));
-            invite.clone()
+            printer.finish(header_policy::body(carried))
         });
+        let SentAgain { client, request: invite } = sent;
         let state = SentState::Pending { is_withdrawn: false, is_cancelled: false };
         let seq = self.dialog.local_seq;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: false, state });
         true
     }
 
@@ -463,8 +501,9 @@ impl Leg {
             return;
         };
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, self.refer, printer);
+            write_dialog_headers(&listener, user, invite, self.refer, printer);
             header_policy::write(carried, Identity::Strip, printer);
         };
         let body = header_policy::body(carried);
@@ -488,11 +527,12 @@ impl Leg {
         };
         let is_early = received.is_first && self.heard.is_some();
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let (policy, now) = (cx.settings.session, cx.now);
         let session = &self.session;
         let (mut agreed, mut heard) = (None, None);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, self.refer, printer);
+            write_dialog_headers(&listener, user, invite, self.refer, printer);
             agreed = session.write_answer(invite, policy, now, printer);
             heard = Heard::of(invite, true);
             if let Some(carried) = carried {
@@ -544,6 +584,7 @@ impl Leg {
         let branch = cx.new_branch();
         let listener = cx.settings.listener(flow.listener);
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
+        credentials::write_into_ack(cx, &sent.invite, &mut printer);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
                 if let Some(sent) = sdp::description_of(carried.0) {
@@ -559,7 +600,9 @@ impl Leg {
         // Its 2xx may still be repeated, and other branches may answer, whatever becomes of the call.
         let mut acks = std::mem::take(&mut self.forks);
         acks.note(&self.dialog.remote_tag, (flow, ack));
-        stray::keep(cx, sent.client, self.flow, self.dialog.local_tag, sent.invite, acks);
+        let invite = if sent.is_first { sent.invite } else { Bytes::new() };
+        let (of, tag) = (self.carrier_id(), self.dialog.local_tag);
+        stray::keep(cx, of, sent.client, self.flow, tag, invite, acks);
     }
 
     /// Sends the other side's request on, or says why that cannot be done now.
@@ -584,16 +627,17 @@ impl Leg {
             self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
         }
         let event = self.mapped_event(carried.0);
-        let (dialog, session) = (&mut self.dialog, &self.session);
-        cx.start_client(method, flow, owner, |branch, settings| {
+        let (dialog, session, trunk) = (&mut self.dialog, &self.session, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
-                write_contact(listener, &mut printer);
+                write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
                 write_capabilities(self.refer, &mut printer);
                 session.write_request(settings.session, &mut printer);
             } else if method == Method::Refer {
-                write_contact(listener, &mut printer);
+                write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
                 write_refer(&dialog.remote, &settings.listeners, carried.0, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -653,9 +697,10 @@ impl Leg {
         }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Refer && status_code < 300 {
-                write_contact(&listener, printer);
+                write_contact(&listener, user, printer);
             }
             if let Some(carried) = carried {
                 header_policy::write(carried, Identity::Strip, printer);
@@ -698,9 +743,9 @@ impl Leg {
 
     fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
-        let owner = Owner::Bye(self.call, self.side);
+        let (owner, of) = (Owner::Bye(self.call, self.side), self.carrier_id());
         let dialog = &mut self.dialog;
-        cx.start_client(Method::Bye, flow, owner, |branch, settings| {
+        cx.start_towards(of, Method::Bye, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"BYE", listener, branch);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -843,7 +888,7 @@ impl Leg {
             return;
         }
         let fork = self.dialog.sibling(sent.seq, response);
-        let sent = stray::end_dialog(cx, self.flow, fork);
+        let sent = stray::end_dialog(cx, self.carrier_id(), self.flow, fork, &sent.invite);
         cx.counters.late_answers += 1;
         self.forks.note(tag, sent);
     }
@@ -851,6 +896,10 @@ impl Leg {
     /// An INVITE of ours is not answered yet, or its ACK has to wait.
     pub(super) fn is_inviting(&self) -> bool {
         self.sent.is_some() || self.is_refreshing_by_invite()
+    }
+
+    pub(super) fn carrier_id(&self) -> Option<CarrierId> {
+        self.trunk.as_ref().map(|trunk| trunk.carrier_id)
     }
 
     /// An INVITE of the peer is not answered, or its answer not acknowledged.

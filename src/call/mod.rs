@@ -5,9 +5,11 @@
 
 pub mod admission;
 pub mod attempt;
+pub mod authentication;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
 pub mod context;
+pub mod credentials;
 pub mod draft;
 pub mod early;
 pub mod event;
@@ -18,6 +20,7 @@ pub mod leg;
 pub mod offer_answer;
 pub mod options;
 pub mod peer_refresh;
+mod recent;
 pub mod record;
 pub mod refresh;
 pub mod reliable;

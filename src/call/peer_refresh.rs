@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::write_contact;
+use super::attempt::{Trunk, write_contact};
 use super::context::{Context, write_capabilities};
 use super::leg::Leg;
 use super::session_timer::SessionTimer;
@@ -81,10 +81,11 @@ impl Leg {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (policy, now) = (cx.settings.session, cx.now);
         let (session, refer) = (&self.session, self.refer);
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let mut agreed = None;
         let mut heard = None;
         let write = |printer: &mut Printer, request: &Message| {
-            write_contact(&listener, printer);
+            write_contact(&listener, user, printer);
             write_capabilities(refer, printer);
             agreed = Some(session.write_answer(request, policy, now, printer));
             heard = Heard::of(request, true);

@@ -210,8 +210,9 @@ impl Leg {
         carried: Option<Carried<'_>>,
     ) {
         let flow = self.flow_out(cx);
+        let of = self.carrier_id();
         let dialog = &mut self.dialog;
-        cx.start_client(Method::Prack, flow, owner, |branch, settings| {
+        cx.start_towards(of, Method::Prack, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"PRACK", listener, branch);
             printer

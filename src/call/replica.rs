@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::CallRecord;
+use super::attempt::Trunk;
 use super::peer_refresh::Heard;
 use super::session_timer::KeptSession;
 use crate::carrier::{CarrierId, GatewayId, ReferPolicy, Transport};
@@ -34,6 +35,9 @@ pub struct LegReplica {
     pub transport: Transport,
     /// Where the peer's messages come from.
     pub peer: SocketAddr,
+    /// The carrier, on the outbound side.
+    #[serde(default)]
+    pub trunk: Option<Trunk>,
     #[serde(default)]
     pub allows_update: bool,
     /// The last session description that we sent, for a refresh by re-INVITE.

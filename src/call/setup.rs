@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
 use super::context::{CallKey, Context, Event, Output};
+use super::credentials::{self, Challenged};
 use super::draft::Draft;
 use super::early::Early;
 use super::hunt::Hunt;
@@ -186,6 +187,30 @@ impl Setup {
             }
             _ => self.attempt_failed(cx, draft, Failure::Response(response)),
         }
+    }
+
+    /// The carrier asks for credentials; the same one is called again where there are some.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.client == client) else {
+            return false;
+        };
+        let is_answered = attempt.answer_challenge(cx, challenged, response);
+        if is_answered {
+            // What is kept of it is another INVITE now.
+            self.kept_attempt = None;
+        }
+        if is_answered && attempt.stage < Stage::Ringing {
+            self.deadlines.stop(Wait::Ringing);
+            let no_response = attempt.candidate.carrier.no_response;
+            self.deadlines.arm(Wait::Response, cx.now + no_response);
+        }
+        is_answered
     }
 
     /// The INVITE of the current attempt timed out, or could not be delivered.
@@ -408,6 +433,7 @@ impl Setup {
         };
         outbound.session = attempt.terms.session.clone();
         outbound.refer = self.refer;
+        outbound.trunk = Some(attempt.trunk.clone());
         outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, &invite, response);
         let attempts = self.hunt.attempts();
         let invite = &self.offer.invite;
@@ -457,7 +483,12 @@ impl Setup {
         self.weigh(cx, &attempt.candidate, blame);
         if rule.class == Class::Config {
             let gateway = record.gateway.clone();
-            let (status_code, reason) = (record.status_code, record.reason.clone());
+            let (status_code, mut reason) = (record.status_code, record.reason.clone());
+            if let Failure::Response(response) = failure {
+                for realm in credentials::realms_of(response) {
+                    reason.push_str(&format!(" (realm {realm:?})"));
+                }
+            }
             cx.emit_event(Event::ConfigRefusal { gateway, status_code, reason });
         }
         draft.note(|draft| draft.attempts.push(record));

@@ -14,7 +14,6 @@ const MAX_TRIES: u8 = 3;
 /// How an INVITE is written beyond what the call is about.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// Its CSeq is one more.
     tries: u8,
     pub session: SessionTimer,
     /// Extensions that the gateway cannot bear to hear of.
@@ -28,10 +27,6 @@ impl Terms {
     pub fn new(refer: ReferPolicy) -> Self {
         let (unmentioned, required) = (Options::NONE, Options::NONE);
         Self { tries: 0, session: SessionTimer::default(), unmentioned, required, refer }
-    }
-
-    pub fn seq(&self) -> u32 {
-        1 + u32::from(self.tries)
     }
 
     /// Takes in a refusal that is no verdict on the call; `false` where it asks for nothing new that we have.

@@ -9,6 +9,7 @@ use hashbrown::HashSet;
 use slotmap::SlotMap;
 use uuid::Uuid;
 
+use super::registrar::Registrar;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
@@ -35,7 +36,9 @@ pub enum Command {
     Probe { target: Target, timeout: Duration },
     /// The transport could not deliver to this address (ICMP unreachable, connection refused).
     Unreachable { flow: Flow },
-    /// Answer new INVITEs and OPTIONS with 503 from now on.
+    /// Register with the gateways that want it; for one shard of a node, the one that sends its probes.
+    Register,
+    /// Answer new INVITEs and OPTIONS with 503 from now on, and end the registrations.
     Drain,
     /// End every call that is left: BYE or CANCEL on both legs.
     EndAllCalls,
@@ -70,6 +73,7 @@ pub enum Command {
 pub struct Engine {
     pub(super) cx: Context,
     pub(super) calls: SlotMap<CallKey, Call>,
+    pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
     /// Requests within dialogs of other nodes that are asked for.
@@ -92,7 +96,8 @@ impl Engine {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
-        Self { cx, calls: SlotMap::with_key(), strangers, lookups, may_ask: true }
+        let registrar = Registrar::default();
+        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, may_ask: true }
     }
 
     /// One message from one flow.
@@ -111,16 +116,23 @@ impl Engine {
         match command {
             Command::Tables(tables) => {
                 self.cx.capacity.retain(&tables);
+                self.cx.challenges.retain(&tables);
                 self.cx.tables = tables;
+                self.sync_registrations();
             }
             Command::View(view) => {
                 let shards = self.cx.settings.shards.max(1);
                 self.cx.capacity.set_parts(shards.saturating_mul(view.nodes.max(1)));
                 self.cx.view = view;
+                self.move_registrations();
             }
             Command::Probe { target, timeout } => self.probe(target, timeout),
             Command::Unreachable { flow } => self.on_unreachable(flow),
-            Command::Drain => self.cx.is_draining = true,
+            Command::Register => self.start_registrar(),
+            Command::Drain => {
+                self.cx.is_draining = true;
+                self.sync_registrations();
+            }
             Command::EndAllCalls => {
                 let keys: Vec<CallKey> = self.calls.keys().collect();
                 for key in keys {
@@ -158,6 +170,7 @@ impl Engine {
             match key {
                 TimerKey::Client(key) => self.on_client_timer(key, at),
                 TimerKey::Server(key) => self.on_server_timer(key, at),
+                TimerKey::Registration(key) => self.on_registration_timer(key),
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
@@ -179,6 +192,7 @@ impl Engine {
             strays_now: self.cx.strays.len() as u64,
             dialogs_now: self.cx.dialogs.len() as u64,
             timers_now: self.cx.timers.len() as u64,
+            registrations_now: self.registrar.len() as u64,
             channels_now: self.cx.capacity.channels_now(),
             ..self.cx.counters
         }
@@ -239,7 +253,7 @@ impl Engine {
                 .header_fmt(HeaderName::To, format_args!("<{uri}>"))
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, &mut printer);
+            crate::call::attempt::write_contact(listener, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

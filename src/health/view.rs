@@ -51,6 +51,8 @@ pub struct TargetView {
     pub unusable_until: Option<Instant>,
     /// Half open, and a call is on its way to it.
     pub is_half_open_busy: bool,
+    /// We are registered there; calls to its gateway go nowhere else then.
+    pub is_registered: bool,
 }
 
 impl TargetView {
@@ -70,6 +72,7 @@ impl TargetView {
             is_held: false,
             unusable_until: None,
             is_half_open_busy: false,
+            is_registered: false,
         }
     }
 }

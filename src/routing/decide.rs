@@ -268,7 +268,12 @@ impl<'a> Decision<'a> {
             if targets.is_empty() {
                 self.drop(carrier, gateway, None, Drop::Unresolved);
             }
+            let is_registered = targets.iter().any(|view| view.is_registered);
             for view in targets {
+                if is_registered && !view.is_registered {
+                    self.drop(carrier, gateway, Some(view), Drop::NotRegistered);
+                    continue;
+                }
                 if !(self.has_listener)(gateway, view.target.address) {
                     self.drop(carrier, gateway, Some(view), Drop::NoListener);
                     continue;

@@ -74,6 +74,7 @@ impl BoardTask {
             sharing: None,
         };
         self.take_tables(&mut turn, now);
+        self.shards[self.prober].command(Command::Register);
         loop {
             let wake_at = self.next_look(&turn).into();
             tokio::select! {

@@ -19,6 +19,7 @@ use super::snapshot::Snapshot;
 use super::tables::TablesTask;
 use crate::admin::{self, AdminState};
 use crate::carrier::Tables;
+use crate::digest::NonceKey;
 use crate::engine::{Command, EngineSettings};
 use crate::health::{Board, BoardSettings, View};
 use crate::net::dns::Resolver;
@@ -34,6 +35,8 @@ const OUTCOMES_LEN: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// How long calls that a drain has ended may take to say so to both sides.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// How long the ends of registrations are waited for.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How often old rows are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How often histogram samples are folded.
@@ -252,6 +255,10 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
             Some(key) => peek::bucket_key(key.as_bytes()),
             None => random_u64(),
         },
+        nonce_key: match &settings.cluster_key {
+            Some(key) => NonceKey::derive(key.as_bytes()),
+            None => NonceKey::derive(&[random_u64(), random_u64()].map(u64::to_be_bytes).concat()),
+        },
         shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
@@ -329,6 +336,12 @@ impl Running {
         self.is_draining.send_replace(true);
         self.command_all(&Command::Drain);
         self.drain.send_replace(Drain::HandOver);
+        let cut = self.end_calls(limit, hurry).await;
+        let _ = tokio::time::timeout(LEAVE_LIMIT, self.unregistered()).await;
+        cut
+    }
+
+    async fn end_calls(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
         tokio::select! {
             () = self.all_gone() => return 0,
             () = tokio::time::sleep(limit) => {}
@@ -379,6 +392,13 @@ impl Running {
         while seen < 2 {
             tokio::time::sleep(LOOK_EVERY).await;
             seen = if self.calls_now() == 0 { seen + 1 } else { 0 };
+        }
+    }
+
+    /// Until no registration is left.
+    async fn unregistered(&self) {
+        while self.shards.iter().any(|shard| shard.counters().registrations_now > 0) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -55,8 +55,8 @@ pub const KNOWN: &[Known] = &[
         name: "cluster_key",
         default: "",
         shape: "TEXT",
-        about: "Secret that spreads Call-IDs over shards, the same on every node of a cluster; drawn at start \
-                where empty",
+        about: "Secret that spreads Call-IDs over shards and makes nonces, the same on every node of a cluster; \
+                drawn at start where empty",
     },
     Known {
         name: "shards",

@@ -667,6 +667,22 @@ impl Lines {
                     "a carrier refuses what we send; look at its account and number_rules"
                 );
             }
+            Event::Registered { gateway, address: Some(address) } => {
+                tracing::info!(gateway = %gateway, %address, "registered");
+            }
+            Event::Registered { gateway, address: None } => {
+                tracing::info!(gateway = %gateway, "registered no more");
+            }
+            Event::NotRegistered { gateway, status_code, reason } => {
+                let Some(left_out) = self.config.take(now) else { return };
+                tracing::warn!(
+                    gateway = %gateway,
+                    status_code,
+                    reason = redact::text(reason),
+                    left_out,
+                    "a registrar refuses us; look at registrations and carrier_credentials"
+                );
+            }
             Event::Refused { source, status_code, detail } => {
                 let Some(left_out) = self.refused.take(now) else { return };
                 tracing::info!(

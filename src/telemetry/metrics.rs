@@ -102,6 +102,11 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_requests_passed_on_total", counters.passed_on),
         ("holdfast_answers_unreplicated_total", edge.unkept),
         ("holdfast_probes_sent_total", counters.probes_sent),
+        ("holdfast_registrations_refused_total", counters.registrations_refused),
+        ("holdfast_challenges_answered_total", counters.challenges_answered),
+        ("holdfast_challenges_sent_total", counters.challenges_sent),
+        ("holdfast_authentications_failed_total", counters.authentications_failed),
+        ("holdfast_authentications_blocked_total", counters.authentications_blocked),
         ("holdfast_keep_alives_total", edge.keep_alives),
         ("holdfast_datagrams_unsent_total", edge.unsent),
         ("holdfast_datagrams_undelivered_total", edge.undelivered),
@@ -119,6 +124,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_strays", counters.strays_now),
         ("holdfast_dialogs", counters.dialogs_now),
         ("holdfast_channels", counters.channels_now),
+        ("holdfast_registrations", counters.registrations_now),
         ("holdfast_timers", counters.timers_now),
         ("holdfast_records_waiting", edge.records_waiting),
     ] {
@@ -168,6 +174,12 @@ pub fn target(carrier: &str, gateway: &str, view: &TargetView) {
     gauge!("holdfast_gateway_failure_rate", &labels).set(view.failure_rate);
     gauge!("holdfast_gateway_latency_seconds", &labels)
         .set(view.latency_ms.unwrap_or_default() / 1_000.0);
+}
+
+/// Whether a gateway that wants a registration has accepted us.
+pub fn registered(carrier: &str, gateway: &str, is_registered: bool) {
+    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
+    gauge!("holdfast_gateway_registered", &labels).set(if is_registered { 1.0 } else { 0.0 });
 }
 
 /// What is left of a gateway's limits, 0.0 to 1.0.
@@ -282,6 +294,20 @@ fn describe() {
         "Answers of carriers that had been left, each acknowledged and hung up"
     );
     describe_counter!("holdfast_probes_sent_total", "OPTIONS probes sent");
+    describe_counter!(
+        "holdfast_registrations_refused_total",
+        "REGISTERs that were refused, or not answered"
+    );
+    describe_counter!(
+        "holdfast_challenges_answered_total",
+        "Requests sent again with the credentials that a carrier asked for"
+    );
+    describe_counter!("holdfast_challenges_sent_total", "INVITEs answered 401");
+    describe_counter!("holdfast_authentications_failed_total", "INVITEs with wrong credentials");
+    describe_counter!(
+        "holdfast_authentications_blocked_total",
+        "INVITEs answered 403 unread, for too many wrong credentials came from their address"
+    );
     describe_counter!("holdfast_keep_alives_total", "Keep-alive datagrams");
     describe_counter!(
         "holdfast_datagrams_unsent_total",
@@ -336,6 +362,14 @@ fn describe() {
     describe_gauge!("holdfast_strays", "Attempts left behind that may still answer");
     describe_gauge!("holdfast_dialogs", "Dialogs now, early ones included");
     describe_gauge!("holdfast_channels", "Channels of gateways in use, attempts included");
+    describe_gauge!(
+        "holdfast_registrations",
+        "Registrations with carriers, wanted, held or being ended"
+    );
+    describe_gauge!(
+        "holdfast_gateway_registered",
+        "Of gateways that want a registration: 1 while we have one"
+    );
     describe_gauge!("holdfast_timers", "Deadlines in the queue");
     describe_gauge!(
         "holdfast_records_waiting",

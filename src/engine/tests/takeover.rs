@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::call::{CallKey, Replica, RingingReplica};
+use crate::carrier::rows::{CarrierCredentialsRow, RegistrationRow};
+use crate::digest::Hidden;
 
 const A: &str = "203.0.113.1:5060";
 const B: &str = "203.0.113.2:5060";
@@ -217,6 +219,46 @@ fn gives_only_quiet_kept_calls_away() {
 }
 
 #[test]
+fn answers_the_carriers_challenge_of_a_refresh_under_the_contact_that_is_registered() {
+    let mut a = known_node(A, 1);
+    a.establish_kept();
+    let mut b = known_node(B, 2);
+    b.adopt(&a.kept()[0].1);
+    b.pass(Duration::ZERO);
+    let refresh = b.sent()[1].1.clone();
+    let contact = format!("<sip:trunk@{B}>");
+    assert_eq!(refresh.first(HeaderName::Contact), Some(contact.as_bytes()));
+    b.receive(FIRST, &challenge(&refresh));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("ACK"), to_first("INVITE")]);
+    let again = sent[1].1.clone();
+    assert_eq!(again.cseq().0, refresh.cseq().0 + 1);
+    assert_eq!(again.body(), refresh.body());
+    b.receive(FIRST, &response(&again, 200, "x", FIRST, SDP));
+    let ack = b.sent().remove(0).1;
+    assert_eq!(ack.cseq(), (again.cseq().0, Method::Ack));
+    let field = again.first(HeaderName::ProxyAuthorization);
+    assert!(field.is_some() && ack.first(HeaderName::ProxyAuthorization) == field);
+}
+
+#[test]
+fn keeps_the_invite_that_carries_the_credentials_of_a_call_that_rings() {
+    let mut a = known_node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 100, "", "");
+    a.pass(Duration::from_secs(2));
+    a.receive(FIRST, &challenge(&first));
+    let again = a.sent().pop().expect("an INVITE").1;
+    a.answer(FIRST, &again, 100, "", "");
+    a.pass(Duration::from_secs(2));
+    let kept = a.ringing();
+    let invites: Vec<&[u8]> =
+        kept.iter().map(|(_, it)| &*it.carrier.as_ref().expect("one rings").invite.0).collect();
+    assert_eq!(invites, [&first.bytes()[..], &again.bytes()[..]]);
+}
+
+#[test]
 fn asks_again_for_what_was_not_kept() {
     let mut a = node(A, 1);
     a.establish_kept();
@@ -383,6 +425,29 @@ fn takes_no_word_about_a_call_that_rang_for_one_about_its_answer() {
 
 fn node(own: &str, seed: u64) -> World {
     World::at(own, seed, rows(), |settings| settings.replicates = true)
+}
+
+/// A node that its first carrier knows by credentials and a registration.
+fn known_node(own: &str, seed: u64) -> World {
+    let mut rows = rows();
+    rows.carrier_credentials = vec![CarrierCredentialsRow {
+        carrier_id: 1,
+        username: "trunk".to_owned(),
+        password: Some(Hidden::new("secret".to_owned())),
+        ..CarrierCredentialsRow::default()
+    }];
+    rows.registrations = vec![RegistrationRow {
+        gateway_id: 1,
+        aor: "sip:trunk@carrier.example".to_owned(),
+        ..RegistrationRow::default()
+    }];
+    World::at(own, seed, rows, |settings| settings.replicates = true)
+}
+
+fn challenge(request: &Message) -> String {
+    let line = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n\", qop=\"auth\"\r\n";
+    let asked = response(request, 407, "x", FIRST, "");
+    asked.replace("Content-Length", &format!("{line}Content-Length"))
 }
 
 fn text(message: &Message) -> String {
