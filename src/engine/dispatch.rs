@@ -9,6 +9,8 @@ use crate::call::attempt::Offer;
 use crate::call::authentication::{Caller, identify};
 use crate::call::context::{ALLOW, Owner};
 use crate::call::credentials::Challenged;
+use crate::call::options::{Options, unsupported};
+use crate::call::session_timer::SessionTimer;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
@@ -291,6 +293,12 @@ impl Engine {
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
         }
+        let session = self.cx.settings.session;
+        if SessionTimer::is_too_small(&request, session) {
+            return self.answer_with(&request, flow, 422, "", |printer| {
+                SessionTimer::write_refusal(session, printer);
+            });
+        }
         if self.is_full() {
             self.cx.counters.calls_over_limit += 1;
             return self.answer_statelessly(&request, flow, 503, "");
@@ -454,8 +462,8 @@ impl Engine {
             200 => {
                 printer
                     .header(HeaderName::Allow, ALLOW)
-                    .header(HeaderName::Accept, b"application/sdp")
-                    .header(HeaderName::Supported, b"");
+                    .header(HeaderName::Accept, b"application/sdp");
+                Options::ALL.write(HeaderName::Supported, &mut printer);
             }
             405 | 501 => {
                 printer.header(HeaderName::Allow, ALLOW);
@@ -527,11 +535,4 @@ fn accepts_sdp(request: &Message) -> bool {
             .iter()
             .any(|known| range.eq_ignore_ascii_case(known))
     })
-}
-
-/// The option tags of Require that we do not know: all of them, so far. Proxy-Require is for proxies.
-fn unsupported(request: &Message) -> Option<Vec<u8>> {
-    let tags: Vec<&[u8]> =
-        request.all(HeaderName::Require).flat_map(|header| split_list(header.value)).collect();
-    (!tags.is_empty()).then(|| tags.join(&b", "[..]))
 }

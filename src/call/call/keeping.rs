@@ -83,7 +83,7 @@ impl Call {
         let seq = seq_now(cx);
         let mut leg = |side, kept: LegReplica, flow| {
             cx.dialogs.insert(kept.dialog.local_tag, (key, side));
-            Leg::restore(key, side, kept, flow, seq)
+            Leg::restore(cx, key, side, kept, flow, seq)
         };
         let inbound = leg(Side::Inbound, inbound, to_caller);
         let mut outbound = leg(Side::Outbound, outbound, to_callee);
