@@ -1,6 +1,7 @@
 //! The store on Postgres, 15 or later.
 
 mod answered;
+mod drills;
 mod health;
 mod history;
 mod migrate;
@@ -11,6 +12,7 @@ mod watch;
 pub(super) use watch::PostgresWatch;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
+use super::drills::{DrillRecord, DrillRow, DrillView};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
@@ -267,6 +270,48 @@ impl PostgresStore {
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::execute(&mut connection, sql)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn drill_view(
+        &self,
+        carrier: Option<SocketAddr>,
+    ) -> Result<DrillView, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::view(&mut connection, carrier)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn drill_records(
+        &self,
+        call_id_prefix: &str,
+        since: OffsetDateTime,
+    ) -> Result<Vec<DrillRecord>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, drills::records(&mut connection, call_id_prefix, since)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn write_drill(&self, row: &DrillRow) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::write(&mut connection, row)).await;
+        give_back(connection, done)
+    }
+
+    pub(super) async fn drills(
+        &self,
+        scenario: &str,
+        limit: u32,
+    ) -> Result<Vec<DrillRow>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::drills(&mut connection, scenario, limit)).await;
         give_back(connection, done)
     }
 
