@@ -9,6 +9,7 @@ pub(super) struct Figures {
     /// Answered calls at the moment of the fault.
     pub(super) in_flight: usize,
     pub(super) survived: usize,
+    /// The others, and calls that were answered later and did not end as they should either.
     pub(super) dropped: Vec<Dropped>,
     /// Survivors whose one side hung up into nothing, before it could be told of the new node; the other side was
     /// released.
@@ -36,7 +37,7 @@ pub(super) struct Figures {
     pub(super) records: Option<Records>,
 }
 
-/// A call in flight that did not survive.
+/// An answered call that ended by itself, or could not be ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Dropped {
     pub(super) call_id: String,

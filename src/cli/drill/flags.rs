@@ -75,7 +75,7 @@ macro_rules! hypothesis_of {
 }
 hypothesis_of!(NODE_LOSS, NODE_LOSS_DEFAULT, "dropped=0,fails_for_ms=5000,recovered_ms=12000");
 hypothesis_of!(NODE_FREEZE, NODE_FREEZE_DEFAULT, "dropped=0,fails_for_ms=5000,recovered_ms=12000");
-hypothesis_of!(CARRIER, CARRIER_DEFAULT, "dropped=0,failed=0,delay_p99_ms=1000");
+hypothesis_of!(CARRIER, CARRIER_DEFAULT, "dropped=0,fails_for_ms=0,delay_p99_ms=1000");
 hypothesis_of!(CARRIER_SILENT, CARRIER_SILENT_DEFAULT, "dropped=0,failed=0,delay_p99_ms=4000");
 hypothesis_of!(STORE_LOSS, STORE_LOSS_DEFAULT, "dropped=0,failed=0,delay_p99_ms=1000");
 hypothesis_of!(PARTITION, PARTITION_DEFAULT, "dropped=0,fails_for_ms=5000");
@@ -176,7 +176,7 @@ pub(super) struct Plan {
 
 impl DrillCommand {
     pub(super) fn plan(&self) -> anyhow::Result<Plan> {
-        let first_carrier = Target::Carrier(0);
+        let first_carrier = |is_deaf| Target::Carrier { index: 0, is_deaf };
         let (scenario, what, target, default, flags) = match self {
             Self::NodeLoss { how, flags } => {
                 let what = how.what(|pid| What::Kill { pid })?;
@@ -188,11 +188,11 @@ impl DrillCommand {
             }
             Self::CarrierLoss { flags } => {
                 let what = What::Carrier(Behaviour::Dead);
-                ("carrier-loss", what, first_carrier, CARRIER_DEFAULT, flags)
+                ("carrier-loss", what, first_carrier(true), CARRIER_DEFAULT, flags)
             }
             Self::CarrierSilent { flags } => {
                 let what = What::Carrier(Behaviour::SwallowsCalls);
-                ("carrier-silent", what, first_carrier, CARRIER_SILENT_DEFAULT, flags)
+                ("carrier-silent", what, first_carrier(false), CARRIER_SILENT_DEFAULT, flags)
             }
             Self::StoreLoss { how, flags } => {
                 let what = how.what(|pid| What::Freeze { pid })?;
@@ -276,7 +276,7 @@ impl DrillFlags {
                 self.nodes.len() > 1,
                 "without a second node in --nodes nobody can go on with the calls"
             ),
-            Target::Carrier(_) => ensure!(
+            Target::Carrier { .. } => ensure!(
                 self.carriers.len() > 1,
                 "without a second carrier in --carriers calls have nowhere to go"
             ),

@@ -98,10 +98,15 @@ impl Hypothesis {
         if let Some(limit) = self.fails_for_ms {
             let found = match figures.fails_for_ms {
                 None => "none failed".to_owned(),
+                Some(0) => "some failed that were being set up".to_owned(),
                 Some(ms) => format!("the last one was offered after {ms} ms"),
             };
             let holds = figures.fails_for_ms.is_none_or(|ms| ms <= limit);
-            check(format!("new calls fail for at most {limit} ms"), found, holds);
+            let expected = match limit {
+                0 => "no call that is offered after the fault fails".to_owned(),
+                limit => format!("new calls fail for at most {limit} ms"),
+            };
+            check(expected, found, holds);
         }
         if let Some(limit) = self.recovered_ms {
             let found = figures

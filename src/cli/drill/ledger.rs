@@ -70,8 +70,11 @@ pub(super) struct Moments {
 pub(super) enum Target {
     /// Peers of calls are told where these have gone.
     Node,
-    /// Calls go to other carriers than this one.
-    Carrier(usize),
+    /// Calls go to other carriers than the one of this index. Where it is deaf it does not hear of the end of its calls.
+    Carrier {
+        index: usize,
+        is_deaf: bool,
+    },
     Other,
 }
 
@@ -216,8 +219,14 @@ impl Ledger {
         let fault_at = moments.fault_at;
         let in_flight: Vec<&Try> =
             self.tries.values().filter(|one| one.is_in_flight(fault_at)).collect();
+        let why_dropped = |one: &Try| one.why_dropped(moments, target);
+        // A call that is answered later, and lost, is no better.
+        let since_then = self.tries.values().filter(|one| {
+            one.left.is_none() && one.answered_at.is_some_and(|answered_at| answered_at >= fault_at)
+        });
+        let answered = in_flight.iter().copied().chain(since_then);
         let dropped: Vec<Dropped> =
-            in_flight.iter().filter_map(|one| one.dropped(fault_at)).collect();
+            answered.filter_map(|one| Some(one.dropped(why_dropped(one)?, fault_at))).collect();
         let new: Vec<&Call> =
             self.calls.values().filter(|call| call.purpose == Purpose::New).collect();
         let is_before = |call: &&&Call| self.settled_at(call).is_some_and(|at| at < fault_at);
@@ -239,8 +248,8 @@ impl Ledger {
         let is_told = target != Target::Node || (!told.is_empty() && self.are_all_told(fault_at));
         let decided_ms = match target {
             Target::Node => first_told,
-            Target::Carrier(faulty) => {
-                self.first_elsewhere(faulty, fault_at).map(|at| at - fault_at)
+            Target::Carrier { index, .. } => {
+                self.first_elsewhere(index, fault_at).map(|at| at - fault_at)
             }
             Target::Other => None,
         };
@@ -250,13 +259,16 @@ impl Ledger {
         };
         Figures {
             in_flight: in_flight.len(),
-            survived: in_flight.len() - dropped.len(),
+            survived: in_flight.iter().filter(|one| why_dropped(one).is_none()).count(),
             hung_up_before_told: in_flight.iter().filter(|one| one.ended_in_gap(fault_at)).count(),
             dropped,
             offered: since.len(),
             answered_by_next_node: since.iter().filter(|call| self.is_on_next_node(call)).count(),
             failed_before: before.iter().filter(|call| self.answer(call).is_none()).count(),
-            recovered_ms: is_told.then(|| last_told.unwrap_or(0).max(fails_for_ms.unwrap_or(0))),
+            recovered_ms: is_told.then(|| {
+                let waits = [last_told, fails_for_ms, decided_ms];
+                waits.into_iter().flatten().max().unwrap_or(0)
+            }),
             fails_for_ms,
             failed,
             legs_told: told.len(),
@@ -359,31 +371,44 @@ impl Try {
         self.hung_up.is_some_and(|(side, at)| {
             at >= fault_at
                 && self.moved_at[side as usize].is_none()
-                && matches!(self.end(side), Some(End::ByeUnanswered) | None)
+                && !matches!(self.end(side), Some(End::ByUs))
         })
+    }
+
+    fn is_hung_up_to_the_deaf(&self, moments: Moments, target: Target) -> bool {
+        let deaf = match target {
+            Target::Carrier { index, is_deaf: true } => Some(index),
+            Target::Carrier { .. } | Target::Node | Target::Other => None,
+        };
+        let meanwhile = moments.fault_at..moments.undone_at;
+        deaf.is_some()
+            && self.carrier == deaf
+            && self
+                .hung_up
+                .is_some_and(|(side, at)| side == Side::Caller && meanwhile.contains(&at))
     }
 
     fn end(&self, side: Side) -> Option<&End> {
         self.ends[side as usize].as_ref().map(|(_, end)| end)
     }
 
-    /// What went wrong with a call that was in flight; `None` where it ended as it should.
-    fn dropped(&self, fault_at: Ms) -> Option<Dropped> {
-        let cause = self.why_dropped(fault_at)?;
+    fn dropped(&self, cause: String, fault_at: Ms) -> Dropped {
         let told = |side: Side| match self.moved_at[side as usize] {
-            Some(at) => format!("told after {} ms", at - fault_at),
+            Some(at) => format!("told at {} ms", at - fault_at),
             None => "not told".to_owned(),
         };
-        let age = fault_at - self.answered_at.unwrap_or(fault_at);
         let state = format!(
-            "answered {age} ms before the fault; caller {}, callee {}",
+            "answered at {} ms; caller {}, callee {}",
+            self.answered_at.unwrap_or(fault_at) - fault_at,
             told(Side::Caller),
             told(Side::Callee)
         );
-        Some(Dropped { call_id: self.call_id.clone(), state, cause })
+        Dropped { call_id: self.call_id.clone(), state, cause }
     }
 
-    fn why_dropped(&self, fault_at: Ms) -> Option<String> {
+    /// What went wrong with an answered call; `None` where it ended as it should.
+    fn why_dropped(&self, moments: Moments, target: Target) -> Option<String> {
+        let fault_at = moments.fault_at;
         // Whichever side heard a BYE before anybody wanted to hang up.
         for (side, name) in [(Side::Caller, "caller"), (Side::Callee, "callee")] {
             if let Some((at, End::ByPeer { reason })) = &self.ends[side as usize]
@@ -411,6 +436,8 @@ impl Try {
             {
                 None
             }
+            // The carrier could not be told, and the caller need not wait for it.
+            (Some(End::ByUs), None) if self.is_hung_up_to_the_deaf(moments, target) => None,
             (Some(End::ByeRefused(code)), _) => Some(format!("the {one_name}'s BYE got {code}")),
             (Some(End::ByeUnanswered) | None, Some(_)) => {
                 Some(format!("the {one_name}'s BYE got no answer"))

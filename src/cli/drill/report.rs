@@ -114,7 +114,7 @@ impl Report {
             ("answered when the fault came", figures.in_flight),
             ("survived", figures.survived),
             ("of these: hung up before the side could be told", figures.hung_up_before_told),
-            ("dropped", figures.dropped.len()),
+            ("dropped, those included that were answered later", figures.dropped.len()),
             ("legs told of another node", figures.legs_told),
         ];
         let counts = counts.map(|(name, count)| vec![name.to_owned(), count.to_string()]);

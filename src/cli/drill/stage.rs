@@ -119,7 +119,7 @@ impl<'p> Stage<'p> {
         }
         let nodes = plan.nodes.iter().map(ToString::to_string).collect();
         let carrier = match plan.target {
-            Target::Carrier(index) => plan.carriers.get(index).copied(),
+            Target::Carrier { index, .. } => plan.carriers.get(index).copied(),
             Target::Node | Target::Other => None,
         };
         Ok(Self {
@@ -338,7 +338,7 @@ impl<'p> Stage<'p> {
 fn moments_of(figures: &Figures, target: Target) -> Vec<Moment> {
     let failed = figures.failed.iter().map(|failed| failed.offered_ms);
     let decided = match target {
-        Target::Carrier(_) => figures.decided_ms,
+        Target::Carrier { .. } => figures.decided_ms,
         Target::Node | Target::Other => None,
     };
     let legs = figures.legs_told;

@@ -86,13 +86,11 @@ async fn look(
 fn changes(before: &DrillView, now: &DrillView, nodes: &[String]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let of_us = |address: &Option<String>| address.as_ref().is_some_and(|at| nodes.contains(at));
-    let mut has_lost = false;
     for (lease, age) in now.leases.iter().filter(|(lease, _)| of_us(&lease.address)) {
         let node = &lease.node;
         let earlier = before.leases.iter().find(|(earlier, _)| earlier.id == lease.id);
         let (was_lost, is_lost) =
             (earlier.map(|(_, age)| *age >= LEASE_LIMIT), *age >= LEASE_LIMIT);
-        has_lost |= is_lost;
         match (was_lost, is_lost) {
             (Some(false), true) => seen.push(detected(format!("the lease of node {node} is lost"))),
             (Some(true), false) => seen.push(told(format!("node {node} renews its lease again"))),
@@ -100,15 +98,18 @@ fn changes(before: &DrillView, now: &DrillView, nodes: &[String]) -> Vec<Seen> {
             (Some(true), true) | (Some(false), false) | (None, true) => {}
         }
     }
-    // Calls come and go all the time; with a lease lost they change hands.
-    let lost_some = before.calls.iter().any(|(node, count)| {
-        let left = now.calls.iter().find(|(other, _)| other == node).map_or(0, |(_, left)| *left);
-        let is_lost = |(lease, age): &(crate::store::answered::Lease, Duration)| {
-            lease.node == *node && *age >= LEASE_LIMIT && of_us(&lease.address)
-        };
-        left < *count && now.leases.iter().any(is_lost)
-    });
-    if has_lost && lost_some {
+    // Calls come and go all the time. They change hands where a node has fewer, and another one more.
+    let count = |view: &DrillView, node: &str| {
+        view.calls.iter().find(|(other, _)| other == node).map_or(0, |(_, count)| *count)
+    };
+    let is_lost = |node: &str| {
+        let mut runs = now.leases.iter().filter(|(lease, _)| lease.node == node);
+        runs.all(|(_, age)| *age >= LEASE_LIMIT)
+    };
+    let has_fewer =
+        before.calls.iter().any(|(node, earlier)| count(now, node) < *earlier && is_lost(node));
+    let has_more = now.calls.iter().any(|(node, later)| count(before, node) < *later);
+    if has_fewer && has_more {
         let counts: Vec<String> =
             now.calls.iter().map(|(node, count)| format!("{node} {count}")).collect();
         seen.push(told(format!("answered calls change hands; now: {}", counts.join(", "))));
@@ -184,6 +185,14 @@ mod tests {
             ["answered calls change hands; now: a 0, b 10"]
         );
         assert_eq!(seen(&view(2_000, 9, 1), &view(2_000, 9, 2)), Vec::<String>::new());
+        let mut again = view(2_000, 8, 2);
+        again.leases.push(lease(3, "a", 0));
+        assert_eq!(seen(&again, &again), Vec::<String>::new());
+        assert_eq!(
+            seen(&view(0, 9, 1), &again),
+            Vec::<String>::new(),
+            "it lives on as another run"
+        );
     }
 
     #[test]

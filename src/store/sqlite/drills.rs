@@ -13,8 +13,12 @@ use super::{BEGIN_WRITING, time_text};
 
 const CALLS: &str = "select node, count(*) from answered_calls group by node order by node";
 
+/// Not those of the trap, which is at the same address.
 const STATES: &str = "\
-    select node, state from gateway_health where address = $1 and port = $2 order by node";
+    select gateway_health.node, gateway_health.state from gateway_health \
+    join gateways on gateways.gateway_id = gateway_health.gateway_id \
+    where gateway_health.address = $1 and gateway_health.port = $2 and gateways.name <> 'drill-elsewhere' \
+    order by gateway_health.node";
 
 const RECORDS: &str = "\
     select calls.inbound_call_id, calls.node, calls.taken_from, \
