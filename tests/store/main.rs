@@ -14,6 +14,7 @@ mod postgres;
 mod database;
 mod answered;
 mod constraints;
+mod drills;
 mod health;
 mod history;
 mod migrations;

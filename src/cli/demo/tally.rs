@@ -17,9 +17,10 @@ pub(super) struct Tally {
     pub(super) talking: u64,
     /// INVITE to answer, of the slowest call.
     pub(super) slowest: Duration,
-    begun: HashMap<u64, Instant>,
+    /// When calls that were not answered yet were made.
+    pub(super) begun: HashMap<u64, Instant>,
     /// When answered calls are to be hung up.
-    until: HashMap<u64, Instant>,
+    pub(super) until: HashMap<u64, Instant>,
 }
 
 impl Tally {

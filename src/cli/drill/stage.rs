@@ -21,8 +21,9 @@ use crate::store::drills::DrillRecord;
 const TURN: Duration = Duration::from_millis(10);
 /// Held calls are set up, and hung up, one after the other.
 const RAMP_EVERY: Duration = Duration::from_millis(10);
-/// How long the nodes may take to know the drill's rows.
+/// How long the nodes may take to know rows that were just written, or those that are there.
 const TRIAL_LIMIT: Duration = Duration::from_secs(20);
+const TRIAL_LIMIT_UNPREPARED: Duration = Duration::from_secs(2);
 const TRIAL_EVERY: Duration = Duration::from_millis(500);
 /// How long calls may take to be answered before the drill begins.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
@@ -140,7 +141,8 @@ impl<'p> Stage<'p> {
     /// A call through each node: each must be up, and know the drill's rows.
     async fn try_nodes(&mut self) -> anyhow::Result<()> {
         for (index, node) in self.plan.nodes.iter().enumerate() {
-            let limit = Instant::now() + TRIAL_LIMIT;
+            let limit = if self.plan.prepare { TRIAL_LIMIT } else { TRIAL_LIMIT_UNPREPARED };
+            let limit = Instant::now() + limit;
             loop {
                 self.offer(index, Purpose::Trial);
                 self.go_on(SETUP_LIMIT, |ledger| ledger.pending(Purpose::Trial) == 0).await;
@@ -200,6 +202,8 @@ impl<'p> Stage<'p> {
     }
 
     async fn mend(&mut self) -> anyhow::Result<Instant> {
+        // What is noticed from now on is that it is over.
+        self.is_broken = false;
         if let (What::Carrier(_), Some(carrier)) = (&self.plan.fault.what, self.carriers.first()) {
             carrier.with(|agent| agent.behave(Behaviour::Answers));
         }
