@@ -7,6 +7,7 @@
 // 1 nouns
 pub mod allowance;
 pub mod carrier;
+pub mod digest;
 pub mod random;
 pub mod sip;
 pub mod timers;
@@ -15,6 +16,7 @@ pub mod timers;
 pub mod cluster;
 pub mod dialog;
 pub mod health;
+pub mod registration;
 pub mod transaction;
 
 // 3 decisions

@@ -1,4 +1,4 @@
--- Answered calls as another node needs them to go on with them, and who is alive to do so.
+-- Calls in progress as another node needs them to go on with them, and who is alive to do so.
 --
 -- Rows come and go with every call: the state is kept as it is written, and dead rows are cleared away early.
 
@@ -21,36 +21,36 @@ comment on column node_leases.is_draining is 'It takes no new calls, and is give
 comment on column node_leases.started_at is 'When the run began.';
 comment on column node_leases.renewed_at is 'When it was last heard of, by the clock of the database.';
 
-create table answered_calls (
+create table calls_in_progress (
   call_id uuid primary key,
   node_lease_id bigint not null,
   node text not null,
   epoch integer not null default 1,
   region text,
-  answered_at timestamptz not null,
+  answered_at timestamptz,
   inbound_tag text not null,
   outbound_tag text not null,
   is_adopted boolean not null default true,
   given_by bigint,
   state text not null
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-alter table answered_calls alter column state set storage external;
-create index answered_calls_by_node_lease on answered_calls (node_lease_id);
-create index answered_calls_by_inbound_tag on answered_calls (inbound_tag);
-create index answered_calls_by_outbound_tag on answered_calls (outbound_tag);
+alter table calls_in_progress alter column state set storage external;
+create index calls_in_progress_by_node_lease on calls_in_progress (node_lease_id);
+create index calls_in_progress_by_inbound_tag on calls_in_progress (inbound_tag);
+create index calls_in_progress_by_outbound_tag on calls_in_progress (outbound_tag);
 
-comment on table answered_calls is 'Calls in progress: written before the caller hears of the answer, deleted with the writing of the call''s record.';
-comment on column answered_calls.call_id is 'The call''s number, in calls once it is over.';
-comment on column answered_calls.node_lease_id is 'The run of a node that has it: only that one speaks for it and writes its record.';
-comment on column answered_calls.node is 'Name of that node.';
-comment on column answered_calls.epoch is 'How many nodes, one after the other, have had it.';
-comment on column answered_calls.region is 'The region that it has to stay in; null = any.';
-comment on column answered_calls.answered_at is 'When it was answered.';
-comment on column answered_calls.inbound_tag is 'Our tag in the caller''s dialog.';
-comment on column answered_calls.outbound_tag is 'Our tag in the carrier''s dialog.';
-comment on column answered_calls.is_adopted is 'False: given away, and not yet seen by the node it was given to.';
-comment on column answered_calls.given_by is 'The run that gave it away in a drain, until both sides know of the new node; else null.';
-comment on column answered_calls.state is 'Both dialogs, and the record as far as it goes (JSON).';
+comment on table calls_in_progress is 'Calls as another node needs them to go on with them, or to end those that ring: written when a call has rung for a second, and before the caller hears of the answer; deleted with the writing of its record.';
+comment on column calls_in_progress.call_id is 'The call''s number, in calls once it is over.';
+comment on column calls_in_progress.node_lease_id is 'The run of a node that has it: only that one speaks for it and writes its record.';
+comment on column calls_in_progress.node is 'Name of that node.';
+comment on column calls_in_progress.epoch is 'How many nodes, one after the other, have had it.';
+comment on column calls_in_progress.region is 'The region that it has to stay in; null = any.';
+comment on column calls_in_progress.answered_at is 'When it was answered; null = it rings.';
+comment on column calls_in_progress.inbound_tag is 'Our tag in the caller''s dialog; empty while it rings.';
+comment on column calls_in_progress.outbound_tag is 'Our tag in the carrier''s dialog; empty while it rings.';
+comment on column calls_in_progress.is_adopted is 'False: given away, and not yet seen by the node it was given to.';
+comment on column calls_in_progress.given_by is 'The run that gave it away in a drain, until both sides know of the new node; else null.';
+comment on column calls_in_progress.state is 'Both dialogs, and the record as far as it goes (JSON).';
 
 alter table calls add column taken_from text;
 comment on column calls.taken_from is 'The node that the call was taken over from last; null = it stayed on one node.';

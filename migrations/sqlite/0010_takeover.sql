@@ -1,4 +1,4 @@
--- Answered calls as another run needs them to go on with them, and who is alive to do so.
+-- Calls in progress as another run needs them to go on with them, and who is alive to do so.
 
 -- Runs of nodes: a node renews its lease all the time, and one that has not done so for 1.6 seconds and answers no OPTIONS is dead.
 create table node_leases (
@@ -18,8 +18,9 @@ create table node_leases (
   renewed_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 ) strict;
 
--- Calls in progress: written before the caller hears of the answer, deleted with the writing of the call's record.
-create table answered_calls (
+-- Calls as another node needs them to go on with them, or to end those that ring: written when a call has rung for a second, and
+-- before the caller hears of the answer; deleted with the writing of its record.
+create table calls_in_progress (
   -- The call's number, in calls once it is over.
   call_id text primary key,
   -- The run of a node that has it: only that one speaks for it and writes its record.
@@ -30,11 +31,11 @@ create table answered_calls (
   epoch integer not null default 1,
   -- The region that it has to stay in; null = any.
   region text,
-  -- When it was answered.
-  answered_at text not null,
-  -- Our tag in the caller's dialog.
+  -- When it was answered; null = it rings.
+  answered_at text,
+  -- Our tag in the caller's dialog; empty while it rings.
   inbound_tag text not null,
-  -- Our tag in the carrier's dialog.
+  -- Our tag in the carrier's dialog; empty while it rings.
   outbound_tag text not null,
   -- False: given away, and not yet seen by the node it was given to.
   is_adopted integer not null default 1 check (is_adopted in (0, 1)),
@@ -43,9 +44,9 @@ create table answered_calls (
   -- Both dialogs, and the record as far as it goes (JSON).
   state text not null
 ) strict;
-create index answered_calls_by_node_lease on answered_calls (node_lease_id);
-create index answered_calls_by_inbound_tag on answered_calls (inbound_tag);
-create index answered_calls_by_outbound_tag on answered_calls (outbound_tag);
+create index calls_in_progress_by_node_lease on calls_in_progress (node_lease_id);
+create index calls_in_progress_by_inbound_tag on calls_in_progress (inbound_tag);
+create index calls_in_progress_by_outbound_tag on calls_in_progress (outbound_tag);
 
 -- The node that the call was taken over from last; null = it stayed on one node.
 alter table calls add column taken_from text;

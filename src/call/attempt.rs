@@ -1,21 +1,40 @@
 //! One outbound leg, from its INVITE to its final response.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::context::{CallKey, Context, Owner, milliseconds};
+use super::credentials::{Challenged, SentAgain};
 use super::record::AttemptRecord;
 use super::settings::Settings;
 use super::verdict::Failure;
-use super::{Carried, header_policy, stray};
-use crate::carrier::number_rule::{Identity, country_of, digits_of};
-use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
+use super::{Carried, KeptInvite, header_policy, stray};
+use crate::carrier::number_rule::{country_of, digits_of};
+use crate::carrier::{Action, CarrierId, Class, Identity, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
-use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
+use crate::sip::octets::Octets;
+use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Subscriber, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
+
+/// What a leg keeps of the carrier it goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trunk {
+    /// Whose credentials its requests may carry.
+    pub carrier_id: CarrierId,
+    /// User part of our Contact, where we are registered (RFC 3261 §10).
+    pub contact_user: Option<Arc<str>>,
+}
+
+impl Trunk {
+    pub fn contact_user(&self) -> Option<&str> {
+        self.contact_user.as_deref()
+    }
+}
 
 /// An INVITE to a carrier.
 #[derive(Debug)]
@@ -25,6 +44,7 @@ pub struct Attempt {
     number: u8,
     country: Option<u16>,
     pub candidate: Candidate,
+    pub trunk: Trunk,
     pub client: ClientKey,
     pub flow: Flow,
     pub local_tag: Tag,
@@ -43,23 +63,22 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Offer {
     pub invite: Message,
-    /// User part of the Request-URI, escapes resolved.
-    pub called: String,
+    /// Whom the Request-URI names.
+    pub called: Subscriber,
     /// Country code of the called number, where it is one.
     pub country: Option<u16>,
-    /// User part of From, escapes resolved; empty where there is none.
-    pub calling: String,
+    /// Whom From names.
+    pub calling: Subscriber,
     /// The INVITE carries an offer (RFC 3264); else the answer's ACK carries the answer.
     pub has_sdp: bool,
 }
 
 impl Offer {
     pub fn new(invite: Message) -> Self {
-        let user_of =
-            |uri: &[u8]| Uri::parse(uri).and_then(|uri| uri.user_text()).unwrap_or_default();
-        let called = user_of(invite.request_uri());
-        let calling = from_of(&invite).map(|from| user_of(from.uri)).unwrap_or_default();
-        let country = country_of(&called);
+        let called = Subscriber::parse(invite.request_uri());
+        let from = from_of(&invite);
+        let calling = from.map(|from| Subscriber::parse(from.uri)).unwrap_or_default();
+        let country = country_of(&called.user).filter(|_| !called.is_local());
         let has_sdp = sdp::is_session_description(&invite);
         Self { invite, called, country, calling, has_sdp }
     }
@@ -85,17 +104,22 @@ impl Attempt {
         let flow = Flow { listener, remote };
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
-        let mut invite = Bytes::new();
-        let client =
-            cx.start_client(Method::Invite, flow, Owner::Invite(call), |branch, settings| {
-                let leg = NewLeg {
-                    candidate: &candidate,
-                    local_tag,
-                    call_id: &outbound_call_id,
-                    listener,
-                };
-                invite = leg.print(offer, branch, settings);
-                invite.clone()
+        let registration = cx.tables.registration_of(gateway.id);
+        let trunk = Trunk {
+            carrier_id: candidate.carrier.id,
+            contact_user: registration.map(|it| it.contact_user.clone()),
+        };
+        let leg = NewLeg {
+            candidate: &candidate,
+            contact_user: trunk.contact_user(),
+            local_tag,
+            call_id: &outbound_call_id,
+            listener,
+        };
+        let (owner, of) = (Owner::Invite(call), Some(trunk.carrier_id));
+        let SentAgain { client, request: invite } =
+            cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
+                leg.print(offer, branch, settings)
             });
         cx.counters.attempts += 1;
         let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
@@ -109,6 +133,7 @@ impl Attempt {
             number,
             country: offer.country,
             candidate,
+            trunk,
             client,
             flow,
             local_tag,
@@ -162,11 +187,30 @@ impl Attempt {
         }
     }
 
+    /// Sends the INVITE again with the credentials that the carrier asks for; `false` where there are none, or they
+    /// were refused.
+    pub fn answer_challenge(
+        &mut self,
+        cx: &mut Context,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let (seq, owner) = (response.cseq().0 + 1, Owner::Invite(self.call));
+        let of = self.trunk.carrier_id;
+        let Some(again) = cx.send_again(of, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.note_response(cx, response);
+        (self.client, self.invite) = (again.client, again.request);
+        true
+    }
+
     /// Leaves the attempt: it becomes a stray, cancelled as soon as that is allowed.
     pub fn leave(&self, cx: &mut Context, reason: &str) {
         let origin = stray::Origin { call: self.call, attempt: self.number };
         let invite = self.invite.clone();
-        stray::leave(cx, origin, self.client, self.flow, self.local_tag, invite, reason);
+        let of = self.trunk.carrier_id;
+        stray::leave(cx, origin, of, self.client, self.flow, self.local_tag, invite, reason);
     }
 
     /// The record of an attempt that failed, and its outcome for the board.
@@ -217,6 +261,20 @@ impl Attempt {
         record.origin = Origin::Timeout;
         record.reason = reason.to_owned();
         record
+    }
+
+    /// The record of an attempt whose node may die before it ends, and what another node needs to take it back.
+    pub fn kept(&self, cx: &Context) -> (AttemptRecord, KeptInvite) {
+        let mut record = self.record(cx, without_rule(Class::Caller));
+        record.status_code = 487;
+        record.origin = Origin::Transport;
+        record.reason = "its node died".to_owned();
+        let kept = KeptInvite {
+            invite: Octets(self.invite.to_vec().into()),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+        };
+        (record, kept)
     }
 
     fn elapsed_ms(&self, cx: &Context) -> u32 {
@@ -293,6 +351,7 @@ fn from_of(message: &Message) -> Option<NameAddr<'_>> {
 /// What an outbound INVITE is made of, besides the offer.
 struct NewLeg<'a> {
     candidate: &'a Candidate,
+    contact_user: Option<&'a str>,
     local_tag: Tag,
     call_id: &'a str,
     listener: ListenerId,
@@ -301,7 +360,8 @@ struct NewLeg<'a> {
 impl NewLeg<'_> {
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
         let listener = settings.listener(self.listener);
-        let uri = self.request_uri(offer);
+        let Candidate { carrier, gateway, .. } = self.candidate;
+        let uri = carrier.number_rule.request_uri(&offer.called, gateway);
         let mut printer = Printer::request(b"INVITE", &uri);
         printer
             .header_fmt(
@@ -313,59 +373,27 @@ impl NewLeg<'_> {
                 ),
             )
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
-        self.print_parties(offer, listener, &uri, &mut printer);
+        self.print_parties(offer, listener, &mut printer);
         printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
-        write_contact(listener, &mut printer);
+        write_contact(listener, self.contact_user, &mut printer);
         printer
             .header(HeaderName::Allow, super::context::ALLOW)
             .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
         let carried = Carried::of(&offer.invite);
-        header_policy::write(carried, self.candidate.carrier.number_rule.identity, &mut printer);
+        header_policy::write(carried, &carrier.number_rule.headers, &mut printer);
         printer.finish(header_policy::body(carried))
     }
 
-    /// `sip:{number}@{host}`, with `user=phone` where it came with it.
-    fn request_uri(&self, offer: &Offer) -> Vec<u8> {
-        let rule = &self.candidate.carrier.number_rule;
-        let gateway = &self.candidate.gateway;
-        let received = Uri::parse(offer.invite.request_uri());
-        let raw_user = received.and_then(|uri| uri.user).unwrap_or_default();
-        let mut uri = b"sip:".to_vec();
-        push_user(&mut uri, raw_user, &offer.called, &rule.write_called(&offer.called));
-        match &rule.request_uri_host {
-            Some(host) => uri.extend_from_slice(host.as_bytes()),
-            None => {
-                push_host(&mut uri, &gateway.host);
-                if gateway.port != 5060 {
-                    uri.extend_from_slice(format!(":{}", gateway.port).as_bytes());
-                }
-            }
-        }
-        if received
-            .and_then(|uri| uri.param("user"))
-            .is_some_and(|user| user.eq_ignore_ascii_case(b"phone"))
-        {
-            uri.extend_from_slice(b";user=phone");
-        }
-        uri
-    }
-
     /// From with our tag, To without one, and the identity that the carrier's rule asks for.
-    fn print_parties(&self, offer: &Offer, listener: &Listener, uri: &[u8], printer: &mut Printer) {
+    fn print_parties(&self, offer: &Offer, listener: &Listener, printer: &mut Printer) {
         let rule = &self.candidate.carrier.number_rule;
         let from = from_of(&offer.invite);
-        let from_uri = from.and_then(|from| Uri::parse(from.uri));
-        let raw_user = from_uri.and_then(|uri| uri.user).unwrap_or_default();
-        let mut calling = b"sip:".to_vec();
-        push_user(&mut calling, raw_user, &offer.calling, &rule.write_calling(&offer.calling));
-        match (&rule.from_host, from_uri.map(|uri| uri.host)) {
-            (_, Some(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST) => {
-                // RFC 3323 §4.1.1.3: the caller's anonymity is not ours to undo.
-                calling.extend_from_slice(ANONYMOUS_HOST);
-            }
-            (Some(host), _) => calling.extend_from_slice(host.as_bytes()),
-            (None, _) => calling.extend_from_slice(host_of(&listener.advertised).as_bytes()),
-        }
+        let from_host = from.and_then(|from| Uri::parse(from.uri)).map(|uri| uri.host);
+        let calling = rule.from_uri(
+            &offer.calling,
+            from_host.unwrap_or_default(),
+            host_of(&listener.advertised),
+        );
         printer.raw(b"From: ");
         if let Some(from) = from.filter(|from| !from.display_name.is_empty()) {
             printer.raw(from.display_name).raw(b" ");
@@ -376,45 +404,13 @@ impl NewLeg<'_> {
             .raw(b">;tag=")
             .raw(self.local_tag.to_string().as_bytes())
             .raw(b"\r\nTo: <")
-            .raw(uri)
+            .raw(&rule.to_uri(&offer.called, &self.candidate.gateway))
             .raw(b">\r\n");
-        if rule.identity == Identity::Assert && digits_of(&offer.calling).is_some() {
+        let is_told = rule.headers.identity == Identity::Assert
+            && header_policy::may_know_the_caller(&offer.invite, &rule.headers);
+        if is_told && digits_of(&offer.calling.user).is_some() {
             printer.raw(b"P-Asserted-Identity: <").raw(&calling).raw(b">\r\n");
         }
-    }
-}
-
-/// RFC 3323 §4.1.1.3.
-const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
-
-/// Writes `user@`: the octets that came where the rule changed nothing, so that nothing in them is lost.
-/// What a rule wrote is escaped: the text it was written from may hold anything, line ends included.
-fn push_user(uri: &mut Vec<u8>, raw: &[u8], text: &str, written: &str) {
-    let start = uri.len();
-    match written == text {
-        true => uri.extend_from_slice(raw),
-        false => written.bytes().for_each(|octet| push_escaped(uri, octet)),
-    }
-    if uri.len() > start {
-        uri.push(b'@');
-    }
-}
-
-/// RFC 3261 §25.1: `unreserved` and `user-unreserved` stand for themselves.
-fn push_escaped(uri: &mut Vec<u8>, octet: u8) {
-    if octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&octet) {
-        uri.push(octet);
-    } else {
-        uri.extend_from_slice(format!("%{octet:02X}").as_bytes());
-    }
-}
-
-fn push_host(uri: &mut Vec<u8>, host: &str) {
-    match host.parse() {
-        Ok(std::net::IpAddr::V6(address)) => {
-            uri.extend_from_slice(format!("[{address}]").as_bytes())
-        }
-        _ => uri.extend_from_slice(host.as_bytes()),
     }
 }
 
@@ -427,8 +423,13 @@ fn host_of(advertised: &str) -> &str {
 }
 
 /// Our Contact on a leg: an address and nothing about the other leg.
-pub fn write_contact(listener: &Listener, printer: &mut Printer) {
-    printer.raw(b"Contact: <sip:").raw(listener.advertised.as_bytes());
+/// `user`: what we are registered under.
+pub fn write_contact(listener: &Listener, user: Option<&str>, printer: &mut Printer) {
+    printer.raw(b"Contact: <sip:");
+    if let Some(user) = user {
+        printer.raw(user.as_bytes()).raw(b"@");
+    }
+    printer.raw(listener.advertised.as_bytes());
     match listener.transport {
         Transport::Udp => {}
         Transport::Tcp => {

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::admission::{Admission, Denial};
 use super::attempt::Offer;
-use super::context::{CallKey, Context, Event, TimerKey};
+use super::context::{CallKey, Context, Event, Owner, TimerKey};
+use super::credentials::Challenged;
 use super::draft::Draft;
 use super::hunt::Hunt;
 use super::leg::Leg;
@@ -137,6 +138,30 @@ impl Call {
                 self.on_reinvite_response(cx, Side::Outbound, client, response);
             }
             State::Over => {}
+        }
+    }
+
+    /// A request of ours came back with 401 or 407. `false` where it is not sent again.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        match (&mut self.state, owner) {
+            (State::Setup(setup), _) => setup.on_challenge(cx, client, challenged, response),
+            (
+                _,
+                Owner::Reinvite(_, side)
+                | Owner::Refresh(_, side)
+                | Owner::Relay { side, .. }
+                | Owner::Bye(_, side),
+            ) => self
+                .leg(side)
+                .is_some_and(|leg| leg.on_challenge(cx, owner, client, challenged, response)),
+            (State::Talk(_) | State::Ending { .. } | State::Over, _) => false,
         }
     }
 

@@ -6,7 +6,7 @@ use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context};
 use super::leg::Leg;
 use super::{Carried, Side, header_policy};
-use crate::carrier::number_rule::Identity;
+use crate::carrier::HeaderRule;
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener, ServerKey};
@@ -50,8 +50,8 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            write_dialog_headers(&listener, None, invite, printer);
+            header_policy::write(carried, &HeaderRule::default(), printer);
         };
         let body = header_policy::body(carried);
         cx.respond(self.server, status_code, response.reason(), Some(tag), write, body);
@@ -118,10 +118,15 @@ impl Inbound {
 }
 
 /// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(listener: &Listener, invite: &Message, printer: &mut Printer) {
+pub(super) fn write_dialog_headers(
+    listener: &Listener,
+    contact_user: Option<&str>,
+    invite: &Message,
+    printer: &mut Printer,
+) {
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
-    write_contact(listener, printer);
+    write_contact(listener, contact_user, printer);
     printer.header(HeaderName::Allow, ALLOW);
 }

@@ -1,16 +1,18 @@
 //! One leg of an answered call: its dialog, the INVITEs within it, and what else passes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::attempt::write_contact;
+use super::attempt::{Trunk, write_contact};
 use super::context::{ALLOW, CallKey, Context, Owner};
+use super::credentials::{self, Challenged, SentAgain};
 use super::inbound::write_dialog_headers;
 use super::refresh::Refresh;
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
-use crate::carrier::number_rule::Identity;
+use crate::carrier::{CarrierId, HeaderRule};
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets::Octets;
@@ -31,7 +33,11 @@ const SEQ_JUMP: u32 = 100;
 pub struct Leg {
     pub(super) call: CallKey,
     pub(super) side: Side,
+    /// The carrier, on the outbound side.
+    pub trunk: Option<Trunk>,
     pub dialog: Dialog,
+    /// What of the other leg's messages this one may carry.
+    pub header_rule: Arc<HeaderRule>,
     /// Where the peer's messages come from, and go to where its Contact is no address.
     pub flow: Flow,
     /// The peer takes UPDATE, as the last Allow that it sent says (RFC 3311 §4).
@@ -79,8 +85,10 @@ struct SentInvite {
     client: ClientKey,
     seq: u32,
     has_offer: bool,
-    /// Its octets: a re-INVITE's for its CANCEL, until it is answered; the first one's for late answers.
+    /// Its octets: for its CANCEL, for the credentials of its ACK, and the first one's for late answers.
     invite: Bytes,
+    /// It made the dialog.
+    is_first: bool,
     state: SentState,
 }
 
@@ -99,7 +107,9 @@ impl Leg {
         Self {
             call,
             side,
+            trunk: None,
             dialog,
+            header_rule: Arc::default(),
             flow,
             allows_update: false,
             description: None,
@@ -120,7 +130,8 @@ impl Leg {
         dialog.jump_seq(seq.max(dialog.local_seq.saturating_add(SEQ_JUMP)));
         let (allows_update, description) = (kept.allows_update, kept.description);
         let description = description.map(|octets| octets.0);
-        Self { allows_update, description, ..Self::new(call, side, dialog, flow) }
+        let trunk = kept.trunk;
+        Self { trunk, allows_update, description, ..Self::new(call, side, dialog, flow) }
     }
 
     /// What is kept of it.
@@ -129,6 +140,7 @@ impl Leg {
             dialog: self.dialog.clone(),
             transport: cx.settings.listener(self.flow.listener).transport,
             peer: self.flow.remote,
+            trunk: self.trunk.clone(),
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
         }
@@ -176,7 +188,7 @@ impl Leg {
         self.note_description_of(&invite);
         let seq = self.dialog.local_seq;
         let state = SentState::Unacknowledged;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: true, state });
         if has_offer {
             self.acknowledge(cx, None);
         }
@@ -264,7 +276,7 @@ impl Leg {
             }
             (SentState::Pending { .. }, 200..300) => {
                 sent.state = SentState::Unacknowledged;
-                let invite = std::mem::take(&mut sent.invite);
+                let invite = sent.invite.clone();
                 let has_offer = sent.has_offer;
                 self.dialog.refresh_target(response);
                 self.note_peer(response);
@@ -285,6 +297,36 @@ impl Leg {
             // Provisional after final: late, and without meaning.
             (SentState::Unacknowledged, _) => None,
         }
+    }
+
+    /// The carrier asks for credentials for a request within the dialog: it is sent again where there are some.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let Some(carrier_id) = self.carrier_id() else { return false };
+        let mut invite = self.sent.as_mut().filter(|sent| sent.client == client);
+        let is_withdrawn =
+            |sent: &SentInvite| matches!(sent.state, SentState::Pending { is_withdrawn: true, .. });
+        if invite.as_deref().is_some_and(is_withdrawn) {
+            return false;
+        }
+        let seq = self.dialog.local_seq + 1;
+        let Some(again) = cx.send_again(carrier_id, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.dialog.local_seq = seq;
+        match &mut invite {
+            Some(invite) => {
+                (invite.client, invite.seq, invite.invite) = (again.client, seq, again.request);
+            }
+            None => self.note_refresh_again(client, &again, seq),
+        }
+        true
     }
 
     /// Nobody answered our re-INVITE.
@@ -332,22 +374,22 @@ impl Leg {
         let flow = self.flow_out(cx);
         let has_offer = sdp::is_session_description(carried.0);
         let owner = Owner::Reinvite(self.call, self.side);
-        let mut invite = Bytes::new();
-        let dialog = &mut self.dialog;
-        let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
+        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        let sent = cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
-            write_contact(listener, &mut printer);
+            write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
             printer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
-            invite = printer.finish(header_policy::body(carried));
-            invite.clone()
+            header_policy::write(carried, &self.header_rule, &mut printer);
+            printer.finish(header_policy::body(carried))
         });
+        let SentAgain { client, request: invite } = sent;
         let state = SentState::Pending { is_withdrawn: false, is_cancelled: false };
         let seq = self.dialog.local_seq;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: false, state });
         true
     }
 
@@ -371,9 +413,10 @@ impl Leg {
     pub fn progress(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
         let Some(received) = &self.received else { return };
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            write_dialog_headers(&listener, user, invite, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let body = header_policy::body(carried);
         cx.respond(received.server, status_code, b"", Some(self.dialog.local_tag), write, body);
@@ -383,9 +426,10 @@ impl Leg {
     pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
         let Some(received) = &mut self.received else { return };
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            write_dialog_headers(&listener, user, invite, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let tag = Some(self.dialog.local_tag);
         let body = header_policy::body(carried);
@@ -412,7 +456,7 @@ impl Leg {
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let write = |printer: &mut Printer, _: &Message| {
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -427,10 +471,11 @@ impl Leg {
         let branch = cx.new_branch();
         let listener = cx.settings.listener(flow.listener);
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
+        credentials::write_into_ack(cx, &sent.invite, &mut printer);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
                 note_description(&mut self.description, carried.0);
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }
             None => b"",
@@ -440,7 +485,9 @@ impl Leg {
         // Its 2xx may still be repeated, and other branches may answer, whatever becomes of the call.
         let mut acks = std::mem::take(&mut self.forks);
         acks.note(&self.dialog.remote_tag, (flow, ack));
-        stray::keep(cx, sent.client, self.flow, self.dialog.local_tag, sent.invite, acks);
+        let invite = if sent.is_first { sent.invite } else { Bytes::new() };
+        let (of, tag) = (self.carrier_id(), self.dialog.local_tag);
+        stray::keep(cx, of, sent.client, self.flow, tag, invite, acks);
     }
 
     /// Sends the other side's request on; `false` where too many are under way.
@@ -456,16 +503,17 @@ impl Leg {
             let offer = sdp::description_of(carried.0);
             self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
         }
-        let dialog = &mut self.dialog;
-        cx.start_client(method, flow, owner, |branch, settings| {
+        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
-                write_contact(listener, &mut printer);
+                write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
                 printer.header(HeaderName::Allow, ALLOW);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
+            header_policy::write(carried, &self.header_rule, &mut printer);
             printer.finish(header_policy::body(carried))
         });
         true
@@ -492,13 +540,14 @@ impl Leg {
         self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Update && status_code < 300 {
-                write_contact(&listener, printer);
+                write_contact(&listener, user, printer);
                 printer.header(HeaderName::Allow, ALLOW);
             }
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -544,14 +593,14 @@ impl Leg {
 
     fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
-        let owner = Owner::Bye(self.call, self.side);
+        let (owner, of) = (Owner::Bye(self.call, self.side), self.carrier_id());
         let dialog = &mut self.dialog;
-        cx.start_client(Method::Bye, flow, owner, |branch, settings| {
+        cx.start_towards(of, Method::Bye, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"BYE", listener, branch);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if let Some(carried) = reason {
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
             }
             printer.finish(reason.map(header_policy::body).unwrap_or_default())
         });
@@ -677,7 +726,7 @@ impl Leg {
             return;
         }
         let fork = self.dialog.sibling(sent.seq, response);
-        let sent = stray::end_dialog(cx, self.flow, fork);
+        let sent = stray::end_dialog(cx, self.carrier_id(), self.flow, fork, &sent.invite);
         cx.counters.late_answers += 1;
         self.forks.note(tag, sent);
     }
@@ -685,6 +734,10 @@ impl Leg {
     /// An INVITE of ours is not answered yet, or its ACK has to wait.
     pub(super) fn is_inviting(&self) -> bool {
         self.sent.is_some() || self.is_refreshing_by_invite()
+    }
+
+    pub(super) fn carrier_id(&self) -> Option<CarrierId> {
+        self.trunk.as_ref().map(|trunk| trunk.carrier_id)
     }
 
     /// An INVITE of the peer is not answered, or its answer not acknowledged.

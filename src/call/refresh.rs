@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::attempt::{retry_after, write_contact};
+use bytes::Bytes;
+
+use super::attempt::{Trunk, retry_after, write_contact};
 use super::context::{ALLOW, Context, Owner};
+use super::credentials::{self, SentAgain};
 use super::leg::{Leg, REINVITE_LIMIT};
 use super::verdict::Failure;
 use super::{LegEvent, Side, stray};
@@ -36,6 +39,8 @@ pub struct Refresh {
     was_lost: bool,
     /// The call is over: only a 2xx still wants its ACK.
     is_abandoned: bool,
+    /// What was sent last: the ACK carries its credentials.
+    request: Bytes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +60,9 @@ impl Leg {
     pub fn refresh(&mut self, cx: &mut Context) {
         if self.refresh.is_none() {
             let state = State::Waiting { until: cx.now };
-            let refresh = Refresh { state, tries: 0, was_lost: false, is_abandoned: false };
+            let request = Bytes::new();
+            let refresh =
+                Refresh { state, tries: 0, was_lost: false, is_abandoned: false, request };
             self.refresh = Some(Box::new(refresh));
             self.send_refresh(cx);
         }
@@ -85,13 +92,14 @@ impl Leg {
                 None
             }
             200..300 => {
+                let request = std::mem::take(&mut refresh.request);
                 self.refresh = None;
                 if let Some(response) = response {
                     self.dialog.refresh_target(response);
                     self.note_peer(response);
                 }
                 if method == Method::Invite {
-                    self.acknowledge_refresh(cx, client, seq);
+                    self.acknowledge_refresh(cx, client, seq, &request);
                 }
                 Some(LegEvent::Refreshed)
             }
@@ -100,6 +108,22 @@ impl Leg {
                 None
             }
             _ => self.on_refusal(cx, method, status_code, response),
+        }
+    }
+
+    /// Our refresh is on its way again, with the credentials that the carrier has asked for.
+    pub(super) fn note_refresh_again(
+        &mut self,
+        client: ClientKey,
+        again: &SentAgain,
+        again_seq: u32,
+    ) {
+        let Some(refresh) = &mut self.refresh else { return };
+        if let State::Sent { client: sent, seq, .. } = &mut refresh.state
+            && *sent == client
+        {
+            (*sent, *seq) = (again.client, again_seq);
+            refresh.request = again.request.clone();
         }
     }
 
@@ -146,11 +170,12 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let dialog = &mut self.dialog;
-        let client = cx.start_client(method, flow, owner, |branch, settings| {
+        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        let sent = cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
-            write_contact(listener, &mut printer);
+            write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
             printer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -162,7 +187,8 @@ impl Leg {
         let seq = self.dialog.local_seq;
         if let Some(refresh) = &mut self.refresh {
             refresh.tries += 1;
-            refresh.state = State::Sent { client, method, seq };
+            refresh.state = State::Sent { client: sent.client, method, seq };
+            refresh.request = sent.request;
         }
     }
 
@@ -214,14 +240,23 @@ impl Leg {
     }
 
     /// Acknowledges the 2xx to our re-INVITE, and whatever is repeated of it.
-    fn acknowledge_refresh(&mut self, cx: &mut Context, client: ClientKey, seq: u32) {
+    fn acknowledge_refresh(
+        &mut self,
+        cx: &mut Context,
+        client: ClientKey,
+        seq: u32,
+        request: &Bytes,
+    ) {
         let flow = self.flow_out(cx);
         let branch = cx.new_branch();
-        let ack = self.dialog.ack(seq, cx.settings.listener(flow.listener), branch).finish(b"");
+        let mut printer = self.dialog.ack(seq, cx.settings.listener(flow.listener), branch);
+        credentials::write_into_ack(cx, request, &mut printer);
+        let ack = printer.finish(b"");
         cx.send(flow, ack.clone());
         let mut acks = stray::Acks::default();
         acks.note(&self.dialog.remote_tag, (flow, ack));
-        stray::keep(cx, client, self.flow, self.dialog.local_tag, bytes::Bytes::new(), acks);
+        let (of, tag) = (self.carrier_id(), self.dialog.local_tag);
+        stray::keep(cx, of, client, self.flow, tag, Bytes::new(), acks);
     }
 }
 

@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Hidden;
+
 /// Everything that `Tables::check` needs, read in one transaction.
 ///
 /// Rows that a version before this one kept on disk are read with the columns' defaults.
@@ -20,6 +22,14 @@ pub struct Rows {
     pub route_carrier_hours: Vec<RouteCarrierHoursRow>,
     pub failure_rules: Vec<FailureRuleRow>,
     pub number_rules: Vec<NumberRuleRow>,
+    #[serde(default)]
+    pub number_examples: Vec<NumberExampleRow>,
+    #[serde(default)]
+    pub carrier_credentials: Vec<CarrierCredentialsRow>,
+    #[serde(default)]
+    pub customer_credentials: Vec<CustomerCredentialsRow>,
+    #[serde(default)]
+    pub registrations: Vec<RegistrationRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +65,7 @@ pub struct GatewayRow {
     pub host: String,
     pub port: i32,
     pub transport: String,
+    pub dns: String,
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -73,6 +84,7 @@ pub struct CustomerRow {
     pub name: String,
     pub enabled: bool,
     pub region: Option<String>,
+    pub auth: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,6 +166,60 @@ pub struct NumberRuleRow {
     pub request_uri_host: Option<String>,
     pub from_host: Option<String>,
     pub identity: String,
+    pub is_trusted: bool,
+    pub called_regex: Option<String>,
+    pub called_replacement: Option<String>,
+    pub calling_regex: Option<String>,
+    pub calling_replacement: Option<String>,
+    pub user_phone: String,
+    pub portability: String,
+    pub diversion: String,
+    pub history_info: String,
+    /// Names between commas; `None` = all.
+    pub x_headers: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NumberExampleRow {
+    pub number_example_id: i64,
+    pub carrier_id: i64,
+    /// A user part, or a whole URI.
+    pub called: String,
+    pub calling: String,
+    pub expected_request_uri: Option<String>,
+    pub expected_from: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CarrierCredentialsRow {
+    pub carrier_id: i64,
+    pub username: String,
+    pub realm: Option<String>,
+    pub ha1_md5: Option<Hidden>,
+    pub ha1_sha256: Option<Hidden>,
+    pub ha1_sha512_256: Option<Hidden>,
+    pub password: Option<Hidden>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CustomerCredentialsRow {
+    pub username: String,
+    pub customer_id: i64,
+    pub realm: String,
+    pub ha1_md5: Option<Hidden>,
+    pub ha1_sha256: Option<Hidden>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegistrationRow {
+    pub gateway_id: i64,
+    pub aor: String,
+    pub contact_user: Option<String>,
+    pub expires_s: i32,
 }
 
 // What the columns hold that an INSERT does not name; what it has to name is 0 or empty here. Tables that a version before a
@@ -185,6 +251,7 @@ impl Default for GatewayRow {
             host: String::new(),
             port: 5060,
             transport: "udp".to_owned(),
+            dns: "address".to_owned(),
             media: "both".to_owned(),
             codecs: None,
             admin_state: "on".to_owned(),
@@ -199,7 +266,19 @@ impl Default for GatewayRow {
 
 impl Default for CustomerRow {
     fn default() -> Self {
-        Self { customer_id: 0, name: String::new(), enabled: true, region: None }
+        Self {
+            customer_id: 0,
+            name: String::new(),
+            enabled: true,
+            region: None,
+            auth: "address".to_owned(),
+        }
+    }
+}
+
+impl Default for RegistrationRow {
+    fn default() -> Self {
+        Self { gateway_id: 0, aor: String::new(), contact_user: None, expires_s: 300 }
     }
 }
 
@@ -262,6 +341,16 @@ impl Default for NumberRuleRow {
             request_uri_host: None,
             from_host: None,
             identity: "strip".to_owned(),
+            is_trusted: false,
+            called_regex: None,
+            called_replacement: None,
+            calling_regex: None,
+            calling_replacement: None,
+            user_phone: "as_received".to_owned(),
+            portability: "pass".to_owned(),
+            diversion: "pass".to_owned(),
+            history_info: "pass".to_owned(),
+            x_headers: None,
         }
     }
 }

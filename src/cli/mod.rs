@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod agents;
+mod carriers;
 mod check;
 mod demo;
 mod drill;
@@ -11,6 +12,7 @@ mod moment;
 mod past;
 mod replay;
 mod rules;
+mod secret;
 mod serve;
 
 use std::process::ExitCode;
@@ -38,9 +40,14 @@ enum Command {
     Check(SettingsFlags),
     /// Bring the store's tables up to date
     Migrate(SettingsFlags),
+    /// Add a known vendor as a carrier with its gateways and rules, or list the vendors there are
+    #[command(subcommand)]
+    Carriers(carriers::CarriersCommand),
     /// Load failure rules in the words of a known vendor, or list the rules there are
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Print the hashes that the tables keep instead of a password, which comes by the standard input
+    Secret(secret::SecretFlags),
     /// Say why a call went where it went, or where a call would go now
     Explain(explain::ExplainFlags),
     /// Decide the last calls again with the tables as they are now, and say what would be different
@@ -58,7 +65,9 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
         Command::Migrate(flags) => migrate::run(&flags),
+        Command::Carriers(command) => carriers::run(&command),
         Command::Rules(command) => rules::run(&command),
+        Command::Secret(flags) => secret::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
         Command::Replay(flags) => replay::run(&flags),
         Command::Demo(flags) => demo::run(&flags),

@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::engine::Engine;
 use crate::call::admission::admit;
 use crate::call::attempt::Offer;
+use crate::call::authentication::{Caller, identify};
 use crate::call::context::{ALLOW, Owner};
+use crate::call::credentials::Challenged;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
@@ -36,13 +38,49 @@ impl Engine {
         let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
             return;
         };
+        let challenged = self.cx.challenged(key, response);
         let turn = self.cx.with_client(key, |client, now, actions| {
             client.machine.on_response(response, now, actions);
         });
         match turn {
-            Some(turn) if turn.is_delivered => self.deliver(owner, key, response),
+            Some(turn) if turn.is_delivered => {
+                let is_answered = challenged
+                    .is_some_and(|challenged| self.answer(owner, key, &challenged, response));
+                if !is_answered {
+                    self.deliver(owner, key, response);
+                }
+            }
             _ => self.cx.counters.retransmissions_received += 1,
         }
+    }
+
+    /// Answers a carrier's challenge; `false` where its response is one like any other.
+    fn answer(
+        &mut self,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let mut is_answered = false;
+        match owner {
+            Owner::Invite(call)
+            | Owner::Reinvite(call, _)
+            | Owner::Refresh(call, _)
+            | Owner::Relay { call, .. }
+            | Owner::Bye(call, _) => self.with_call(call, |call, cx| {
+                is_answered = call.on_challenge(cx, owner, client, challenged, response);
+            }),
+            Owner::Farewell(carrier_id) => {
+                let seq = response.cseq().0 + 1;
+                let cx = &mut self.cx;
+                is_answered = cx.send_again(carrier_id, challenged, owner, seq, response).is_some();
+            }
+            Owner::Register(key) => is_answered = self.answer_registrar(key, challenged, response),
+            // A probe has its answer: somebody is there. What a stray asks for nobody wants any more.
+            Owner::Probe(_) | Owner::Stray(_) | Owner::Nobody => {}
+        }
+        is_answered
     }
 
     /// Hands a response to whom it concerns.
@@ -87,7 +125,12 @@ impl Engine {
             Owner::Probe(probe) if is_final => {
                 self.on_probe_done(probe, Some(response.status_code()));
             }
-            Owner::Bye(..) | Owner::Probe(_) | Owner::Nobody => {}
+            Owner::Register(key) if is_final => self.on_registered(key, response),
+            Owner::Bye(..)
+            | Owner::Probe(_)
+            | Owner::Register(_)
+            | Owner::Farewell(_)
+            | Owner::Nobody => {}
         }
     }
 
@@ -144,7 +187,8 @@ impl Engine {
             }),
             Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
             Owner::Probe(probe) => self.on_probe_done(probe, None),
-            Owner::Stray(_) | Owner::Nobody => {}
+            Owner::Register(key) => self.on_register_failed(key),
+            Owner::Stray(_) | Owner::Farewell(_) | Owner::Nobody => {}
         }
     }
 
@@ -253,13 +297,16 @@ impl Engine {
             self.cx.counters.calls_over_limit += 1;
             return self.answer_statelessly(&request, flow, 503, "");
         }
-        if self.is_one_stranger_too_many(flow) {
-            self.cx.counters.strangers_unrecorded += 1;
-            return self.answer_statelessly(&request, flow, 403, "");
+        let caller = self.caller(&request, flow);
+        if let Some((status_code, is_stale)) = self.turned_away(&caller) {
+            return match status_code {
+                401 => self.challenge(&request, flow, is_stale),
+                _ => self.answer_statelessly(&request, flow, status_code, ""),
+            };
         }
         let server = self.open_server(request.clone(), flow, true);
         let offer = Offer::new(request);
-        match admit(&mut self.cx, &offer, flow.remote.ip()) {
+        match admit(&mut self.cx, &offer, caller) {
             Err(denial) => Call::refuse(&mut self.cx, server, flow, &offer, *denial),
             Ok(admission) => {
                 self.cx.respond(server, 100, b"", None, |_, _| {}, b"");
@@ -283,11 +330,55 @@ impl Engine {
         self.calls.len() >= max_calls || self.cx.transactions.servers_len() >= max_servers
     }
 
-    /// Nobody's customer, beyond what is put on record of such callers.
-    fn is_one_stranger_too_many(&mut self, flow: Flow) -> bool {
-        self.cx.tables.is_loaded()
-            && self.cx.tables.customer_at(flow.remote.ip()).is_none()
-            && self.strangers.take(self.cx.now).is_none()
+    /// Who sent an INVITE. While nobody is let in anyway, nobody is asked either.
+    fn caller(&mut self, invite: &Message, flow: Flow) -> Caller {
+        match self.cx.is_draining || !self.cx.tables.is_loaded() {
+            true => self
+                .cx
+                .tables
+                .customer_at(flow.remote.ip())
+                .cloned()
+                .map_or(Caller::Stranger, Caller::Customer),
+            false => identify(&mut self.cx, invite, flow.remote.ip()),
+        }
+    }
+
+    /// The code for callers that are answered without a transaction and a record: those that are only asked who they
+    /// are, and nobody's customers beyond what is put on record of such. With it, whether a nonce was stale.
+    fn turned_away(&mut self, caller: &Caller) -> Option<(u16, bool)> {
+        let is_loaded = self.cx.tables.is_loaded();
+        let (cx, strangers) = (&mut self.cx, &mut self.strangers);
+        let counters = &mut cx.counters;
+        match caller {
+            Caller::Customer(_) | Caller::Misplaced { .. } => None,
+            Caller::Unproven { is_stale } => Some((401, *is_stale)),
+            Caller::Blocked => {
+                counters.authentications_blocked += 1;
+                Some((403, false))
+            }
+            Caller::Wrong { .. } => {
+                counters.authentications_failed += 1;
+                strangers.take(cx.now).is_none().then(|| {
+                    counters.strangers_unrecorded += 1;
+                    (401, false)
+                })
+            }
+            Caller::Stranger if !is_loaded => None,
+            Caller::Stranger => strangers.take(cx.now).is_none().then(|| {
+                counters.strangers_unrecorded += 1;
+                (403, false)
+            }),
+        }
+    }
+
+    /// Asks who sent an INVITE, without a transaction (RFC 3261 §8.2.7): whoever says nothing leaves nothing behind.
+    fn challenge(&mut self, invite: &Message, flow: Flow, is_stale: bool) {
+        let challenges = self.cx.new_challenges(is_stale);
+        self.answer_with(invite, flow, 401, "", |printer| {
+            for challenge in &challenges {
+                printer.header(HeaderName::WwwAuthenticate, challenge.as_bytes());
+            }
+        });
     }
 
     /// A request that begins no call.

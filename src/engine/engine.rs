@@ -9,12 +9,13 @@ use hashbrown::HashSet;
 use slotmap::SlotMap;
 use uuid::Uuid;
 
+use super::registrar::Registrar;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
-use crate::call::{Call, CallKey, Context, Counters, Output, Replica, Settings};
+use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
 use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
-use crate::sip::{HeaderName, Message, Method, Printer};
+use crate::sip::{HeaderName, Message, Method, Printer, Subscriber};
 use crate::transaction::{Branch, Flow};
 
 /// One datagram, or one framed message of a stream.
@@ -35,16 +36,22 @@ pub enum Command {
     Probe { target: Target, timeout: Duration },
     /// The transport could not deliver to this address (ICMP unreachable, connection refused).
     Unreachable { flow: Flow },
-    /// Answer new INVITEs and OPTIONS with 503 from now on.
+    /// Register with the gateways that want it; for one shard of a node, the one that sends its probes.
+    Register,
+    /// Answer new INVITEs and OPTIONS with 503 from now on, and end the registrations.
     Drain,
     /// End every call that is left: BYE or CANCEL on both legs.
     EndAllCalls,
     /// What these calls asked to be kept is kept.
     Kept(Vec<CallKey>),
+    /// What these calls, which ring, asked to be kept is kept.
+    RingingKept(Vec<CallKey>),
     /// The place where calls are kept is back: ask again for what is missing there.
     KeepMissing,
     /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
     Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
+    /// End a call of a dead node that was not answered.
+    EndRinging(Box<RingingReplica>),
     /// Of the calls that are kept, these are still ours: another node goes on with the others.
     Owned(Arc<HashSet<Uuid>>),
     /// Let go of calls that another node can go on with, this many at most: each gives an
@@ -66,6 +73,7 @@ pub enum Command {
 pub struct Engine {
     pub(super) cx: Context,
     pub(super) calls: SlotMap<CallKey, Call>,
+    pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
     /// Requests within dialogs of other nodes that are asked for.
@@ -88,7 +96,8 @@ impl Engine {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
-        Self { cx, calls: SlotMap::with_key(), strangers, lookups, may_ask: true }
+        let registrar = Registrar::default();
+        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, may_ask: true }
     }
 
     /// One message from one flow.
@@ -107,16 +116,23 @@ impl Engine {
         match command {
             Command::Tables(tables) => {
                 self.cx.capacity.retain(&tables);
+                self.cx.challenges.retain(&tables);
                 self.cx.tables = tables;
+                self.sync_registrations();
             }
             Command::View(view) => {
                 let shards = self.cx.settings.shards.max(1);
                 self.cx.capacity.set_parts(shards.saturating_mul(view.nodes.max(1)));
                 self.cx.view = view;
+                self.move_registrations();
             }
             Command::Probe { target, timeout } => self.probe(target, timeout),
             Command::Unreachable { flow } => self.on_unreachable(flow),
-            Command::Drain => self.cx.is_draining = true,
+            Command::Register => self.start_registrar(),
+            Command::Drain => {
+                self.cx.is_draining = true;
+                self.sync_registrations();
+            }
             Command::EndAllCalls => {
                 let keys: Vec<CallKey> = self.calls.keys().collect();
                 for key in keys {
@@ -127,6 +143,12 @@ impl Engine {
             Command::Kept(calls) => {
                 calls.into_iter().for_each(|call| self.with_call(call, |call, _| call.on_kept()));
             }
+            Command::RingingKept(calls) => {
+                for call in calls {
+                    self.with_call(call, |call, _| call.on_ringing_kept());
+                }
+            }
+            Command::EndRinging(replica) => Call::end_ringing(&mut self.cx, *replica),
             Command::KeepMissing => self.keep_missing(),
             Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
             Command::Owned(owned) => self.release_others(&owned),
@@ -148,6 +170,7 @@ impl Engine {
             match key {
                 TimerKey::Client(key) => self.on_client_timer(key, at),
                 TimerKey::Server(key) => self.on_server_timer(key, at),
+                TimerKey::Registration(key) => self.on_registration_timer(key),
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
@@ -169,6 +192,7 @@ impl Engine {
             strays_now: self.cx.strays.len() as u64,
             dialogs_now: self.cx.dialogs.len() as u64,
             timers_now: self.cx.timers.len() as u64,
+            registrations_now: self.registrar.len() as u64,
             channels_now: self.cx.capacity.channels_now(),
             ..self.cx.counters
         }
@@ -205,20 +229,17 @@ impl Engine {
             return;
         };
         let flow = Flow { listener, remote: target.address };
-        let host = cx
-            .tables
-            .carrier(carrier_id)
-            .and_then(|carrier| carrier.number_rule.request_uri_host.clone());
+        // Nobody at its host: a carrier may answer nothing that does not name it.
+        let rule = cx.tables.carrier(carrier_id).map(|carrier| carrier.number_rule.clone());
+        let rule = rule.unwrap_or_default();
+        let uri = rule.request_uri(&Subscriber::default(), &gateway);
+        let to = rule.to_uri(&Subscriber::default(), &gateway);
         let (tag, call_id) = (cx.new_tag(), cx.new_call_id(b""));
         let key = cx.probes.insert(Probe { target, carrier_id, sent_at: cx.now });
         let print = |branch: Branch, settings: &Settings| {
             let listener = settings.listener(flow.listener);
-            let uri = match host {
-                Some(host) => format!("sip:{host}"),
-                None => format!("sip:{}", target.address),
-            };
             let (transport, own) = (listener.via_transport(), &listener.advertised);
-            let mut printer = Printer::request(b"OPTIONS", uri.as_bytes());
+            let mut printer = Printer::request(b"OPTIONS", &uri);
             printer
                 .header_fmt(
                     HeaderName::Via,
@@ -226,10 +247,12 @@ impl Engine {
                 )
                 .header(HeaderName::MaxForwards, b"70")
                 .header_fmt(HeaderName::From, format_args!("<sip:{own}>;tag={tag}"))
-                .header_fmt(HeaderName::To, format_args!("<{uri}>"))
+                .raw(b"To: <")
+                .raw(&to)
+                .raw(b">\r\n")
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, &mut printer);
+            crate::call::attempt::write_contact(listener, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

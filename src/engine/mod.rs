@@ -4,6 +4,7 @@ pub mod dispatch;
 #[expect(clippy::module_inception, reason = "the engine of the module `engine`")]
 pub mod engine;
 mod passing;
+mod registrar;
 mod takeover;
 
 pub use crate::call::{Counters, Event, Output, Settings as EngineSettings};

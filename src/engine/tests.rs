@@ -1,5 +1,9 @@
 //! One engine between a caller and two carriers, message by message.
 
+mod authentication;
+mod credentials;
+mod registration;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::{Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received};
-use crate::call::{CallRecord, EndCause, EndedBy};
+use crate::call::{CallRecord, EndCause, EndedBy, Event};
 use crate::carrier::rows::{
     CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, NumberRuleRow, RouteCarrierHoursRow,
     RouteCarrierRow, RouteRow,
@@ -18,6 +22,7 @@ use crate::health::{
 };
 use crate::sip::{HeaderName, Message, Method};
 
+mod numbers;
 mod takeover;
 
 const CALLER: &str = "192.0.2.9:5080";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::posterior::{PRIOR_MEAN, Posterior};
 use super::reachability::{Machine, SavedReachability, Sign, jittered};
 use super::window::{Counts, FAST_WIDTH, Fast, Latest, SLOW_WIDTH, Slow};
-use super::{Evidence, Reachability, Target, TargetView};
+use super::{Evidence, Reachability, Srv, Target, TargetView};
 use crate::carrier::{CarrierId, Class};
 use crate::random::Random;
 
@@ -62,6 +62,7 @@ pub(super) struct Prior {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) carrier_id: CarrierId,
+    pub(super) srv: Srv,
     /// `None` where the carrier, or the gateway's admin state, wants no probes.
     pub(super) probe_interval: Option<Duration>,
     pub(super) next_probe: Option<Instant>,
@@ -82,6 +83,7 @@ pub(super) struct Entry {
     latency: Option<Measured>,
     ringing: Option<Measured>,
     unusable_until: Option<Instant>,
+    is_registered: bool,
     pub(super) on_agenda: Option<Instant>,
     pub(super) view: Option<Arc<TargetView>>,
 }
@@ -104,6 +106,7 @@ impl Entry {
     pub(super) fn new(carrier_id: CarrierId, now: Instant) -> Self {
         Self {
             carrier_id,
+            srv: Srv::default(),
             probe_interval: None,
             next_probe: None,
             probed_at: None,
@@ -119,6 +122,7 @@ impl Entry {
             latency: None,
             ringing: None,
             unusable_until: None,
+            is_registered: false,
             on_agenda: None,
             view: None,
         }
@@ -148,6 +152,8 @@ impl Entry {
                 self.hard_in_row = 0;
                 self.machine.on_sign(Sign::GoodCall, now);
             }
+            // A registrar may live while calls fail: that says nothing of whether it can be reached.
+            Evidence::Registration { is_registered } => self.is_registered = *is_registered,
             Evidence::AttemptStarted => self.machine.on_trial(now),
             Evidence::Attempt {
                 class,
@@ -432,6 +438,7 @@ impl Entry {
         let posterior = self.posterior(prior);
         TargetView {
             target,
+            srv: self.srv,
             reachability: self.machine.reachability(),
             failure_rate: 1.0 - posterior.mean(),
             deviation: posterior.deviation(),
@@ -443,6 +450,7 @@ impl Entry {
             is_held: self.machine.is_held(),
             unusable_until: self.unusable_until.filter(|until| *until > now),
             is_half_open_busy: self.machine.is_half_open_busy(),
+            is_registered: self.is_registered,
         }
     }
 

@@ -16,6 +16,18 @@ use Reachability::{Down, HalfOpen, Suspect, Unknown, Up};
 const GERMANY: u16 = 49;
 const FRANCE: u16 = 33;
 
+#[test]
+fn knows_where_we_are_registered_and_holds_nothing_else_for_it() {
+    let mut world = World::new(2);
+    let before = world.view_of(1);
+    world.tell(1, Evidence::Registration { is_registered: true });
+    let after = world.view_of(1);
+    assert!(!before.is_registered && after.is_registered && !world.view_of(2).is_registered);
+    assert_eq!(after, TargetView { is_registered: true, ..before });
+    world.tell(1, Evidence::Registration { is_registered: false });
+    assert!(!world.view_of(1).is_registered);
+}
+
 mod probes {
     use super::*;
 
@@ -291,7 +303,7 @@ mod restarts {
         before.silence(1).silence(1);
         let saved = before.board.save(before.now);
         let mut world = World::new(1);
-        world.board.set_targets(&world.tables, &[], world.now);
+        world.board.set_targets::<Target>(&world.tables, &[], world.now);
         let aged = saved.into_iter().map(|saved| (saved, Duration::ZERO)).collect();
         world.board.restore(aged, world.now);
         let targets = [target(1)];

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Drop, Dropped, Plan};
 use crate::carrier::{CarrierId, GatewayId, RouteId, Strategy};
-use crate::health::{Reachability, Target, TargetView, View};
+use crate::health::{Reachability, Srv, Target, TargetView, View};
 
 /// What was asked, what there was, and what was left out.
 ///
@@ -91,6 +91,13 @@ pub struct HealthRecord {
     pub ramp: f64,
     pub latency_ms: Option<f64>,
     pub ringing_ms: Option<f64>,
+    /// Where SRV records put it among the targets of its gateway.
+    #[serde(default, skip_serializing_if = "is_without_srv")]
+    pub srv: Srv,
+}
+
+fn is_without_srv(srv: &Srv) -> bool {
+    *srv == Srv::default()
 }
 
 fn one() -> f64 {
@@ -135,6 +142,7 @@ impl From<&Candidate> for CandidateRecord {
                 ramp: candidate.ramp,
                 latency_ms: candidate.latency_ms,
                 ringing_ms: candidate.ringing_ms,
+                srv: candidate.srv,
             },
             destination_factor: candidate.destination_factor,
             latency_factor: candidate.latency_factor,
@@ -162,6 +170,7 @@ impl From<&Dropped> for DroppedRecord {
                 ramp: view.ramp,
                 latency_ms: view.latency_ms,
                 ringing_ms: view.ringing_ms,
+                srv: view.srv,
             }),
         }
     }
@@ -209,6 +218,17 @@ impl DecisionRecord {
                 (dropped.reason == Drop::RetryAfter).then(|| now + Duration::from_secs(1));
             targets.insert(target, view);
         }
+        let elsewhere: HashSet<(i64, Option<SocketAddr>)> = self
+            .dropped
+            .iter()
+            .filter(|dropped| dropped.reason == Drop::NotRegistered)
+            .filter_map(|dropped| Some((dropped.gateway_id?.0, dropped.address)))
+            .collect();
+        for (target, view) in &mut targets {
+            let of_gateway = |(id, _): &(i64, _)| *id == target.gateway_id.0;
+            let is_left_out = elsewhere.contains(&(target.gateway_id.0, Some(target.address)));
+            view.is_registered = elsewhere.iter().any(of_gateway) && !is_left_out;
+        }
         let mut view = View::new(targets.into_values().map(Arc::new).collect());
         view = view.with_destinations(destinations);
         view.median_latency_ms = self.median_latency_ms;
@@ -226,6 +246,7 @@ impl HealthRecord {
             ramp: self.ramp,
             latency_ms: self.latency_ms,
             ringing_ms: self.ringing_ms,
+            srv: self.srv,
             ..TargetView::unknown(target)
         }
     }

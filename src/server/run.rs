@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle as Thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
 use super::cluster::{self, ClusterSettings, Drain};
+use super::health_file::HealthFile;
 use super::listeners::{self, Bound};
 use super::measures;
 use super::settings::Settings;
@@ -19,6 +20,7 @@ use super::snapshot::Snapshot;
 use super::tables::TablesTask;
 use crate::admin::{self, AdminState};
 use crate::carrier::Tables;
+use crate::digest::NonceKey;
 use crate::engine::{Command, EngineSettings};
 use crate::health::{Board, BoardSettings, View};
 use crate::net::dns::Resolver;
@@ -34,6 +36,12 @@ const OUTCOMES_LEN: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// How long calls that a drain has ended may take to say so to both sides.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// The last good tables, in `spool_dir`.
+const TABLES_FILE: &str = "tables.json";
+/// How long records that Postgres has taken can be sent again, should a standby that lacks them take its place.
+const KEEP_STORED: Duration = Duration::from_secs(60);
+/// How long the ends of registrations are waited for.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How often old rows are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How often histogram samples are folded.
@@ -84,7 +92,11 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let store = Store::open(&settings.database_url)?;
     prepare(&store).await?;
-    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets)
+    let keep = match store.kind() {
+        StoreKind::Sqlite => Duration::ZERO,
+        StoreKind::Postgres => KEEP_STORED,
+    };
+    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets, keep, Instant::now())
         .map_err(|error| StartError::Io(in_folder(&settings, &error)))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let shard_count = settings.shard_count(processors);
@@ -156,7 +168,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             },
             random_u64(),
         ),
-        resolver: resolver(),
+        resolver: resolver(&settings),
         shared: shared.clone(),
         shards: shards.clone(),
         // The shard that the Call-IDs of probes belong to.
@@ -165,13 +177,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tables,
         is_ready: ready,
         store: store.clone(),
+        health_file: HealthFile::in_dir(&settings.spool_dir),
         node: settings.node_name.clone(),
         records,
     };
     let tables_task = TablesTask::new(
         store.clone(),
         settings.node_name.clone(),
-        Snapshot::in_dir(&settings.spool_dir),
+        Snapshot::new(&settings.spool_dir, TABLES_FILE),
         good,
     );
     let admin_state = AdminState {
@@ -252,6 +265,10 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
             Some(key) => peek::bucket_key(key.as_bytes()),
             None => random_u64(),
         },
+        nonce_key: match &settings.cluster_key {
+            Some(key) => NonceKey::derive(key.as_bytes()),
+            None => NonceKey::derive(&[random_u64(), random_u64()].map(u64::to_be_bytes).concat()),
+        },
         shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
@@ -260,8 +277,8 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
     }
 }
 
-fn resolver() -> Option<Resolver> {
-    match Resolver::from_system() {
+fn resolver(settings: &Settings) -> Option<Resolver> {
+    match Resolver::new(&settings.name_servers) {
         Ok(resolver) => Some(resolver),
         Err(error) => {
             tracing::error!(
@@ -328,6 +345,12 @@ impl Running {
         self.is_draining.send_replace(true);
         self.command_all(&Command::Drain);
         self.drain.send_replace(Drain::HandOver);
+        let cut = self.end_calls(limit, hurry).await;
+        let _ = tokio::time::timeout(LEAVE_LIMIT, self.unregistered()).await;
+        cut
+    }
+
+    async fn end_calls(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
         tokio::select! {
             () = self.all_gone() => return 0,
             () = tokio::time::sleep(limit) => {}
@@ -378,6 +401,13 @@ impl Running {
         while seen < 2 {
             tokio::time::sleep(LOOK_EVERY).await;
             seen = if self.calls_now() == 0 { seen + 1 } else { 0 };
+        }
+    }
+
+    /// Until no registration is left.
+    async fn unregistered(&self) {
+        while self.shards.iter().any(|shard| shard.counters().registrations_now > 0) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

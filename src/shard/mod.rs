@@ -16,7 +16,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::allowance::Allowance;
-use crate::call::{CallKey, CallRecord, Replica};
+use crate::call::{CallKey, CallRecord, Replica, RingingReplica};
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
     Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
@@ -73,6 +73,8 @@ pub type ClusterSink = Box<dyn Fn(Beyond) -> bool + Send>;
 pub enum Beyond {
     /// Keep this, and tell the shard with [`Command::Kept`].
     Keep { shard: usize, call: CallKey, replica: Box<Replica> },
+    /// The same for a call that rings, with [`Command::RingingKept`].
+    KeepRinging { shard: usize, call: CallKey, replica: Box<RingingReplica> },
     /// Another node is to go on with this call.
     Released(Uuid),
     /// Whose dialog is it?
@@ -492,6 +494,9 @@ impl Shard {
                         self.send_held(call, false);
                     }
                 }
+                Output::KeepRinging { call, replica } => {
+                    (self.cluster)(Beyond::KeepRinging { shard: self.index, call, replica });
+                }
                 Output::Released(call_id) => {
                     (self.cluster)(Beyond::Released(call_id));
                 }
@@ -660,6 +665,22 @@ impl Lines {
                     reason = redact::text(reason),
                     left_out,
                     "a carrier refuses what we send; look at its account and number_rules"
+                );
+            }
+            Event::Registered { gateway, address: Some(address) } => {
+                tracing::info!(gateway = %gateway, %address, "registered");
+            }
+            Event::Registered { gateway, address: None } => {
+                tracing::info!(gateway = %gateway, "registered no more");
+            }
+            Event::NotRegistered { gateway, status_code, reason } => {
+                let Some(left_out) = self.config.take(now) else { return };
+                tracing::warn!(
+                    gateway = %gateway,
+                    status_code,
+                    reason = redact::text(reason),
+                    left_out,
+                    "a registrar refuses us; look at registrations and carrier_credentials"
                 );
             }
             Event::Refused { source, status_code, detail } => {

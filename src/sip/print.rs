@@ -290,6 +290,45 @@ pub fn cancel_for(invite: &Bytes, reason: Option<&[u8]>) -> Bytes {
     printer.finish(b"")
 }
 
+/// A request of our own again with other credentials: `credentials` in place of those it had, before the headers of its
+/// body. `sent_again`: the branch and the CSeq number of a new transaction (RFC 3261 §8.1.3.5); without, they stay.
+pub fn with_credentials(
+    request: &Message,
+    sent_again: Option<(&str, u32)>,
+    credentials: &[(HeaderName, Vec<u8>)],
+) -> Bytes {
+    let mut printer = Printer::request(request.method_text(), request.request_uri());
+    for header in request.headers() {
+        match (header.name, sent_again) {
+            (HeaderName::Authorization | HeaderName::ProxyAuthorization, _) => {}
+            (HeaderName::ContentLength, _) => {}
+            (HeaderName::Via, Some((branch, _))) => {
+                printer.name(HeaderName::Via.as_str());
+                printer.raw(before_branch(header.value)).raw(branch.as_bytes()).raw(b"\r\n");
+            }
+            (HeaderName::CSeq, Some((_, seq))) => {
+                printer.name(HeaderName::CSeq.as_str());
+                printer.digits(u64::from(seq));
+                printer.raw(b" ").raw(request.method_text()).raw(b"\r\n");
+            }
+            _ => {
+                printer.copy(header);
+            }
+        }
+    }
+    for (name, value) in credentials {
+        printer.header(*name, value);
+    }
+    printer.finish(request.body())
+}
+
+/// A Via of ours up to its branch, which we write last.
+fn before_branch(via: &[u8]) -> &[u8] {
+    const BRANCH: &[u8] = b";branch=";
+    let at = via.windows(BRANCH.len()).rposition(|part| part == BRANCH);
+    at.map_or(via, |at| &via[..at + BRANCH.len()])
+}
+
 /// A request that belongs to the transaction of our own `invite`; its To unless another is given.
 fn within_transaction(invite: &[u8], method: &[u8], to: Option<&[u8]>) -> Printer {
     let start = skip_empty_lines(invite);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::rows::{Columns, Line};
 use super::{StoreError, record};
-use crate::call::Replica;
+use crate::call::{CallRecord, Replica, RingingReplica};
 use crate::routing::DecisionRecord;
 
 /// A lease that was not renewed for so long is lost; its owner may be dead.
@@ -35,15 +35,16 @@ pub struct Renewed {
     pub peers: Vec<(Lease, Duration)>,
 }
 
-/// One row of `answered_calls`, as its owner writes it.
+/// One row of `calls_in_progress`, as its owner writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptCall {
     pub call_id: Uuid,
     pub region: Option<String>,
-    pub answered_at: OffsetDateTime,
+    /// `None` for one that rings.
+    pub answered_at: Option<OffsetDateTime>,
     pub inbound_tag: String,
     pub outbound_tag: String,
-    /// A [`Replica`] in JSON.
+    /// A [`Replica`] or, for a call that rings, a [`RingingReplica`], in JSON.
     pub state: String,
 }
 
@@ -53,7 +54,9 @@ pub struct ClaimedCall {
     pub call_id: Uuid,
     /// Name of the node that had it.
     pub taken_from: String,
-    /// A [`Replica`] in JSON.
+    /// It had been answered.
+    pub is_answered: bool,
+    /// A [`Replica`] or, where it had not, a [`RingingReplica`], in JSON.
     pub state: String,
 }
 
@@ -61,19 +64,29 @@ impl KeptCall {
     /// The state in JSON; `None` where the call was never answered, or cannot be written.
     pub fn new(mut replica: Replica) -> Option<Self> {
         let answered_at = record::wall(replica.record.answered_at?);
-        let plan = replica.record.plan.take();
-        if let Some(plan) = plan {
-            replica.record.earlier_decision = Some(Box::new(DecisionRecord::from(&*plan)));
-        }
+        write_decision(&mut replica.record);
         let state = serde_json::to_string(&replica).ok()?;
         Some(Self {
             call_id: replica.record.call_id,
             region: replica.record.region.as_deref().map(str::to_owned),
-            answered_at,
+            answered_at: Some(answered_at),
             inbound_tag: replica.inbound.dialog.local_tag.to_string(),
             outbound_tag: replica.outbound.dialog.local_tag.to_string(),
-            // A Call-ID may hold any octet, and a text of Postgres any but one.
-            state: state.replace("\\u0000", "\\ufffd"),
+            state: storable(&state),
+        })
+    }
+
+    /// The same of a call that rings.
+    pub fn ringing(mut replica: RingingReplica) -> Option<Self> {
+        write_decision(&mut replica.record);
+        let state = serde_json::to_string(&replica).ok()?;
+        Some(Self {
+            call_id: replica.record.call_id,
+            region: replica.record.region.as_deref().map(str::to_owned),
+            answered_at: None,
+            inbound_tag: String::new(),
+            outbound_tag: String::new(),
+            state: storable(&state),
         })
     }
 }
@@ -85,6 +98,25 @@ impl ClaimedCall {
         replica.record.taken_from = Some(self.taken_from.as_str().into());
         Ok(replica)
     }
+
+    /// The same of a call that rang.
+    pub fn ringing(&self) -> Result<RingingReplica, serde_json::Error> {
+        let mut replica: RingingReplica = serde_json::from_str(&self.state)?;
+        replica.record.taken_from = Some(self.taken_from.as_str().into());
+        Ok(replica)
+    }
+}
+
+/// The plan stays with its node; what it was is told in full.
+fn write_decision(record: &mut CallRecord) {
+    if let Some(plan) = record.plan.take() {
+        record.earlier_decision = Some(Box::new(DecisionRecord::from(&*plan)));
+    }
+}
+
+/// A Call-ID may hold any octet, and a text of Postgres any but one.
+fn storable(state: &str) -> String {
+    state.replace("\\u0000", "\\ufffd")
 }
 
 pub(super) fn lease(row: &impl Columns) -> Result<(Lease, Duration), StoreError> {

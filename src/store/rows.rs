@@ -11,10 +11,12 @@ use sqlx::{Decode, Postgres, Row, Sqlite, Type};
 
 use super::StoreError;
 use crate::carrier::rows::{
-    CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow,
-    NumberRuleRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
+    CarrierCredentialsRow, CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerCredentialsRow,
+    CustomerRow, FailureRuleRow, GatewayRow, NumberExampleRow, NumberRuleRow, RegistrationRow,
+    RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use crate::carrier::{GatewayId, Refusal};
+use crate::digest::Hidden;
 use crate::health::reachability::SavedReachability;
 use crate::health::{PeerTarget, Reachability, SavedTarget, Target};
 
@@ -58,6 +60,10 @@ impl<R: Columns> Line<'_, R> {
             sqlx::Error::ColumnDecode { source, .. } => self.unreadable("?", column, source),
             other => self.unreadable("?", column, other),
         })
+    }
+
+    fn hidden(&self, column: &'static str) -> Result<Option<Hidden>, StoreError> {
+        Ok(self.get::<Option<String>>(column)?.map(Hidden::new))
     }
 
     pub(super) fn unreadable(
@@ -105,7 +111,7 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
     })
 }
 
-pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, \
+pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, dns, \
      media, codecs, admin_state, region, priority, weight, \
      cast(max_cps as double precision) as max_cps, max_channels from gateways order by gateway_id";
 
@@ -118,6 +124,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         host: line.get("host")?,
         port: line.get("port")?,
         transport: line.get("transport")?,
+        dns: line.get("dns")?,
         media: line.get("media")?,
         codecs: line.get("codecs")?,
         admin_state: line.get("admin_state")?,
@@ -130,7 +137,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
 }
 
 pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region from customers order by customer_id";
+    "select customer_id, name, enabled, region, auth from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -139,6 +146,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         name: line.get("name")?,
         enabled: line.get("enabled")?,
         region: line.get("region")?,
+        auth: line.get("auth")?,
     })
 }
 
@@ -246,8 +254,9 @@ pub(super) const INSERT_FAILURE_RULE: &str = "insert into failure_rules (enabled
      weight) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 pub(super) const NUMBER_RULES: &str = "select carrier_id, called_format, called_prefix, \
-     calling_format, country_code, request_uri_host, from_host, identity \
-     from number_rules order by carrier_id";
+     calling_format, country_code, request_uri_host, from_host, identity, is_trusted, \
+     called_regex, called_replacement, calling_regex, calling_replacement, user_phone, \
+     portability, diversion, history_info, x_headers from number_rules order by carrier_id";
 
 pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreError> {
     let line = Line { table: "number_rules", row };
@@ -260,6 +269,76 @@ pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreErro
         request_uri_host: line.get("request_uri_host")?,
         from_host: line.get("from_host")?,
         identity: line.get("identity")?,
+        is_trusted: line.get("is_trusted")?,
+        called_regex: line.get("called_regex")?,
+        called_replacement: line.get("called_replacement")?,
+        calling_regex: line.get("calling_regex")?,
+        calling_replacement: line.get("calling_replacement")?,
+        user_phone: line.get("user_phone")?,
+        portability: line.get("portability")?,
+        diversion: line.get("diversion")?,
+        history_info: line.get("history_info")?,
+        x_headers: line.get("x_headers")?,
+    })
+}
+
+pub(super) const NUMBER_EXAMPLES: &str = "select number_example_id, carrier_id, called, calling, \
+     expected_request_uri, expected_from from number_examples order by number_example_id";
+
+pub(super) fn number_example(row: &impl Columns) -> Result<NumberExampleRow, StoreError> {
+    let line = Line { table: "number_examples", row };
+    Ok(NumberExampleRow {
+        number_example_id: line.get("number_example_id")?,
+        carrier_id: line.get("carrier_id")?,
+        called: line.get("called")?,
+        calling: line.get("calling")?,
+        expected_request_uri: line.get("expected_request_uri")?,
+        expected_from: line.get("expected_from")?,
+    })
+}
+
+pub(super) const CARRIER_CREDENTIALS: &str = "select carrier_id, username, realm, ha1_md5, \
+     ha1_sha256, ha1_sha512_256, password from carrier_credentials order by carrier_id";
+
+pub(super) fn carrier_credentials(row: &impl Columns) -> Result<CarrierCredentialsRow, StoreError> {
+    let line = Line { table: "carrier_credentials", row };
+    Ok(CarrierCredentialsRow {
+        carrier_id: line.get("carrier_id")?,
+        username: line.get("username")?,
+        realm: line.get("realm")?,
+        ha1_md5: line.hidden("ha1_md5")?,
+        ha1_sha256: line.hidden("ha1_sha256")?,
+        ha1_sha512_256: line.hidden("ha1_sha512_256")?,
+        password: line.hidden("password")?,
+    })
+}
+
+pub(super) const CUSTOMER_CREDENTIALS: &str = "select username, customer_id, realm, ha1_md5, \
+     ha1_sha256 from customer_credentials order by customer_credentials.username";
+
+pub(super) fn customer_credentials(
+    row: &impl Columns,
+) -> Result<CustomerCredentialsRow, StoreError> {
+    let line = Line { table: "customer_credentials", row };
+    Ok(CustomerCredentialsRow {
+        username: line.get("username")?,
+        customer_id: line.get("customer_id")?,
+        realm: line.get("realm")?,
+        ha1_md5: line.hidden("ha1_md5")?,
+        ha1_sha256: line.hidden("ha1_sha256")?,
+    })
+}
+
+pub(super) const REGISTRATIONS: &str = "select gateway_id, aor, contact_user, expires_s \
+     from registrations order by gateway_id";
+
+pub(super) fn registration(row: &impl Columns) -> Result<RegistrationRow, StoreError> {
+    let line = Line { table: "registrations", row };
+    Ok(RegistrationRow {
+        gateway_id: line.get("gateway_id")?,
+        aor: line.get("aor")?,
+        contact_user: line.get("contact_user")?,
+        expires_s: line.get("expires_s")?,
     })
 }
 

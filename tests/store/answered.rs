@@ -36,7 +36,9 @@ fn kept(number: u128) -> KeptCall {
     KeptCall {
         call_id: Uuid::from_u128(number),
         region: None,
-        answered_at: datetime!(2026-03-04 05:06:07.5 UTC) + Duration::from_secs(number as u64),
+        answered_at: Some(
+            datetime!(2026-03-04 05:06:07.5 UTC) + Duration::from_secs(number as u64),
+        ),
         inbound_tag: format!("in-{number}"),
         outbound_tag: format!("out-{number}"),
         state: format!("{{\"number\":{number}}}"),
@@ -76,7 +78,7 @@ async fn keeps_a_call_and_changes_it_for_its_owner_alone(database: Database) {
     let stolen = KeptCall { state: "{\"stolen\":1}".into(), ..kept(1) };
     assert!(store.keep(&lease(2, "b"), &[stolen]).await.unwrap().is_empty());
     let columns = ["node", "node_lease_id", "epoch", "region", "inbound_tag", "state"];
-    let rows = database.columns(&columns, "answered_calls").await;
+    let rows = database.columns(&columns, "calls_in_progress").await;
     assert_eq!(rows, [["a", "1", "1", "null", "in-1", "{\"new\":1}"]]);
 }
 
@@ -84,7 +86,7 @@ async fn keeps_no_call_that_is_over(database: Database) {
     let store = &database.store;
     store.write_calls(&[call(1)]).await.unwrap();
     assert!(store.keep(&lease(1, "a"), &[kept(1)]).await.unwrap().is_empty());
-    assert_eq!(database.count("answered_calls").await, 0);
+    assert_eq!(database.count("calls_in_progress").await, 0);
 }
 
 async fn takes_over_the_calls_of_a_lost_lease_once(database: Database) {
@@ -103,7 +105,7 @@ async fn takes_over_the_calls_of_a_lost_lease_once(database: Database) {
         assert_eq!(taken.taken_from, "a");
         assert_eq!(taken.state, kept(taken.call_id.as_u128()).state);
     }
-    let epochs = database.columns(&["epoch"], "answered_calls").await;
+    let epochs = database.columns(&["epoch"], "calls_in_progress").await;
     assert_eq!(epochs, [["2"], ["2"], ["2"]]);
     assert!(store.claim(&b, &[1], None, 100).await.unwrap().is_empty());
     assert!(store.owned(1).await.unwrap().is_empty());
@@ -156,7 +158,7 @@ async fn writes_the_record_of_its_own_call_and_forgets_it(database: Database) {
     database.run_with(1, "node-1", &[kept(1), kept(2)]).await;
     database.store.write_calls(&[call(1)]).await.unwrap();
     assert_eq!(database.count("calls").await, 1);
-    let left = database.columns(&["inbound_tag"], "answered_calls").await;
+    let left = database.columns(&["inbound_tag"], "calls_in_progress").await;
     assert_eq!(left, [["in-2"]]);
 }
 
@@ -174,7 +176,7 @@ async fn leaves_the_record_of_a_call_to_whoever_has_taken_it(database: Database)
     record.taken_from = Some("node-1".into());
     store.write_calls(&[record]).await.unwrap();
     assert_eq!(database.columns(&["node", "taken_from"], "calls").await, [["node-2", "node-1"]]);
-    assert_eq!(database.count("answered_calls").await, 0);
+    assert_eq!(database.count("calls_in_progress").await, 0);
 }
 
 async fn takes_over_nothing_that_has_its_record(database: Database) {
@@ -182,10 +184,10 @@ async fn takes_over_nothing_that_has_its_record(database: Database) {
     database.run_with(1, "a", &[kept(1)]).await;
     // Both were on their way at one time.
     store.write_calls(&[call(2)]).await.unwrap();
-    database.execute("update answered_calls set call_id = (select call_id from calls)").await;
+    database.execute("update calls_in_progress set call_id = (select call_id from calls)").await;
     database.age(1).await;
     assert!(store.claim(&lease(2, "b"), &[1], None, 100).await.unwrap().is_empty());
-    assert_eq!(database.count("answered_calls").await, 0);
+    assert_eq!(database.count("calls_in_progress").await, 0);
 }
 
 async fn gives_calls_away_and_knows_when_they_are_settled(database: Database) {
@@ -238,7 +240,7 @@ async fn clears_away_what_crossed_its_record_and_leases_long_gone(database: Data
     store.write_calls(&[call(2)]).await.unwrap();
     database
         .execute(
-            "update answered_calls set call_id = (select call_id from calls) \
+            "update calls_in_progress set call_id = (select call_id from calls) \
              where inbound_tag = 'in-1'",
         )
         .await;
@@ -248,7 +250,7 @@ async fn clears_away_what_crossed_its_record_and_leases_long_gone(database: Data
     }
     store.keep(&lease(3, "b"), &[kept(9)]).await.unwrap();
     store.sweep(1).await.unwrap();
-    let left = database.columns(&["inbound_tag"], "answered_calls order by inbound_tag").await;
+    let left = database.columns(&["inbound_tag"], "calls_in_progress order by inbound_tag").await;
     assert_eq!(left, [["in-3"], ["in-9"]]);
     let leases = database.columns(&["node_lease_id"], "node_leases order by node_lease_id").await;
     assert_eq!(leases, [["1"], ["3"]], "calls still wait for somebody to take them over");

@@ -1,16 +1,26 @@
 //! An answered call beyond its node: kept outside, gone on with elsewhere, let go.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+
 use super::{Call, Move, State, Talk};
-use crate::call::context::{CallKey, Context, Output};
+use crate::call::context::{CallKey, Context, Output, Owner};
 use crate::call::draft::Draft;
 use crate::call::leg::Leg;
-use crate::call::{EndCause, EndedBy, LegReplica, Replica, Side};
+use crate::call::{EndCause, EndedBy, LegReplica, Replica, RingingReplica, Side};
+use crate::carrier::Transport;
+use crate::dialog::Tag;
+use crate::sip::{HeaderName, Message, Method, Printer, print};
 use crate::transaction::Flow;
 
 /// How long a peer that refuses to hear where its call has gone is left alone.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How long the CANCEL of a dead node's INVITE is repeated.
+const CANCEL_LIMIT: Duration = Duration::from_secs(4);
+/// Why calls that rang are ended (RFC 3326).
+const NODE_DIED: &[u8] = b"SIP;cause=503;text=\"Node Died\"";
 
 impl Call {
     /// Asks for what is known of the call to be kept outside of this node.
@@ -59,8 +69,12 @@ impl Call {
     ) -> Self {
         let Replica { mut record, ends_at, channel, inbound, outbound } = replica;
         record.plan = None;
+        let carrier_id = record.attempts.last().map(|attempt| attempt.carrier_id);
         let mut this = Self { key, draft: Draft::of(record), state: State::Over, scheduled: None };
-        let flows = (flow_to(cx, &inbound), flow_to(cx, &outbound));
+        let flows = (
+            flow_to(cx, inbound.transport, inbound.peer),
+            flow_to(cx, outbound.transport, outbound.peer),
+        );
         let (Some(to_caller), Some(to_callee)) = flows else {
             let detail = "taken over, but no listener of this node reaches both sides";
             this.draft.end(cx, None, EndCause::Terminated, EndedBy::Holdfast, detail);
@@ -72,7 +86,10 @@ impl Call {
             Leg::restore(key, side, kept, flow, seq)
         };
         let inbound = leg(Side::Inbound, inbound, to_caller);
-        let outbound = leg(Side::Outbound, outbound, to_callee);
+        let mut outbound = leg(Side::Outbound, outbound, to_callee);
+        if let Some(carrier) = carrier_id.and_then(|id| cx.tables.carrier(id)) {
+            outbound.header_rule = carrier.number_rule.headers.clone();
+        }
         let channel = channel.map(|of| cx.capacity.resume(of, cx.now));
         let ends_at = ends_at.map(|at| instant_of(cx, at));
         let mut talk = Talk::new(inbound, outbound, ends_at, channel);
@@ -85,13 +102,20 @@ impl Call {
 
     /// Forgets the call without a word to anybody and without a record: another node goes on with it.
     pub fn release(&mut self, cx: &mut Context) {
-        if let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) {
-            talk.release(cx);
-            talk.inbound.fall_silent(cx);
-            talk.outbound.fall_silent(cx);
-            cx.dialogs.remove(&talk.inbound.dialog.local_tag);
-            cx.dialogs.remove(&talk.outbound.dialog.local_tag);
-            cx.counters.calls_released += 1;
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Setup(mut setup) => {
+                setup.fall_silent(cx);
+                cx.counters.calls_released += 1;
+            }
+            State::Talk(mut talk) => {
+                talk.release(cx);
+                talk.inbound.fall_silent(cx);
+                talk.outbound.fall_silent(cx);
+                cx.dialogs.remove(&talk.inbound.dialog.local_tag);
+                cx.dialogs.remove(&talk.outbound.dialog.local_tag);
+                cx.counters.calls_released += 1;
+            }
+            State::Ending { .. } | State::Over => {}
         }
         self.draft.discard();
     }
@@ -102,9 +126,52 @@ impl Call {
             if talk.is_kept && talk.inbound.is_quiet() && talk.outbound.is_quiet())
     }
 
-    /// Whether another node could go on with it.
+    /// Whether another node could go on with it, or end it.
     pub fn is_kept(&self) -> bool {
-        matches!(&self.state, State::Talk(talk) if talk.is_kept)
+        match &self.state {
+            State::Setup(setup) => setup.is_kept(),
+            State::Talk(talk) => talk.is_kept,
+            State::Ending { .. } | State::Over => false,
+        }
+    }
+
+    /// Another node would end it, where it is not answered yet.
+    pub fn on_ringing_kept(&mut self) {
+        if let State::Setup(setup) = &mut self.state {
+            setup.on_kept();
+        }
+    }
+
+    /// Ends a call of a dead node that was not answered: the phone stops ringing, the caller is told to try again, the
+    /// record is written.
+    pub fn end_ringing(cx: &mut Context, replica: RingingReplica) {
+        if let Some(carrier) = &replica.carrier
+            && let Some(flow) = flow_to(cx, carrier.transport, carrier.peer)
+        {
+            let invite = Bytes::copy_from_slice(&carrier.invite.0);
+            let cancel = print::cancel_for(&invite, Some(NODE_DIED));
+            let client = cx.start_client(Method::Cancel, flow, Owner::Nobody, |_, _| cancel);
+            // Its response finds no INVITE here, and may go to the dead node.
+            let limit = cx.now + CANCEL_LIMIT;
+            cx.with_client(client, |client, _, _| client.machine.limit(limit));
+        }
+        let invite = Message::parse(Bytes::copy_from_slice(&replica.caller.invite.0));
+        if let Ok(invite) = invite
+            && let Some(flow) = flow_to(cx, replica.caller.transport, replica.caller.peer)
+        {
+            let tag = Tag::derived(invite.call_id(), cx.settings.bucket_key).to_string();
+            let tag = Some(tag.as_bytes());
+            let mut printer = Printer::response_to(&invite, 503, b"", tag, flow.remote);
+            let seconds = cx.settings.retry_after_s;
+            printer
+                .header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"))
+                .header(HeaderName::Reason, NODE_DIED)
+                .header(HeaderName::Server, cx.settings.user_agent.as_bytes());
+            cx.send(flow, printer.finish(b""));
+        }
+        let mut draft = Draft::of(replica.record);
+        let detail = "its node died before it was answered";
+        draft.end(cx, Some(503), EndCause::Terminated, EndedBy::Holdfast, detail);
     }
 
     /// The call's number in records, until its record is given out.
@@ -148,9 +215,9 @@ impl Talk {
     }
 }
 
-fn flow_to(cx: &Context, leg: &LegReplica) -> Option<Flow> {
-    let listener = cx.settings.listener_for(leg.transport, leg.peer)?;
-    Some(Flow { listener, remote: leg.peer })
+fn flow_to(cx: &Context, transport: Transport, peer: SocketAddr) -> Option<Flow> {
+    let listener = cx.settings.listener_for(transport, peer)?;
+    Some(Flow { listener, remote: peer })
 }
 
 /// Seconds of the wall clock: more than any node has counted to by sending requests.

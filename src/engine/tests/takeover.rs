@@ -4,7 +4,9 @@ use hashbrown::HashSet;
 use uuid::Uuid;
 
 use super::*;
-use crate::call::{CallKey, Replica};
+use crate::call::{CallKey, Replica, RingingReplica};
+use crate::carrier::rows::{CarrierCredentialsRow, RegistrationRow};
+use crate::digest::Hidden;
 
 const A: &str = "203.0.113.1:5060";
 const B: &str = "203.0.113.2:5060";
@@ -217,6 +219,46 @@ fn gives_only_quiet_kept_calls_away() {
 }
 
 #[test]
+fn answers_the_carriers_challenge_of_a_refresh_under_the_contact_that_is_registered() {
+    let mut a = known_node(A, 1);
+    a.establish_kept();
+    let mut b = known_node(B, 2);
+    b.adopt(&a.kept()[0].1);
+    b.pass(Duration::ZERO);
+    let refresh = b.sent()[1].1.clone();
+    let contact = format!("<sip:trunk@{B}>");
+    assert_eq!(refresh.first(HeaderName::Contact), Some(contact.as_bytes()));
+    b.receive(FIRST, &challenge(&refresh));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("ACK"), to_first("INVITE")]);
+    let again = sent[1].1.clone();
+    assert_eq!(again.cseq().0, refresh.cseq().0 + 1);
+    assert_eq!(again.body(), refresh.body());
+    b.receive(FIRST, &response(&again, 200, "x", FIRST, SDP));
+    let ack = b.sent().remove(0).1;
+    assert_eq!(ack.cseq(), (again.cseq().0, Method::Ack));
+    let field = again.first(HeaderName::ProxyAuthorization);
+    assert!(field.is_some() && ack.first(HeaderName::ProxyAuthorization) == field);
+}
+
+#[test]
+fn keeps_the_invite_that_carries_the_credentials_of_a_call_that_rings() {
+    let mut a = known_node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 100, "b1", "");
+    a.pass(Duration::from_secs(2));
+    a.receive(FIRST, &challenge(&first));
+    let again = a.sent().pop().expect("an INVITE").1;
+    a.answer(FIRST, &again, 100, "b1", "");
+    a.pass(Duration::from_secs(2));
+    let kept = a.ringing();
+    let invites: Vec<&[u8]> =
+        kept.iter().map(|(_, it)| &*it.carrier.as_ref().expect("one rings").invite.0).collect();
+    assert_eq!(invites, [&first.bytes()[..], &again.bytes()[..]]);
+}
+
+#[test]
 fn asks_again_for_what_was_not_kept() {
     let mut a = node(A, 1);
     a.establish_kept();
@@ -288,8 +330,146 @@ fn passes_a_request_on_to_the_node_that_has_its_dialog_and_the_response_back() {
     assert!(b.sent().is_empty(), "nobody else can aim our responses");
 }
 
+#[test]
+fn goes_on_hiding_what_its_carrier_may_not_see() {
+    let with_rule = |own, seed| {
+        let mut rows = rows();
+        rows.number_rules.push(NumberRuleRow {
+            carrier_id: 1,
+            x_headers: Some(String::new()),
+            ..NumberRuleRow::default()
+        });
+        World::at(own, seed, rows, |settings| settings.replicates = true)
+    };
+    let mut a = with_rule(A, 1);
+    let (ok, _) = a.establish_kept();
+    let mut b = with_rule(B, 2);
+    b.adopt(&a.kept()[0].1);
+    let info = in_dialog(&ok, "INFO", 2, "").replace("CSeq:", "X-Secret: 1\r\nCSeq:");
+    b.caller_sends(&info);
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("INFO")]);
+    assert_eq!(sent[0].1.by_text("X-Secret"), None);
+}
+
+#[test]
+fn keeps_a_call_that_rings_once_it_takes_a_while_and_again_with_the_next_carrier() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_millis(900));
+    assert!(a.ringing().is_empty());
+    a.pass(Duration::from_secs(3));
+    let kept = a.ringing();
+    assert_eq!(kept.len(), 1, "and nothing has changed since");
+    assert_eq!(kept[0].1.record.attempts.len(), 1);
+    assert_eq!(kept[0].1.record.attempts[0].gateway_id, GatewayId(1));
+    assert_eq!(&*kept[0].1.carrier.as_ref().expect("one rings").invite.0, &first.bytes()[..]);
+
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    a.pass(Duration::from_millis(1_900));
+    a.pass(Duration::from_secs(1));
+    let kept = a.ringing();
+    assert_eq!(kept.len(), 2, "the first carrier was silent, the second one is tried");
+    assert_eq!(kept[1].1.record.attempts.len(), 2);
+}
+
+#[test]
+fn keeps_nothing_of_a_call_that_rings_where_nobody_replicates() {
+    let mut a = World::new();
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(3));
+    assert!(a.ringing().is_empty());
+}
+
+#[test]
+fn ends_a_call_of_a_dead_node_that_rings() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(2));
+    let text = serde_json::to_string(&a.ringing()[0].1).expect("it can be written");
+    let replica = Box::new(serde_json::from_str(&text).expect("and read"));
+    let mut b = node(B, 2);
+    b.command(Command::EndRinging(replica));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("CANCEL"), to_caller("503 Service Unavailable")]);
+    let branch = |message: &Message| message.top_via().and_then(|via| via.branch.map(Vec::from));
+    assert_eq!(branch(&sent[0].1), branch(&first), "the CANCEL is for that INVITE");
+    assert_eq!(sent[1].1.first(HeaderName::RetryAfter), Some(&b"5"[..]));
+    let record = b.record();
+    assert_eq!((record.status_code, record.end_cause), (503, EndCause::Terminated));
+    assert_eq!(record.detail, "its node died before it was answered");
+    assert_eq!(record.attempts.len(), 1);
+    b.run_dry();
+}
+
+#[test]
+fn is_silent_about_a_call_that_rang_and_that_another_node_has_ended() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(2));
+    a.sent();
+    let nobody = Arc::new(HashSet::new());
+    a.command(Command::Owned(nobody.clone()));
+    assert_eq!(a.engine.counters().calls_now, 1, "it was never told that it is kept");
+    let key = a.ringing()[0].0;
+    a.command(Command::RingingKept(vec![key]));
+    a.command(Command::Owned(nobody));
+    assert_eq!(a.engine.counters().calls_now, 0);
+    assert!(a.sent().is_empty());
+    assert!(!a.outputs.iter().any(|output| matches!(output, Output::Record(_))));
+    a.answer(FIRST, &first, 487, "b1", "");
+    assert_eq!(lines(&a.sent()), [to_first("ACK")]);
+    a.run_dry();
+}
+
+#[test]
+fn takes_no_word_about_a_call_that_rang_for_one_about_its_answer() {
+    let mut a = node(A, 1);
+    a.caller_sends(&invite("1"));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 180, "b1", "");
+    a.pass(Duration::from_secs(2));
+    let key = a.ringing()[0].0;
+    a.answer(FIRST, &first, 200, "b1", SDP);
+    a.command(Command::RingingKept(vec![key]));
+    a.command(Command::Owned(Arc::new(HashSet::new())));
+    assert_eq!(a.engine.counters().answered_now, 1, "that it talks is not kept yet");
+}
+
 fn node(own: &str, seed: u64) -> World {
     World::at(own, seed, rows(), |settings| settings.replicates = true)
+}
+
+/// A node that its first carrier knows by credentials and a registration.
+fn known_node(own: &str, seed: u64) -> World {
+    let mut rows = rows();
+    rows.carrier_credentials = vec![CarrierCredentialsRow {
+        carrier_id: 1,
+        username: "trunk".to_owned(),
+        password: Some(Hidden::new("secret".to_owned())),
+        ..CarrierCredentialsRow::default()
+    }];
+    rows.registrations = vec![RegistrationRow {
+        gateway_id: 1,
+        aor: "sip:trunk@carrier.example".to_owned(),
+        ..RegistrationRow::default()
+    }];
+    World::at(own, seed, rows, |settings| settings.replicates = true)
+}
+
+fn challenge(request: &Message) -> String {
+    let line = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n\", qop=\"auth\"\r\n";
+    let asked = response(request, 407, "x", FIRST, "");
+    asked.replace("Content-Length", &format!("{line}Content-Length"))
 }
 
 fn text(message: &Message) -> String {
@@ -326,6 +506,14 @@ impl World {
             _ => None,
         });
         kept.collect()
+    }
+
+    fn ringing(&self) -> Vec<(CallKey, RingingReplica)> {
+        let ringing = self.outputs.iter().filter_map(|output| match output {
+            Output::KeepRinging { call, replica } => Some((*call, (**replica).clone())),
+            _ => None,
+        });
+        ringing.collect()
     }
 
     fn waiting(&self) -> Vec<(CallKey, Message)> {

@@ -1,13 +1,13 @@
 //! Answered calls on their way to the store: what has come in while one statement ran goes out with the next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{Kept, command};
+use super::{Kept, KeptState, command};
 use crate::call::CallKey;
 use crate::engine::Command;
 use crate::shard::ShardHandle;
@@ -44,25 +44,33 @@ impl Keeper {
     async fn keep(&self, batch: Vec<Kept>) -> Result<(), StoreError> {
         let begun = Instant::now();
         // Of a call that stands twice in it, the later state counts.
-        let mut calls: HashMap<CallKeyOfShard, KeptCall> = HashMap::new();
+        let mut states: HashMap<(usize, CallKey), KeptCall> = HashMap::new();
         for kept in batch {
-            if let Some(call) = KeptCall::new(*kept.replica) {
-                calls.insert((kept.shard, kept.call), call);
+            let call = match kept.state {
+                KeptState::Answered(replica) => KeptCall::new(*replica),
+                KeptState::Ringing(replica) => KeptCall::ringing(*replica),
+            };
+            if let Some(call) = call {
+                states.insert((kept.shard, kept.call), call);
             }
         }
-        let (keys, calls): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let (keys, calls): (Vec<_>, Vec<_>) = states.into_iter().unzip();
         let keeping = self.store.keep(&self.lease, &calls);
         let timed_out = |_| StoreError::TimedOut(LIMIT);
         let kept = tokio::time::timeout(LIMIT, keeping).await.map_err(timed_out)??;
         metrics::kept(kept.len(), begun.elapsed());
-        let mut by_shard: HashMap<usize, Vec<CallKey>> = HashMap::new();
+        let mut by_shard: BTreeMap<(usize, bool), Vec<CallKey>> = BTreeMap::new();
         for ((shard, key), call) in keys.into_iter().zip(&calls) {
             if kept.contains(&call.call_id) {
-                by_shard.entry(shard).or_default().push(key);
+                by_shard.entry((shard, call.answered_at.is_some())).or_default().push(key);
             }
         }
-        for (shard, calls) in by_shard {
-            command(&self.shards[shard], Command::Kept(calls)).await;
+        for ((shard, is_answered), calls) in by_shard {
+            let told = match is_answered {
+                true => Command::Kept(calls),
+                false => Command::RingingKept(calls),
+            };
+            command(&self.shards[shard], told).await;
         }
         Ok(())
     }
@@ -98,5 +106,3 @@ impl Keeper {
 
 /// Rounds of a thousand calls of each shard.
 const MISSING_ROUNDS: u32 = 60;
-
-type CallKeyOfShard = (usize, CallKey);

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::call::CallKey;
+use crate::call::{CallKey, Replica, RingingReplica};
 use crate::cluster::{Membership, Peer, refresh_times};
 use crate::engine::{Command, Flow};
 use crate::shard::{Beyond, ClusterSink, ShardHandle};
@@ -67,7 +67,13 @@ pub(super) struct ClusterQueues {
 struct Kept {
     shard: usize,
     call: CallKey,
-    replica: Box<crate::call::Replica>,
+    state: KeptState,
+}
+
+#[derive(Debug)]
+enum KeptState {
+    Answered(Box<Replica>),
+    Ringing(Box<RingingReplica>),
 }
 
 /// The task's ends.
@@ -101,10 +107,16 @@ impl ClusterQueues {
     /// What a shard calls.
     pub(super) fn sink(&self) -> ClusterSink {
         let this = self.clone();
+        let keep = move |this: &Self, shard, call, state| {
+            this.is_keeping.load(Ordering::Relaxed)
+                && this.keep.try_send(Kept { shard, call, state }).is_ok()
+        };
         Box::new(move |beyond| match beyond {
             Beyond::Keep { shard, call, replica } => {
-                this.is_keeping.load(Ordering::Relaxed)
-                    && this.keep.try_send(Kept { shard, call, replica }).is_ok()
+                keep(&this, shard, call, KeptState::Answered(replica))
+            }
+            Beyond::KeepRinging { shard, call, replica } => {
+                keep(&this, shard, call, KeptState::Ringing(replica))
             }
             other => this.ask.try_send(other).is_ok(),
         })
@@ -264,7 +276,7 @@ impl ClusterTask {
                 });
             }
             // These go another way.
-            Beyond::Keep { .. } => {}
+            Beyond::Keep { .. } | Beyond::KeepRinging { .. } => {}
         }
     }
 
@@ -406,26 +418,38 @@ impl ClusterTask {
             return;
         }
         let mut from: HashMap<&str, usize> = HashMap::new();
-        let times = refresh_times(calls.len(), self.settings.legs_per_s, now);
-        for (claimed, refresh_at) in calls.iter().zip(times) {
+        let (answered, ringing): (Vec<_>, Vec<_>) =
+            calls.iter().partition(|claimed| claimed.is_answered);
+        let times = refresh_times(answered.len(), self.settings.legs_per_s, now);
+        for (claimed, refresh_at) in answered.into_iter().zip(times) {
             *from.entry(&claimed.taken_from).or_default() += 1;
             match claimed.replica() {
                 Ok(replica) => {
-                    let call_id = &replica.inbound.dialog.call_id;
-                    let bucket = peek::bucket(call_id, self.settings.bucket_key);
-                    let shard = (bucket % self.shards.len() as u64) as usize;
+                    let shard = self.shard_of(&replica.inbound.dialog.call_id);
                     let replica = Box::new(replica);
-                    command(&self.shards[shard], Command::Adopt { replica, refresh_at }).await;
+                    command(shard, Command::Adopt { replica, refresh_at }).await;
                 }
-                Err(error) => {
-                    tracing::error!(call.id = %claimed.call_id, %error,
-                        "a kept call cannot be read; is it of another version?");
+                Err(error) => complain(claimed, &error),
+            }
+        }
+        for claimed in ringing {
+            match claimed.ringing() {
+                Ok(replica) => {
+                    let shard = self.shard_of(replica.record.inbound_call_id.as_bytes());
+                    command(shard, Command::EndRinging(Box::new(replica))).await;
                 }
+                Err(error) => complain(claimed, &error),
             }
         }
         for (node, calls) in from {
             tracing::warn!(from = node, calls, "calls are taken over");
         }
+    }
+
+    /// The shard that messages with this Call-ID belong to.
+    fn shard_of(&self, call_id: &[u8]) -> &ShardHandle {
+        let bucket = peek::bucket(call_id, self.settings.bucket_key);
+        &self.shards[(bucket % self.shards.len() as u64) as usize]
     }
 
     /// What has become of a request's dialog.
@@ -535,6 +559,11 @@ impl ClusterTask {
             });
         }
     }
+}
+
+fn complain(claimed: &ClaimedCall, error: &serde_json::Error) {
+    tracing::error!(call.id = %claimed.call_id, %error,
+        "a kept call cannot be read; is it of another version?");
 }
 
 /// Gives a shard a command that must not be lost.

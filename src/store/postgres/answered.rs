@@ -11,7 +11,7 @@ use super::super::answered::{ClaimedCall, KeptCall, Lease, Renewed, lease, limit
 
 /// A commit need not reach the disk: who loses the node and the database at one time loses these calls.
 const KEEP: &str = "\
-    insert into answered_calls (\
+    insert into calls_in_progress (\
       call_id, node_lease_id, node, region, answered_at, inbound_tag, outbound_tag, state) \
     select kept.call_id, $1, $2, kept.region, kept.answered_at, kept.inbound_tag, \
       kept.outbound_tag, kept.state \
@@ -20,8 +20,10 @@ const KEEP: &str = "\
       (select set_config('synchronous_commit', 'off', true) as text) as setting \
     where setting.text is not null \
       and not exists (select from calls where calls.call_id = kept.call_id) \
-    on conflict (call_id) do update set state = excluded.state, given_by = null \
-      where answered_calls.node_lease_id = excluded.node_lease_id \
+    on conflict (call_id) do update set state = excluded.state, given_by = null, \
+        answered_at = excluded.answered_at, inbound_tag = excluded.inbound_tag, \
+        outbound_tag = excluded.outbound_tag \
+      where calls_in_progress.node_lease_id = excluded.node_lease_id \
     returning call_id";
 
 /// All there are, as they were before; the ages are of the database's clock.
@@ -44,30 +46,31 @@ const CONDEMN: &str = "\
 
 /// What the dead one has ended without being able to say so.
 const DELETE_ENDED: &str = "\
-    delete from answered_calls using calls \
-    where calls.call_id = answered_calls.call_id and answered_calls.node_lease_id = any($1)";
+    delete from calls_in_progress using calls \
+    where calls.call_id = calls_in_progress.call_id and calls_in_progress.node_lease_id = any($1)";
 
 const CLAIM: &str = "\
     with picked as (\
-      select call_id, node from answered_calls \
+      select call_id, node from calls_in_progress \
       where (node_lease_id = any($1) or (node_lease_id = $2 and not is_adopted)) \
         and (region is null or $4::text is null or region = $4) \
         and ($5::uuid is null or call_id = $5) \
       order by answered_at limit $6 for update skip locked) \
-    update answered_calls set node_lease_id = $2, node = $3, is_adopted = true, \
-      epoch = epoch + cast(answered_calls.node_lease_id <> $2 as integer) \
-    from picked where answered_calls.call_id = picked.call_id \
-    returning answered_calls.call_id, picked.node as taken_from, answered_calls.state";
+    update calls_in_progress set node_lease_id = $2, node = $3, is_adopted = true, \
+      epoch = epoch + cast(calls_in_progress.node_lease_id <> $2 as integer) \
+    from picked where calls_in_progress.call_id = picked.call_id \
+    returning calls_in_progress.call_id, picked.node as taken_from, calls_in_progress.state, \
+      calls_in_progress.answered_at is not null as is_answered";
 
 const GIVE: &str = "\
-    update answered_calls set node_lease_id = $2, is_adopted = false, \
+    update calls_in_progress set node_lease_id = $2, is_adopted = false, \
       given_by = $1, epoch = epoch + 1 \
     where node_lease_id = $1 and call_id = any($3)";
 
 const DELETE_OLD_LEASES: &str = "\
     delete from node_leases where renewed_at < clock_timestamp() - interval '10 minutes' \
-      and not exists (select from answered_calls \
-        where answered_calls.node_lease_id = node_leases.node_lease_id)";
+      and not exists (select from calls_in_progress \
+        where calls_in_progress.node_lease_id = node_leases.node_lease_id)";
 
 pub(super) async fn keep(
     connection: &mut PgConnection,
@@ -138,6 +141,7 @@ fn claimed(row: &PgRow) -> Result<ClaimedCall, StoreError> {
     Ok(ClaimedCall {
         call_id: row.try_get("call_id")?,
         taken_from: row.try_get("taken_from")?,
+        is_answered: row.try_get("is_answered")?,
         state: row.try_get("state")?,
     })
 }
@@ -146,7 +150,7 @@ pub(super) async fn owned(
     connection: &mut PgConnection,
     lease_id: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    let owned = "select call_id from answered_calls where node_lease_id = $1";
+    let owned = "select call_id from calls_in_progress where node_lease_id = $1";
     Ok(sqlx::query_scalar(owned).bind(lease_id).fetch_all(connection).await?)
 }
 
@@ -154,7 +158,7 @@ pub(super) async fn find(
     connection: &mut PgConnection,
     tag: &str,
 ) -> Result<Option<(Uuid, i64)>, StoreError> {
-    let find = "select call_id, node_lease_id from answered_calls \
+    let find = "select call_id, node_lease_id from calls_in_progress \
          where inbound_tag = $1 or outbound_tag = $1";
     Ok(sqlx::query_as(find).bind(tag).fetch_optional(connection).await?)
 }
@@ -174,7 +178,7 @@ pub(super) async fn unsettled(
     connection: &mut PgConnection,
     lease_id: i64,
 ) -> Result<i64, StoreError> {
-    let count = "select count(*) from answered_calls where given_by = $1";
+    let count = "select count(*) from calls_in_progress where given_by = $1";
     Ok(sqlx::query_scalar(count).bind(lease_id).fetch_one(connection).await?)
 }
 

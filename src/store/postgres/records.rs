@@ -12,9 +12,9 @@ use super::super::{PRUNE_ROWS, StoreError};
 
 /// Calls that are over, as far as they are still their writer's. Those of another node stay, and it writes their record.
 const DELETE_ANSWERED: &str = "\
-    delete from answered_calls \
+    delete from calls_in_progress \
     using unnest($1::uuid[], $2::text[]) as ended (call_id, node) \
-    where answered_calls.call_id = ended.call_id and answered_calls.node = ended.node";
+    where calls_in_progress.call_id = ended.call_id and calls_in_progress.node = ended.node";
 
 const INSERT_CALLS: &str = "\
     insert into calls (\
@@ -27,7 +27,7 @@ const INSERT_CALLS: &str = "\
       $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::integer[], $17::text[], \
       $18::text[], $19::text[], $20::jsonb[], $21::smallint[], $22::text[]) as ended (call_id) \
     where not exists (\
-      select from answered_calls where answered_calls.call_id = ended.call_id) \
+      select from calls_in_progress where calls_in_progress.call_id = ended.call_id) \
     on conflict (call_id) do nothing \
     returning call_id";
 

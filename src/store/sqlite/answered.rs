@@ -11,12 +11,14 @@ use super::super::answered::{ClaimedCall, KeptCall, Lease, Renewed, lease, limit
 use super::{BEGIN_WRITING, time_text};
 
 const KEEP: &str = "\
-    insert into answered_calls (\
+    insert into calls_in_progress (\
       call_id, node_lease_id, node, region, answered_at, inbound_tag, outbound_tag, state) \
     select $1, $2, $3, $4, $5, $6, $7, $8 \
     where not exists (select 1 from calls where calls.call_id = $1) \
-    on conflict (call_id) do update set state = excluded.state, given_by = null \
-      where answered_calls.node_lease_id = excluded.node_lease_id";
+    on conflict (call_id) do update set state = excluded.state, given_by = null, \
+        answered_at = excluded.answered_at, inbound_tag = excluded.inbound_tag, \
+        outbound_tag = excluded.outbound_tag \
+      where calls_in_progress.node_lease_id = excluded.node_lease_id";
 
 pub(super) const LEASES: &str = "\
     select node_lease_id, node, address, region, is_draining, \
@@ -36,29 +38,29 @@ const IS_DEAD: &str = "\
 
 /// What the dead one has ended without being able to say so.
 const DELETE_ENDED: &str = "\
-    delete from answered_calls where node_lease_id = $1 \
-      and exists (select 1 from calls where calls.call_id = answered_calls.call_id)";
+    delete from calls_in_progress where node_lease_id = $1 \
+      and exists (select 1 from calls where calls.call_id = calls_in_progress.call_id)";
 
 /// Of one dead run, or, where that is our own, what we were given.
 const PICK: &str = "\
-    select call_id, node, state from answered_calls \
+    select call_id, node, state, answered_at is not null as is_answered from calls_in_progress \
     where node_lease_id = $1 and (node_lease_id <> $2 or not is_adopted) \
       and (region is null or $3 is null or region = $3) \
       and ($4 is null or call_id = $4) \
     order by answered_at limit $5";
 
 const TAKE: &str = "\
-    update answered_calls set epoch = epoch + (node_lease_id <> $2), node_lease_id = $2, \
+    update calls_in_progress set epoch = epoch + (node_lease_id <> $2), node_lease_id = $2, \
       node = $3, is_adopted = 1 where call_id = $1";
 
 const GIVE: &str = "\
-    update answered_calls set node_lease_id = $2, is_adopted = 0, given_by = $1, \
+    update calls_in_progress set node_lease_id = $2, is_adopted = 0, given_by = $1, \
       epoch = epoch + 1 where node_lease_id = $1 and call_id = $3";
 
 const DELETE_OLD_LEASES: &str = "\
     delete from node_leases where (julianday('now') - julianday(renewed_at)) * 86400 > 600 \
-      and not exists (select 1 from answered_calls \
-        where answered_calls.node_lease_id = node_leases.node_lease_id)";
+      and not exists (select 1 from calls_in_progress \
+        where calls_in_progress.node_lease_id = node_leases.node_lease_id)";
 
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
@@ -73,7 +75,7 @@ pub(super) async fn keep(
             .bind(own.id)
             .bind(&own.node)
             .bind(&call.region)
-            .bind(time_text(call.answered_at))
+            .bind(call.answered_at.map(time_text))
             .bind(&call.inbound_tag)
             .bind(&call.outbound_tag)
             .bind(&call.state)
@@ -156,14 +158,15 @@ pub(super) async fn claim(
 fn of_row(row: &SqliteRow, call_id: &str) -> Result<Option<ClaimedCall>, StoreError> {
     let Ok(call_id) = Uuid::try_parse(call_id) else { return Ok(None) };
     let (taken_from, state) = (row.try_get("node")?, row.try_get("state")?);
-    Ok(Some(ClaimedCall { call_id, taken_from, state }))
+    let is_answered = row.try_get("is_answered")?;
+    Ok(Some(ClaimedCall { call_id, taken_from, is_answered, state }))
 }
 
 pub(super) async fn owned(
     connection: &mut SqliteConnection,
     lease_id: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    let owned = "select call_id from answered_calls where node_lease_id = $1";
+    let owned = "select call_id from calls_in_progress where node_lease_id = $1";
     let owned: Vec<String> = sqlx::query_scalar(owned).bind(lease_id).fetch_all(connection).await?;
     Ok(owned.iter().filter_map(|call_id| Uuid::try_parse(call_id).ok()).collect())
 }
@@ -172,7 +175,7 @@ pub(super) async fn find(
     connection: &mut SqliteConnection,
     tag: &str,
 ) -> Result<Option<(Uuid, i64)>, StoreError> {
-    let find = "select call_id, node_lease_id from answered_calls \
+    let find = "select call_id, node_lease_id from calls_in_progress \
          where inbound_tag = $1 or outbound_tag = $1";
     let found: Option<(String, i64)> =
         sqlx::query_as(find).bind(tag).fetch_optional(connection).await?;
@@ -203,7 +206,7 @@ pub(super) async fn unsettled(
     connection: &mut SqliteConnection,
     lease_id: i64,
 ) -> Result<i64, StoreError> {
-    let count = "select count(*) from answered_calls where given_by = $1";
+    let count = "select count(*) from calls_in_progress where given_by = $1";
     Ok(sqlx::query_scalar(count).bind(lease_id).fetch_one(connection).await?)
 }
 

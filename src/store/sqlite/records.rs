@@ -8,7 +8,7 @@ use super::super::{PRUNE_ROWS, StoreError};
 use super::{BEGIN_WRITING, address_text, time_text};
 
 /// A call that is over, if it is still its writer's. One of another node stays, and that writes its record.
-const DELETE_ANSWERED: &str = "delete from answered_calls where call_id = $1 and node = $2";
+const DELETE_ANSWERED: &str = "delete from calls_in_progress where call_id = $1 and node = $2";
 
 const INSERT_CALL: &str = "\
     insert into calls (\
@@ -17,7 +17,7 @@ const INSERT_CALL: &str = "\
       end_cause, ended_by, detail, decision, country, taken_from) \
     select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
       $20, $21, $22 \
-    where not exists (select 1 from answered_calls where call_id = $1) \
+    where not exists (select 1 from calls_in_progress where call_id = $1) \
     on conflict (call_id) do nothing";
 
 const INSERT_ATTEMPT: &str = "\
