@@ -148,12 +148,14 @@ async fn shows_leases_calls_and_how_a_carrier_is_seen(database: Database) {
         is_draining: false,
     };
     store.renew(&lease).await.unwrap();
-    for (number, node) in [(1, "a"), (2, "b"), (3, "b")] {
+    for (number, node) in [(1, "a"), (2, "b"), (3, "b"), (4, "b")] {
+        // The last one rings.
+        let answered_at = if number < 4 { "'2026-03-04T05:06:07Z'" } else { "null" };
         database
             .execute(&format!(
-                "insert into answered_calls (call_id, node_lease_id, node, answered_at, inbound_tag, \
+                "insert into calls_in_progress (call_id, node_lease_id, node, answered_at, inbound_tag, \
                    outbound_tag, state) \
-                 values ('00000000-0000-0000-0000-00000000000{number}', 7, '{node}', '2026-03-04T05:06:07Z', 'i', 'o', '{{}}')"
+                 values ('00000000-0000-0000-0000-00000000000{number}', 7, '{node}', {answered_at}, 'i', 'o', '{{}}')"
             ))
             .await;
     }

@@ -67,7 +67,10 @@ async fn look(
         let was_away = is_away;
         is_away = !matches!(view, Ok(Ok(_)));
         match (was_away, is_away) {
-            (false, true) => news.push(told("the store does not answer")),
+            (false, true) => news.push(told(match &view {
+                Ok(Err(error)) => format!("the store does not answer: {error}"),
+                Ok(Ok(_)) | Err(_) => "the store does not answer".to_owned(),
+            })),
             (true, false) => news.push(told("the store answers again")),
             (true, true) | (false, false) => {}
         }

@@ -15,7 +15,9 @@ const LEASES: &str = "\
       cast(extract(epoch from clock_timestamp() - renewed_at) * 1000 as bigint) as age_ms \
     from node_leases order by node_lease_id";
 
-const CALLS: &str = "select node, count(*) from answered_calls group by node order by node";
+const CALLS: &str = "\
+    select node, count(*) from calls_in_progress where answered_at is not null \
+    group by node order by node";
 
 /// Not those of the trap, which is at the same address.
 const STATES: &str = "\

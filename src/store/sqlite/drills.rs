@@ -11,7 +11,9 @@ use super::super::drills::{DrillRecord, DrillRow, DrillView, drill, record};
 use super::answered::LEASES;
 use super::{BEGIN_WRITING, time_text};
 
-const CALLS: &str = "select node, count(*) from answered_calls group by node order by node";
+const CALLS: &str = "\
+    select node, count(*) from calls_in_progress where answered_at is not null \
+    group by node order by node";
 
 /// Not those of the trap, which is at the same address.
 const STATES: &str = "\
