@@ -7,7 +7,7 @@ use super::context::{ALLOW, CallKey, Context};
 use super::leg::Leg;
 use super::{Carried, Side, header_policy};
 use crate::carrier::HeaderRule;
-use crate::dialog::{Dialog, Tag};
+use crate::dialog::{Dialog, Tag, has_sips_uri};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener, ServerKey};
 
@@ -127,6 +127,6 @@ pub(super) fn write_dialog_headers(
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
-    write_contact(listener, contact_user, printer);
+    write_contact(listener, has_sips_uri(invite), contact_user, printer);
     printer.header(HeaderName::Allow, ALLOW);
 }
