@@ -37,7 +37,9 @@ pub struct Gateway {
     pub name: Arc<str>,
     /// An IP address (IPv6 without brackets) or a host name that is resolved in the background.
     pub host: Arc<str>,
+    /// Where it listens, unless SRV records of the host say otherwise.
     pub port: u16,
+    pub dns: Dns,
     pub transport: Transport,
     /// By UDP, an INVITE over 1,300 octets goes by TCP to the same port (RFC 3261 §18.1.1).
     pub large_by_tcp: bool,
@@ -80,6 +82,16 @@ impl Transport {
             Self::Udp | Self::Tcp => 5060,
             Self::Tls => 5061,
         }
+    }
+}
+
+spelled! {
+    /// What name servers are asked about a gateway's host (RFC 3263 §4.2).
+    Dns {
+        /// Its addresses: the port is the admin's.
+        Address = "address",
+        /// NAPTR and SRV, which say hosts, ports, priorities and weights; addresses where it has no SRV records.
+        Srv = "srv",
     }
 }
 

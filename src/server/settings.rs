@@ -4,7 +4,7 @@ mod listen;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,6 +142,12 @@ pub const KNOWN: &[Known] = &[
         about: "How long an OPTIONS probe waits for a response",
     },
     Known {
+        name: "name_servers",
+        default: "",
+        shape: "ADDRESS[:PORT],…",
+        about: "Who is asked for the names of gateways; where empty, the name servers of /etc/resolv.conf",
+    },
+    Known {
         name: "drain_timeout_s",
         default: "300",
         shape: "SECONDS",
@@ -225,6 +231,8 @@ pub const KNOWN: &[Known] = &[
 /// The environment variable that names the file of settings; a flag wins over it.
 pub const CONFIG_VARIABLE: &str = "HOLDFAST_CONFIG";
 const PREFIX: &str = "HOLDFAST_";
+/// Name servers that are asked.
+const MAX_NAME_SERVERS: usize = 8;
 
 /// Checked settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,6 +249,8 @@ pub struct Settings {
     pub max_call_duration: Option<Duration>,
     pub retry_after_s: u32,
     pub probe_timeout: Duration,
+    /// Empty = those of the system's configuration.
+    pub name_servers: Vec<SocketAddr>,
     pub drain_timeout: Duration,
     pub region: Option<String>,
     pub replicate: bool,
@@ -382,6 +392,7 @@ impl Raw {
                 .map(Duration::from_secs),
             retry_after_s: check.within("retry_after_s", 0, 3_600),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
+            name_servers: check.name_servers(),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),
             region: check.region(),
             replicate: check.is_on("replicate"),
@@ -478,6 +489,25 @@ impl<'a> Check<'a> {
                 low
             }
         }
+    }
+
+    fn name_servers(&mut self) -> Vec<SocketAddr> {
+        const PORT: u16 = 53;
+        let texts = self.text("name_servers").split(',').map(str::trim);
+        let mut servers = Vec::new();
+        for text in texts.filter(|text| !text.is_empty()) {
+            match text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| (ip, PORT).into())) {
+                Ok(server) => servers.push(server),
+                Err(_) => self.refuse(
+                    "name_servers",
+                    &format!("'{text}' is neither ADDRESS nor ADDRESS:PORT, such as 192.0.2.53:53"),
+                ),
+            }
+        }
+        if servers.len() > MAX_NAME_SERVERS {
+            self.refuse("name_servers", &format!("{MAX_NAME_SERVERS} name servers at most"));
+        }
+        servers
     }
 
     fn is_on(&mut self, name: &str) -> bool {
