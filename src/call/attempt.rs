@@ -506,6 +506,8 @@ impl NewLeg<'_> {
             from_host.unwrap_or_default(),
             host_of(&listener.advertised),
         );
+        let to = rule.to_uri(&offer.called, &self.candidate.gateway);
+        let to = if offer.is_secure { secured(to) } else { to };
         printer.raw(b"From: ");
         if let Some(from) = from.filter(|from| !from.display_name.is_empty()) {
             printer.raw(from.display_name).raw(b" ");
@@ -516,7 +518,7 @@ impl NewLeg<'_> {
             .raw(b">;tag=")
             .raw(self.local_tag.to_string().as_bytes())
             .raw(b"\r\nTo: <")
-            .raw(&rule.to_uri(&offer.called, &self.candidate.gateway))
+            .raw(&to)
             .raw(b">\r\n");
         let is_told = rule.headers.identity == Identity::Assert
             && header_policy::may_know_the_caller(&offer.invite, &rule.headers);
