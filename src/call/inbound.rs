@@ -9,8 +9,7 @@ use super::leg::Leg;
 use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
 use super::{Carried, Side, header_policy};
-use crate::carrier::ReferPolicy;
-use crate::carrier::number_rule::Identity;
+use crate::carrier::{HeaderRule, ReferPolicy};
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener, ServerKey};
@@ -106,7 +105,7 @@ impl Inbound {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
             }
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &HeaderRule::default(), printer);
         };
         let (status_code, body) = (response.status_code(), header_policy::body(carried));
         cx.respond(self.server, status_code, response.reason(), Some(tag), write, body)

@@ -1,5 +1,6 @@
 //! One leg of an answered call: its dialog, the INVITEs within it, and what else passes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,8 +17,7 @@ use super::reliable::{Wish, rack_of, rseq_of};
 use super::session_timer::SessionTimer;
 use super::transfer::{Referred, body_within_dialog, write_refer};
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
-use crate::carrier::number_rule::Identity;
-use crate::carrier::{CarrierId, ReferPolicy};
+use crate::carrier::{CarrierId, HeaderRule, ReferPolicy};
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets::Octets;
@@ -41,6 +41,8 @@ pub struct Leg {
     /// The carrier, on the outbound side.
     pub trunk: Option<Trunk>,
     pub dialog: Dialog,
+    /// What of the other leg's messages this one may carry.
+    pub header_rule: Arc<HeaderRule>,
     /// Where the peer's messages come from, and go to where its Contact is no address.
     pub flow: Flow,
     /// The peer takes UPDATE, as the last Allow that it sent says (RFC 3311 §4).
@@ -130,6 +132,7 @@ impl Leg {
             side,
             trunk: None,
             dialog,
+            header_rule: Arc::default(),
             flow,
             allows_update: false,
             description: None,
@@ -468,7 +471,7 @@ impl Leg {
             write_capabilities(self.refer, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
+            header_policy::write(carried, &self.header_rule, &mut printer);
             printer.finish(header_policy::body(carried))
         });
         let SentAgain { client, request: invite } = sent;
@@ -504,7 +507,7 @@ impl Leg {
         let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, user, invite, self.refer, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let body = header_policy::body(carried);
         cx.respond(received.server, status_code, b"", Some(self.dialog.local_tag), write, body);
@@ -536,7 +539,7 @@ impl Leg {
             agreed = session.write_answer(invite, policy, now, printer);
             heard = Heard::of(invite, true);
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
             if own.is_some() {
                 printer.header(HeaderName::ContentType, b"application/sdp");
@@ -569,7 +572,7 @@ impl Leg {
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let write = |printer: &mut Printer, _: &Message| {
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -590,7 +593,7 @@ impl Leg {
                 if let Some(sent) = sdp::description_of(carried.0) {
                     self.description = Some(sent.into());
                 }
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }
             None => b"",
@@ -642,7 +645,7 @@ impl Leg {
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             let replaced = event.is_some().then_some(HeaderName::Event);
-            header_policy::write_but(replaced, carried, Identity::Strip, &mut printer);
+            header_policy::write_but(replaced, carried, &self.header_rule, &mut printer);
             if let Some(event) = &event {
                 printer.header(HeaderName::Event, event);
             }
@@ -703,7 +706,7 @@ impl Leg {
                 write_contact(&listener, user, printer);
             }
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -750,7 +753,7 @@ impl Leg {
             let mut printer = dialog.request(b"BYE", listener, branch);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if let Some(carried) = reason {
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
             }
             printer.finish(reason.map(header_policy::body).unwrap_or_default())
         });

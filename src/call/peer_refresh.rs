@@ -7,7 +7,6 @@ use super::context::{Context, write_capabilities};
 use super::leg::Leg;
 use super::session_timer::SessionTimer;
 use super::{Carried, header_policy};
-use crate::carrier::number_rule::Identity;
 use crate::sip::{HeaderName, Message, Printer, sdp};
 use crate::transaction::ServerKey;
 
@@ -90,7 +89,7 @@ impl Leg {
             agreed = Some(session.write_answer(request, policy, now, printer));
             heard = Heard::of(request, true);
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             } else if own.is_some() {
                 printer.header(HeaderName::ContentType, b"application/sdp");
             }

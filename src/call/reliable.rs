@@ -10,7 +10,6 @@ use super::context::{Context, Owner};
 use super::leg::Leg;
 use super::options::Options;
 use super::{Carried, header_policy};
-use crate::carrier::number_rule::Identity;
 use crate::dialog::Tag;
 use crate::sip::{HeaderName, Message, Method, sdp};
 use crate::transaction::ServerKey;
@@ -219,7 +218,7 @@ impl Leg {
                 .header_fmt(HeaderName::RAck, format_args!("{rseq} {seq} INVITE"))
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
             }
             printer.finish(carried.map(header_policy::body).unwrap_or_default())
         });

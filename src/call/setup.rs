@@ -13,8 +13,7 @@ use super::inbound::Inbound;
 use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
-use crate::carrier::number_rule::Identity;
-use crate::carrier::{Action, Class, ReferPolicy, RerouteAfterRinging, Stage};
+use crate::carrier::{Action, Class, HeaderRule, ReferPolicy, RerouteAfterRinging, Stage};
 use crate::dialog::Dialog;
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
@@ -433,6 +432,7 @@ impl Setup {
         };
         outbound.session = attempt.terms.session.clone();
         outbound.refer = self.refer;
+        outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
         outbound.trunk = Some(attempt.trunk.clone());
         outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, &invite, response);
         let attempts = self.hunt.attempts();
@@ -615,7 +615,8 @@ impl Setup {
         let reason = response.filter(|_| !is_mapped).map(Message::reason).unwrap_or_default();
         self.inbound.refuse(cx, answer.status_code, reason, |printer: &mut Printer| {
             if let Some(response) = response {
-                header_policy::write(super::Carried::of(response), Identity::Strip, printer);
+                let carried = super::Carried::of(response);
+                header_policy::write(carried, &HeaderRule::default(), printer);
             }
             if is_mapped {
                 // RFC 3326 §2: what really happened, for whoever wants to know.

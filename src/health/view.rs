@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::Target;
 use super::posterior::{PRIOR_MEAN, Posterior};
 use super::window::Counts;
+use super::{Srv, Target};
 use crate::carrier::class::spelled;
 use crate::carrier::{CarrierId, GatewayId};
 
@@ -30,6 +30,8 @@ spelled! {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetView {
     pub target: Target,
+    /// Among the targets of its gateway.
+    pub srv: Srv,
     pub reachability: Reachability,
     /// Estimated share of attempts that fail by the carrier's fault, prior included; 0.0 to 1.0.
     pub failure_rate: f64,
@@ -61,6 +63,7 @@ impl TargetView {
         let posterior = Posterior::new(Counts::default(), PRIOR_MEAN, 0.0);
         Self {
             target,
+            srv: Srv::default(),
             reachability: Reachability::Unknown,
             failure_rate: 1.0 - posterior.mean(),
             deviation: posterior.deviation(),

@@ -154,6 +154,8 @@ struct Pick<'a> {
     tier: u16,
     /// Among the gateways of its carrier.
     priority: u16,
+    /// Among the usable targets of its gateway, by SRV priority from 0.
+    srv_rank: u16,
     headroom: f64,
     score: f64,
     /// What it is sorted by within its carrier and priority.
@@ -268,6 +270,7 @@ impl<'a> Decision<'a> {
             if targets.is_empty() {
                 self.drop(carrier, gateway, None, Drop::Unresolved);
             }
+            let first = self.pool.len();
             let is_registered = targets.iter().any(|view| view.is_registered);
             for view in targets {
                 if is_registered && !view.is_registered {
@@ -284,6 +287,7 @@ impl<'a> Decision<'a> {
                     view,
                     tier: place.priority,
                     priority: gateway.priority,
+                    srv_rank: 0,
                     headroom: (self.headroom)(carrier, gateway),
                     score: self.drawn(view) * destination_factor * self.latency_factor(view),
                     key: 0.0,
@@ -303,6 +307,7 @@ impl<'a> Decision<'a> {
                     None => self.drop(carrier, gateway, Some(view), Drop::Capacity),
                 }
             }
+            rank_by_srv(&mut self.pool[first..]);
         }
         self.usable += self.pool.len() - begun;
         self.order_gateways(begun);
@@ -353,18 +358,20 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// The pool from `begun` on by the gateways' priority; within one, at random by weight.
+    /// The pool from `begun` on by the gateways' priority, then by that of SRV records; within one, at random by weight.
     fn order_gateways(&mut self, begun: usize) {
         let picks = &mut self.pool[begun..];
         if picks.len() < 2 {
             return;
         }
         for pick in &mut *picks {
-            let weight = f64::from(pick.gateway.weight) * sharpened(pick.score);
+            let weight =
+                f64::from(pick.gateway.weight) * pick.view.srv.weight * sharpened(pick.score);
             pick.key = draw(&mut self.random, weight * share_of_room(pick.headroom));
         }
+        let place = |pick: &Pick<'_>| (pick.priority, pick.srv_rank);
         let by_place =
-            |a: &Pick<'_>, b: &Pick<'_>| a.priority.cmp(&b.priority).then(descending(a.key, b.key));
+            |a: &Pick<'_>, b: &Pick<'_>| place(a).cmp(&place(b)).then(descending(a.key, b.key));
         if picks.len() > MAX_CANDIDATES {
             // More cannot come into the plan; suspects would go behind all others there.
             let is_suspect = |pick: &Pick<'_>| pick.view.reachability == Reachability::Suspect;
@@ -500,6 +507,7 @@ impl<'a> Decision<'a> {
             carrier: pick.carrier.clone(),
             gateway: pick.gateway.clone(),
             target: view.target,
+            srv: view.srv,
             priority: pick.tier,
             reachability: view.reachability,
             ramp: view.ramp,
@@ -512,6 +520,23 @@ impl<'a> Decision<'a> {
             headroom: pick.headroom,
             score: pick.score,
         }
+    }
+}
+
+/// RFC 2782: the targets of one gateway that can be used, those of the lowest priority first. Another gateway's
+/// priorities say nothing of these.
+fn rank_by_srv(picks: &mut [Pick<'_>]) {
+    let Some(first) = picks.first().map(|pick| pick.view.srv.priority) else { return };
+    if picks.iter().all(|pick| pick.view.srv.priority == first) {
+        return;
+    }
+    let mut priorities: SmallVec<[u16; 16]> =
+        picks.iter().map(|pick| pick.view.srv.priority).collect();
+    priorities.sort_unstable();
+    priorities.dedup();
+    for pick in picks {
+        let rank = priorities.partition_point(|priority| *priority < pick.view.srv.priority);
+        pick.srv_rank = u16::try_from(rank).unwrap_or(u16::MAX);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::DecisionRecord;
 use crate::carrier::class::spelled;
 use crate::carrier::{Carrier, Gateway, GatewayId, Route};
-use crate::health::{Reachability, Target, TargetView};
+use crate::health::{Reachability, Srv, Target, TargetView};
 
 /// An ordered list of candidates, and why.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Candidate {
     pub carrier: Arc<Carrier>,
     pub gateway: Arc<Gateway>,
     pub target: Target,
+    /// Among the targets of its gateway.
+    pub srv: Srv,
     /// Tier of the route: its `priority`.
     pub priority: u16,
     pub reachability: Reachability,

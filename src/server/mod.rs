@@ -2,6 +2,7 @@
 
 mod board;
 mod cluster;
+mod health_file;
 mod listeners;
 mod measures;
 pub mod run;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle as Thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
 use super::cluster::{self, ClusterSettings, Drain};
+use super::health_file::HealthFile;
 use super::listeners::{self, Bound};
 use super::measures;
 use super::settings::Settings;
@@ -35,6 +36,10 @@ const OUTCOMES_LEN: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// How long calls that a drain has ended may take to say so to both sides.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// The last good tables, in `spool_dir`.
+const TABLES_FILE: &str = "tables.json";
+/// How long records that Postgres has taken can be sent again, should a standby that lacks them take its place.
+const KEEP_STORED: Duration = Duration::from_secs(60);
 /// How long the ends of registrations are waited for.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How often old rows are deleted.
@@ -87,7 +92,11 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let store = Store::open(&settings.database_url)?;
     prepare(&store).await?;
-    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets)
+    let keep = match store.kind() {
+        StoreKind::Sqlite => Duration::ZERO,
+        StoreKind::Postgres => KEEP_STORED,
+    };
+    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets, keep, Instant::now())
         .map_err(|error| StartError::Io(in_folder(&settings, &error)))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let shard_count = settings.shard_count(processors);
@@ -159,7 +168,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             },
             random_u64(),
         ),
-        resolver: resolver(),
+        resolver: resolver(&settings),
         shared: shared.clone(),
         shards: shards.clone(),
         // The shard that the Call-IDs of probes belong to.
@@ -168,13 +177,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tables,
         is_ready: ready,
         store: store.clone(),
+        health_file: HealthFile::in_dir(&settings.spool_dir),
         node: settings.node_name.clone(),
         records,
     };
     let tables_task = TablesTask::new(
         store.clone(),
         settings.node_name.clone(),
-        Snapshot::in_dir(&settings.spool_dir),
+        Snapshot::new(&settings.spool_dir, TABLES_FILE),
         good,
     );
     let admin_state = AdminState {
@@ -268,8 +278,8 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
     }
 }
 
-fn resolver() -> Option<Resolver> {
-    match Resolver::from_system() {
+fn resolver(settings: &Settings) -> Option<Resolver> {
+    match Resolver::new(&settings.name_servers) {
         Ok(resolver) => Some(resolver),
         Err(error) => {
             tracing::error!(

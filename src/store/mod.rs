@@ -5,19 +5,20 @@
 //! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
 //! | `answered.rs` | calls in progress as another node needs them, and the leases of nodes |
 //! | `record.rs` | calls and probes as the tables keep them |
-//! | `recorder.rs` | from the shards to the store, in batches; a store that is away costs no record |
-//! | `spool.rs` | records on disk meanwhile |
+//! | `recorder.rs`, `recorder/` | from the shards to the store, in batches; a store that is away costs no record |
+//! | `spool.rs`, `spool/` | records on disk until the store has them |
 //! | `rows.rs` | from columns to the rows of `carrier::rows` and to saved health; one reading for both stores |
 //! | `history.rs` | records back in, for explanations and measures |
 //! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
-//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, answered calls, history, health and the watch |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, answered calls, history, health and the watch; which Postgres server is used |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
 pub mod answered;
 mod error;
 pub mod history;
+pub mod insert;
 mod migrations;
 mod postgres;
 pub mod record;
@@ -34,7 +35,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use answered::{ClaimedCall, KeptCall, Lease, Renewed};
@@ -46,6 +46,8 @@ use sqlite::{SqliteStore, SqliteWatch};
 
 /// How long a connection may be waited for; an absent store is known to be absent after it.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the servers of `database_url` may take to say which of them takes writes.
+const FIND_LIMIT: Duration = Duration::from_secs(4);
 /// How long one operation may take: a hung server must not hang us.
 const OPERATION_LIMIT: Duration = Duration::from_secs(10);
 /// How long all migrations together may take; they may rewrite large tables.
@@ -66,8 +68,8 @@ pub enum StoreKind {
 
 /// A handle on the database; clones share its connections.
 ///
-/// Every operation but a migration and a prune ends within twelve seconds: two for a connection, ten for its work. It ends
-/// with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
+/// Every operation but a migration and a prune ends within twenty seconds: eight to find the server that takes writes, two
+/// for a connection, ten for its work. It ends with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Inner,
@@ -88,11 +90,12 @@ pub struct Watch {
 #[derive(Debug)]
 enum InnerWatch {
     Postgres(PostgresWatch),
-    Sqlite(SqliteWatch),
+    Sqlite(Box<SqliteWatch>),
 }
 
 impl Store {
-    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`.
+    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`. Of several hosts,
+    /// `postgres://user:password@a:5432,b:5432/database`, the one is used that takes writes, and looked for again when it is lost.
     ///
     /// Connects when it is first used: an absent server is no error here. Must be called inside a tokio runtime.
     pub fn open(url: &str) -> Result<Self, StoreError> {
@@ -200,11 +203,11 @@ impl Store {
         }
     }
 
-    /// Adds the rules whose conditions no rule of the same carrier has yet, all or none, and gives how many.
-    pub async fn add_failure_rules(&self, rules: &[FailureRuleRow]) -> Result<usize, StoreError> {
+    /// Carries out statements such as [`insert::statements`] writes, all or none.
+    pub async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         match &self.inner {
-            Inner::Postgres(store) => store.add_failure_rules(rules).await,
-            Inner::Sqlite(store) => store.add_failure_rules(rules).await,
+            Inner::Postgres(store) => store.execute(statements).await,
+            Inner::Sqlite(store) => store.execute(statements).await,
         }
     }
 
@@ -359,11 +362,20 @@ impl Store {
         }
     }
 
+    /// How often another server than before took the place of the one in use. It may lack the last of what that had.
+    pub fn moves(&self) -> u64 {
+        match &self.inner {
+            Inner::Postgres(store) => store.moves(),
+            // A file is where it is.
+            Inner::Sqlite(_) => 0,
+        }
+    }
+
     /// Watches the admin tables from now on.
     pub async fn watch(&self) -> Result<Watch, StoreError> {
         let inner = match &self.inner {
             Inner::Postgres(store) => InnerWatch::Postgres(store.watch().await?),
-            Inner::Sqlite(store) => InnerWatch::Sqlite(store.watch().await?),
+            Inner::Sqlite(store) => InnerWatch::Sqlite(Box::new(store.watch().await?)),
         };
         Ok(Watch { inner })
     }
@@ -414,6 +426,10 @@ impl RecordStore for Store {
 
     async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), WriteError> {
         Store::write_probes(self, probes).await.map_err(write_error)
+    }
+
+    fn moves(&self) -> u64 {
+        Store::moves(self)
     }
 }
 

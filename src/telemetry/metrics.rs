@@ -213,10 +213,38 @@ pub fn store_up(is_up: bool) {
     gauge!("holdfast_store_up").set(if is_up { 1.0 } else { 0.0 });
 }
 
+/// Which of the servers of `database_url` is used.
+pub fn store_server<'a>(servers: impl Iterator<Item = &'a str>, used: &str) {
+    for server in servers {
+        let is_used = if server == used { 1.0 } else { 0.0 };
+        gauge!("holdfast_store_server", "server" => server.to_owned()).set(is_used);
+    }
+}
+
+/// Another server than before is used.
+pub fn store_moved() {
+    counter!("holdfast_store_moves_total").increment(1);
+}
+
 /// How writing a batch of records went.
 pub fn records_written(count: usize, took: Duration) {
     counter!("holdfast_records_written_total").increment(count as u64);
     histogram!("holdfast_record_batch_seconds").record(took.as_secs_f64());
+}
+
+/// Records that are on disk from now on, whatever becomes of this process.
+pub fn records_spooled(count: usize) {
+    counter!("holdfast_records_spooled_total").increment(count as u64);
+}
+
+/// Lines of the spool that are torn or spoilt.
+pub fn spool_unreadable(lines: usize) {
+    counter!("holdfast_spool_unreadable_total").increment(lines as u64);
+}
+
+/// Probe results that the store did not get.
+pub fn probe_results_dropped(count: usize) {
+    counter!("holdfast_probe_results_dropped_total").increment(count as u64);
 }
 
 /// Answered calls that another node could go on with now.
@@ -354,6 +382,18 @@ fn describe() {
         "holdfast_records_refused_total",
         "Records that the store refused for what is in them, kept in the spool folder"
     );
+    describe_counter!(
+        "holdfast_records_spooled_total",
+        "Records put on disk, before the store has them"
+    );
+    describe_counter!(
+        "holdfast_spool_unreadable_total",
+        "Torn or spoilt lines of the spool, kept in files that end in .unreadable"
+    );
+    describe_counter!(
+        "holdfast_probe_results_dropped_total",
+        "Probe results that are not in the store, since it was away or behind with records"
+    );
     describe_counter!("holdfast_tables_loaded_total", "Times that new tables came into force");
     describe_gauge!("holdfast_calls", "Calls in progress");
     describe_gauge!("holdfast_calls_talking", "Answered calls in progress");
@@ -411,6 +451,14 @@ fn describe() {
         "Rows in force that are hardly as they were meant; config_errors names them"
     );
     describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
+    describe_gauge!(
+        "holdfast_store_server",
+        "1 for the server of database_url that is used, 0 for the others"
+    );
+    describe_counter!(
+        "holdfast_store_moves_total",
+        "Times that another database server than before was found, or the same one promoted"
+    );
     describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");
     describe_histogram!(
         POST_DIAL_DELAY,

@@ -108,6 +108,7 @@ impl Pair {
                     }
                 });
                 parties.push(sipp.unwrap());
+                listens(port);
             }
         }
         Sipp { parties }
@@ -133,6 +134,7 @@ impl Pair {
                 }
             });
             parties.push(sipp.unwrap());
+            listens(port);
         }
         self.until("all calls are kept", Duration::from_secs(20), |pair| {
             pair.count("calls_in_progress where answered_at is null") == calls
@@ -292,6 +294,15 @@ impl Sipp {
             let nodes = [&pair.a, &pair.b].map(|node| tail(&node.process.log(), 10)).join("\n--\n");
             assert_eq!(code, 0, "{}: {}\n{nodes}", party.name, tail(&party.log(), 60));
         }
+    }
+}
+
+/// Waits until somebody has the port: the first calls must not find it closed.
+fn listens(port: u16) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        assert!(Instant::now() < limit, "nobody listens on {port}");
+        sleep(Duration::from_millis(10));
     }
 }
 
