@@ -19,7 +19,7 @@ use crate::carrier::number_rule::{country_of, digits_of};
 use crate::carrier::{
     Action, CarrierId, Class, Identity, Origin, ReferPolicy, RuleMatch, Stage, Transport,
 };
-use crate::dialog::Tag;
+use crate::dialog::{Tag, has_sips_uri};
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
@@ -68,6 +68,8 @@ pub struct Attempt {
     first_response: Option<Duration>,
     first_ringing: Option<Duration>,
     outbound_call_id: String,
+    /// Too large for UDP, it goes by TCP.
+    has_moved: bool,
 }
 
 /// What the inbound leg offers, read once for all attempts.
@@ -80,6 +82,8 @@ pub struct Offer {
     pub country: Option<u16>,
     /// Whom From names.
     pub calling: Subscriber,
+    /// The Request-URI is a `sips:` one: every hop from here on must be by TLS.
+    pub is_secure: bool,
     /// The INVITE carries an offer (RFC 3264); else the answer's ACK carries the answer.
     pub has_sdp: bool,
 }
@@ -91,7 +95,8 @@ impl Offer {
         let calling = from.map(|from| Subscriber::parse(from.uri)).unwrap_or_default();
         let country = country_of(&called.user).filter(|_| !called.is_local());
         let has_sdp = sdp::is_session_description(&invite);
-        Self { invite, called, country, calling, has_sdp }
+        let is_secure = has_sips_uri(&invite);
+        Self { invite, called, country, calling, is_secure, has_sdp }
     }
 
     /// Hops left for our INVITE: one less than came, 70 where none came (RFC 7332 §5).
@@ -101,7 +106,7 @@ impl Offer {
 }
 
 impl Attempt {
-    /// Sends the INVITE; `None` where no listener reaches the target.
+    /// Sends the INVITE; `None` where no listener reaches the target. `may_move`: one too large for UDP may go by TCP.
     pub fn start(
         cx: &mut Context,
         call: CallKey,
@@ -109,22 +114,29 @@ impl Attempt {
         candidate: Candidate,
         offer: &Offer,
         refer: ReferPolicy,
+        may_move: bool,
     ) -> Option<Self> {
         let gateway = &candidate.gateway;
         let remote = candidate.target.address;
-        let listener = cx.settings.listener_for(gateway.transport, remote)?;
-        let flow = Flow { listener, remote };
-        let local_tag = cx.new_tag();
-        let outbound_call_id = cx.new_call_id(offer.invite.call_id());
+        let own = cx.settings.listener_for(gateway.transport, remote)?;
         let registration = cx.tables.registration_of(gateway.id);
         let trunk = Trunk {
             carrier_id: candidate.carrier.id,
             contact_user: registration.map(|it| it.contact_user.clone()),
         };
         let terms = Terms::new(refer);
+        let user = trunk.contact_user();
+        let by_tcp = (may_move && gateway.large_by_tcp && gateway.transport == Transport::Udp)
+            .then(|| cx.settings.listener_for(Transport::Tcp, remote))
+            .flatten()
+            .filter(|_| NewLeg::is_too_large(&candidate, user, own, offer, &terms, &cx.settings));
+        let listener = by_tcp.unwrap_or(own);
+        let flow = Flow::to_gateway(listener, remote, gateway.id);
+        let local_tag = cx.new_tag();
+        let outbound_call_id = cx.new_call_id(offer.invite.call_id());
         let leg = NewLeg {
             candidate: &candidate,
-            contact_user: trunk.contact_user(),
+            contact_user: user,
             local_tag,
             call_id: &outbound_call_id,
             listener,
@@ -158,7 +170,13 @@ impl Attempt {
             first_response: None,
             first_ringing: None,
             outbound_call_id,
+            has_moved: by_tcp.is_some(),
         })
+    }
+
+    /// It went by TCP for its size alone, and could not be delivered: RFC 3261 §18.1.1 has it tried by UDP.
+    pub fn may_move_back(&self, failure: Failure<'_>) -> bool {
+        self.has_moved && self.stage == Stage::Nothing && matches!(failure, Failure::Transport)
     }
 
     /// Sends the INVITE once more, as it now has to be.
@@ -305,6 +323,7 @@ impl Attempt {
             invite: Octets(self.invite.to_vec().into()),
             transport: cx.settings.listener(self.flow.listener).transport,
             peer: self.flow.remote,
+            gateway: self.flow.gateway,
         };
         (record, kept)
     }
@@ -359,6 +378,18 @@ impl Attempt {
     }
 }
 
+/// The same as a `sips:` URI, which needs no transport to be named (RFC 3261 §26.2.2).
+fn secured(mut uri: Vec<u8>) -> Vec<u8> {
+    const TLS: &[u8] = b";transport=tls";
+    if uri.ends_with(TLS) {
+        uri.truncate(uri.len() - TLS.len());
+    }
+    if uri.starts_with(b"sip:") {
+        uri.insert(3, b's');
+    }
+    uri
+}
+
 /// Ends that need no rule to be understood.
 fn without_rule(class: Class) -> RuleMatch {
     RuleMatch { rule_id: None, class, action: Action::Stop, weight: 0.0 }
@@ -392,9 +423,29 @@ struct NewLeg<'a> {
 }
 
 impl NewLeg<'_> {
+    /// RFC 3261 §18.1.1: more than this much, where the path's MTU is unknown, does not go by UDP.
+    const MAX_DATAGRAM: usize = 1_300;
+
+    /// Whether the INVITE would be too large for UDP. Written for its length alone, with a tag and a Call-ID as long as
+    /// those it will have.
+    fn is_too_large(
+        candidate: &Candidate,
+        contact_user: Option<&str>,
+        listener: ListenerId,
+        offer: &Offer,
+        terms: &Terms,
+        settings: &Settings,
+    ) -> bool {
+        let (local_tag, call_id) = (Tag(0), "0123456789abcdef");
+        let leg = NewLeg { candidate, contact_user, local_tag, call_id, listener, terms, seq: 1 };
+        let branch = Branch::without_transaction(0);
+        leg.print(offer, branch, settings).len() > Self::MAX_DATAGRAM
+    }
+
     /// Sends the INVITE in a transaction of its own.
     fn send(&self, cx: &mut Context, call: CallKey, offer: &Offer) -> SentAgain {
-        let flow = Flow { listener: self.listener, remote: self.candidate.target.address };
+        let Candidate { target, gateway, .. } = self.candidate;
+        let flow = Flow::to_gateway(self.listener, target.address, gateway.id);
         let (owner, of) = (Owner::Invite(call), Some(self.candidate.carrier.id));
         cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             self.print(offer, branch, settings)
@@ -405,6 +456,7 @@ impl NewLeg<'_> {
         let listener = settings.listener(self.listener);
         let Candidate { carrier, gateway, .. } = self.candidate;
         let uri = carrier.number_rule.request_uri(&offer.called, gateway);
+        let uri = if offer.is_secure { secured(uri) } else { uri };
         let mut printer = Printer::request(b"INVITE", &uri);
         printer
             .header_fmt(
@@ -420,7 +472,7 @@ impl NewLeg<'_> {
         printer
             .header(HeaderName::CallId, self.call_id.as_bytes())
             .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.seq));
-        write_contact(listener, self.contact_user, &mut printer);
+        write_contact(listener, offer.is_secure, self.contact_user, &mut printer);
         write_allow(self.terms.refer, &mut printer);
         let options = self.options(offer);
         options.write(HeaderName::Supported, &mut printer);
@@ -482,22 +534,23 @@ fn host_of(advertised: &str) -> &str {
     }
 }
 
-/// Our Contact on a leg: an address and nothing about the other leg.
+/// Our Contact on a leg: an address and nothing about the other leg. `is_secure`: its dialog is a `sips:` one.
 /// `user`: what we are registered under.
-pub fn write_contact(listener: &Listener, user: Option<&str>, printer: &mut Printer) {
-    printer.raw(b"Contact: <sip:");
+pub fn write_contact(
+    listener: &Listener,
+    is_secure: bool,
+    user: Option<&str>,
+    printer: &mut Printer,
+) {
+    let (scheme, params): (&[u8], &[u8]) = match listener.transport {
+        Transport::Udp => (b"sip:", b""),
+        Transport::Tcp => (b"sip:", b";transport=tcp"),
+        Transport::Tls if is_secure => (b"sips:", b""),
+        Transport::Tls => (b"sip:", b";transport=tls"),
+    };
+    printer.raw(b"Contact: <").raw(scheme);
     if let Some(user) = user {
         printer.raw(user.as_bytes()).raw(b"@");
     }
-    printer.raw(listener.advertised.as_bytes());
-    match listener.transport {
-        Transport::Udp => {}
-        Transport::Tcp => {
-            printer.raw(b";transport=tcp");
-        }
-        Transport::Tls => {
-            printer.raw(b";transport=tls");
-        }
-    }
-    printer.raw(b">\r\n");
+    printer.raw(listener.advertised.as_bytes()).raw(params).raw(b">\r\n");
 }

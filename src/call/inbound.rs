@@ -10,7 +10,7 @@ use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
 use super::{Carried, Side, header_policy};
 use crate::carrier::{HeaderRule, ReferPolicy};
-use crate::dialog::{Dialog, Tag};
+use crate::dialog::{Dialog, Tag, has_sips_uri};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener, ServerKey};
 
@@ -206,6 +206,6 @@ pub(super) fn write_dialog_headers(
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
-    write_contact(listener, contact_user, printer);
+    write_contact(listener, has_sips_uri(invite), contact_user, printer);
     write_capabilities(refer, printer);
 }

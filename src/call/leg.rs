@@ -180,6 +180,7 @@ impl Leg {
             dialog: self.dialog.clone(),
             transport: cx.settings.listener(self.flow.listener).transport,
             peer: self.flow.remote,
+            gateway: self.flow.gateway,
             trunk: self.trunk.clone(),
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
@@ -467,7 +468,12 @@ impl Leg {
         let sent = cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
-            write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
+            write_contact(
+                listener,
+                dialog.is_secure,
+                trunk.and_then(Trunk::contact_user),
+                &mut printer,
+            );
             write_capabilities(self.refer, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -636,11 +642,21 @@ impl Leg {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
-                write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
+                write_contact(
+                    listener,
+                    dialog.is_secure,
+                    trunk.and_then(Trunk::contact_user),
+                    &mut printer,
+                );
                 write_capabilities(self.refer, &mut printer);
                 session.write_request(settings.session, &mut printer);
             } else if method == Method::Refer {
-                write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
+                write_contact(
+                    listener,
+                    dialog.is_secure,
+                    trunk.and_then(Trunk::contact_user),
+                    &mut printer,
+                );
                 write_refer(&dialog.remote, &settings.listeners, carried.0, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -700,10 +716,11 @@ impl Leg {
         }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
-        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
+        let (is_secure, user) =
+            (self.dialog.is_secure, self.trunk.as_ref().and_then(Trunk::contact_user));
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Refer && status_code < 300 {
-                write_contact(&listener, user, printer);
+                write_contact(&listener, is_secure, user, printer);
             }
             if let Some(carried) = carried {
                 header_policy::write(carried, &self.header_rule, printer);

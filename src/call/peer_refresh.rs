@@ -80,11 +80,12 @@ impl Leg {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (policy, now) = (cx.settings.session, cx.now);
         let (session, refer) = (&self.session, self.refer);
-        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
+        let (is_secure, user) =
+            (self.dialog.is_secure, self.trunk.as_ref().and_then(Trunk::contact_user));
         let mut agreed = None;
         let mut heard = None;
         let write = |printer: &mut Printer, request: &Message| {
-            write_contact(&listener, user, printer);
+            write_contact(&listener, is_secure, user, printer);
             write_capabilities(refer, printer);
             agreed = Some(session.write_answer(request, policy, now, printer));
             heard = Heard::of(request, true);

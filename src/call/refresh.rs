@@ -177,7 +177,12 @@ impl Leg {
         let sent = cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
-            write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
+            write_contact(
+                listener,
+                dialog.is_secure,
+                trunk.and_then(Trunk::contact_user),
+                &mut printer,
+            );
             write_capabilities(refer, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());

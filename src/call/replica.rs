@@ -35,6 +35,9 @@ pub struct LegReplica {
     pub transport: Transport,
     /// Where the peer's messages come from.
     pub peer: SocketAddr,
+    /// Whose gateway that is: by TLS, only to who proves to be that one.
+    #[serde(default)]
+    pub gateway: Option<GatewayId>,
     /// The carrier, on the outbound side.
     #[serde(default)]
     pub trunk: Option<Trunk>,
@@ -69,4 +72,7 @@ pub struct KeptInvite {
     pub transport: Transport,
     /// Where it came from, or went to.
     pub peer: SocketAddr,
+    /// The gateway that it went to.
+    #[serde(default)]
+    pub gateway: Option<GatewayId>,
 }

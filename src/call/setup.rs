@@ -137,11 +137,7 @@ impl Setup {
             };
             let Some(candidate) = self.hunt.take_next(&view, has_room) else { break };
             let number = self.hunt.attempts();
-            if let Some(attempt) =
-                Attempt::start(cx, self.call, number, candidate, &self.offer, self.refer)
-            {
-                self.deadlines.arm(Wait::Response, attempt.no_response_at());
-                self.attempt = Some(attempt);
+            if self.start(cx, number, candidate, true) {
                 return Next::Wait;
             }
         }
@@ -150,6 +146,14 @@ impl Setup {
             true => self.fail_for_want_of_capacity(cx, draft),
             false => self.fail(cx, draft),
         }
+    }
+
+    fn start(&mut self, cx: &mut Context, number: u8, to: Candidate, may_move: bool) -> bool {
+        self.attempt = Attempt::start(cx, self.call, number, to, &self.offer, self.refer, may_move);
+        if let Some(attempt) = &self.attempt {
+            self.deadlines.arm(Wait::Response, attempt.no_response_at());
+        }
+        self.attempt.is_some()
     }
 
     /// A response to the INVITE of the current attempt.
@@ -221,8 +225,17 @@ impl Setup {
         failure: Failure<'_>,
     ) -> Next {
         match &self.attempt {
-            Some(attempt) if attempt.client == client => self.attempt_failed(cx, draft, failure),
-            _ => Next::Wait,
+            Some(attempt) if attempt.client != client => Next::Wait,
+            Some(attempt) if attempt.may_move_back(failure) => {
+                let (number, candidate) = (self.hunt.attempts(), attempt.candidate.clone());
+                self.take_attempt(cx);
+                match self.start(cx, number, candidate, false) {
+                    true => Next::Wait,
+                    false => self.hunt(cx, draft),
+                }
+            }
+            Some(_) => self.attempt_failed(cx, draft, failure),
+            None => Next::Wait,
         }
     }
 
@@ -308,6 +321,7 @@ impl Setup {
             invite: Octets(self.offer.invite.bytes().to_vec().into()),
             transport: cx.settings.listener(flow.listener).transport,
             peer: flow.remote,
+            gateway: None,
         };
         let replica = Box::new(RingingReplica { record, caller, carrier });
         cx.outputs.push_back(Output::KeepRinging { call: self.call, replica });

@@ -28,6 +28,7 @@ mod session_timers;
 mod takeover;
 mod terms;
 mod transfer;
+mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";
 const FIRST: &str = "198.51.100.1:5060";
@@ -374,7 +375,7 @@ fn tries_the_next_gateway_at_once_when_a_port_is_closed() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
     world.sent();
-    let flow = Flow { listener: ListenerId(0), remote: address(FIRST) };
+    let flow = Flow::new(ListenerId(0), address(FIRST));
     world.engine.handle_command(Command::Unreachable { flow }, world.now);
     assert_eq!(lines(&world.sent()), [(SECOND.to_owned(), "INVITE".to_owned())]);
 }
@@ -417,7 +418,7 @@ fn gives_the_timestamp_of_an_invite_back_in_its_100() {
 #[test]
 fn refuses_a_caller_that_no_customer_has_and_records_it() {
     let mut world = World::new();
-    let flow = Flow { listener: ListenerId(0), remote: address("203.0.113.99:5060") };
+    let flow = Flow::new(ListenerId(0), address("203.0.113.99:5060"));
     let bytes = Bytes::from(invite("1"));
     world.engine.handle_received(Received { bytes, flow }, world.now);
     assert_eq!(lines(&world.sent())[0].1, "403 Forbidden");
@@ -971,11 +972,11 @@ impl World {
     fn at(own: &str, seed: u64, rows: Rows, change: impl FnOnce(&mut EngineSettings)) -> Self {
         let now = base();
         let mut settings = EngineSettings {
-            listeners: vec![Listener {
-                transport: Transport::Udp,
-                address: address(own),
-                advertised: own.into(),
-            }],
+            listeners: vec![
+                listener(Transport::Udp, own),
+                listener(Transport::Tcp, own),
+                listener(Transport::Tls, &own.replace(":5060", ":5061")),
+            ],
             bucket_key: 7,
             max_calls: 10,
             ..EngineSettings::default()
@@ -1001,7 +1002,7 @@ impl World {
     }
 
     fn receive(&mut self, from: &str, text: &str) {
-        let flow = Flow { listener: ListenerId(0), remote: address(from) };
+        let flow = Flow::new(ListenerId(0), address(from));
         let bytes = Bytes::from(text.to_owned());
         self.engine.handle_received(Received { bytes, flow }, self.now);
         self.drain();
@@ -1246,6 +1247,10 @@ fn to_caller(what: &str) -> (String, String) {
 
 fn to_first(what: &str) -> (String, String) {
     (FIRST.to_owned(), what.to_owned())
+}
+
+fn listener(transport: Transport, at: &str) -> Listener {
+    Listener { transport, address: address(at), advertised: at.into() }
 }
 
 fn address(text: &str) -> SocketAddr {

@@ -207,11 +207,11 @@ impl World {
             Event::ToEngine { from, bytes } => {
                 self.cx.ladder.note(self.cx.now, from, "->", &bytes);
                 self.checks.received(self.cx.now, from, &bytes);
-                let flow = Flow { listener: ListenerId(0), remote: from };
+                let flow = Flow::new(ListenerId(0), from);
                 self.engine.handle_received(Received { bytes, flow }, now);
             }
             Event::Unreachable { to } => {
-                let flow = Flow { listener: ListenerId(0), remote: to };
+                let flow = Flow::new(ListenerId(0), to);
                 self.engine.handle_command(Command::Unreachable { flow }, now);
             }
             Event::ToAgent { to, bytes } => self.hand_over(to, &bytes),
