@@ -336,6 +336,13 @@ fn tells_of_its_commands_and_flags() {
         &["explain", "--help"],
         &["replay", "--help"],
         &["demo", "--help"],
+        &["drill", "--help"],
+        &["drill", "node-loss", "--help"],
+        &["drill", "node-freeze", "--help"],
+        &["drill", "carrier-loss", "--help"],
+        &["drill", "carrier-silent", "--help"],
+        &["drill", "store-loss", "--help"],
+        &["drill", "partition", "--help"],
     ] {
         let output = run(dir.path(), command);
         assert_eq!(output.status.code(), Some(0));

@@ -53,8 +53,10 @@ struct Talk {
     ends_at: Option<Instant>,
     /// Of the gateway; given back when the call is over, however long our BYE may take.
     channel: Option<Channel>,
-    /// Another node could go on with the call.
-    is_kept: bool,
+    /// Since when another node could go on with the call.
+    kept_at: Option<Instant>,
+    /// What was last asked to be kept is not.
+    is_behind: bool,
     /// What the legs had been through when they were last asked to be kept.
     kept_revision: u32,
     /// Where the call was taken over: which peer is still to be told where we are, and when next.
@@ -232,6 +234,18 @@ impl Call {
             && let Some(event) = leg.on_refresh_response(cx, client, answer)
         {
             self.on_event(cx, side, event);
+        }
+    }
+
+    /// Our BYE was answered. A peer that has seen higher CSeqs than we know of is told again beyond those
+    /// (RFC 3261 §12.2.2).
+    pub fn on_bye_answered(&mut self, cx: &mut Context, side: Side, status_code: u16) {
+        let is_told_again = match &mut self.state {
+            State::Ending { legs, .. } => status_code == 500 && legs.legs(side).0.end_again(cx),
+            State::Setup(_) | State::Talk(_) | State::Over => false,
+        };
+        if !is_told_again {
+            self.on_bye_done(cx);
         }
     }
 
@@ -527,7 +541,8 @@ impl Talk {
             outbound,
             ends_at,
             channel,
-            is_kept: false,
+            kept_at: None,
+            is_behind: false,
             kept_revision: 0,
             moves: [Move::Known; 2],
         }

@@ -77,8 +77,11 @@ pub enum Output {
     },
     /// A call that another node is to go on with is forgotten here.
     Released(Uuid),
-    /// A request within a dialog that this shard does not know: another node may.
-    Unknown(Box<(Flow, Message)>),
+    /// A request within a dialog that this shard does not know: another node may. Asked for the `looks`th time.
+    Unknown {
+        request: Box<(Flow, Message)>,
+        looks: u8,
+    },
     Outcome(Outcome),
     /// Exactly one a call.
     Record(Box<CallRecord>),

@@ -12,7 +12,7 @@ use super::credentials::{self, Challenged, SentAgain};
 use super::inbound::write_dialog_headers;
 use super::offer_answer::{FirstOffer, refuse_for_now};
 use super::peer_refresh::Heard;
-use super::refresh::Refresh;
+use super::refresh::{Refresh, SEQ_LEAP};
 use super::reliable::{Wish, rack_of, rseq_of};
 use super::session_timer::SessionTimer;
 use super::transfer::{Referred, body_within_dialog, write_refer};
@@ -78,6 +78,8 @@ pub struct Leg {
     /// We have hung up, but our BYE has to wait for the ACK of our first 2xx; with the other side's
     /// BYE, where that is why.
     farewell: Option<Option<Message>>,
+    /// Our BYE was refused for its CSeq, and sent again.
+    has_leapt: bool,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl Leg {
             asked: SmallVec::new(),
             forks: stray::Acks::default(),
             farewell: None,
+            has_leapt: false,
         }
     }
 
@@ -745,6 +748,16 @@ impl Leg {
     pub fn end_at_last(&mut self, cx: &mut Context) -> bool {
         let Some(reason) = self.farewell.take() else { return false };
         self.say_bye(cx, reason.as_ref().map(Carried::of));
+        true
+    }
+
+    /// Sends our BYE once more, with a CSeq far beyond the last; `false` where that has been tried.
+    pub fn end_again(&mut self, cx: &mut Context) -> bool {
+        if std::mem::replace(&mut self.has_leapt, true) {
+            return false;
+        }
+        self.dialog.jump_seq(self.dialog.local_seq.saturating_add(SEQ_LEAP));
+        self.say_bye(cx, None);
         true
     }
 

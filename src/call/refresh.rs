@@ -18,7 +18,7 @@ use crate::transaction::timer::T1;
 /// How often a refresh is sent, whatever it is answered.
 const MAX_TRIES: u8 = 8;
 /// How far our CSeq leaps where the peer says that it is too low.
-const SEQ_LEAP: u32 = 1_000;
+pub(super) const SEQ_LEAP: u32 = 1_000;
 /// The longest Retry-After that is waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 

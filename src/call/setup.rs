@@ -78,8 +78,8 @@ pub struct Setup {
     /// When the call is to be kept outside of the node; and the attempt as of which it was last.
     keep_at: Option<Instant>,
     kept_attempt: Option<u8>,
-    /// Another node would end it.
-    is_kept: bool,
+    /// Since when another node would end it.
+    kept_at: Option<Instant>,
 }
 
 /// What becomes of the setup.
@@ -120,7 +120,7 @@ impl Setup {
             deadlines,
             keep_at: cx.settings.replicates.then(|| cx.now + KEEP_AFTER),
             kept_attempt: None,
-            is_kept: false,
+            kept_at: None,
         }
     }
 
@@ -328,12 +328,17 @@ impl Setup {
     }
 
     /// Another node would end the call from now on.
-    pub fn on_kept(&mut self) {
-        self.is_kept = true;
+    pub fn on_kept(&mut self, cx: &Context) {
+        self.kept_at.get_or_insert(cx.now);
     }
 
-    pub fn is_kept(&self) -> bool {
-        self.is_kept
+    /// Asks again with the next look at it.
+    pub fn on_not_kept(&mut self) {
+        self.kept_attempt = None;
+    }
+
+    pub fn kept_at(&self) -> Option<Instant> {
+        self.kept_at
     }
 
     /// Another node has ended the call: not a word to anybody.

@@ -114,8 +114,9 @@ impl Engine {
                     call.on_refresh_response(cx, side, client, Ok(response));
                 });
             }
-            Owner::Bye(call, _) if is_final => {
-                self.with_call(call, |call, cx| call.on_bye_done(cx))
+            Owner::Bye(call, side) if is_final => {
+                let status_code = response.status_code();
+                self.with_call(call, |call, cx| call.on_bye_answered(cx, side, status_code));
             }
             Owner::Stray(stray) => {
                 if let Some(origin) = stray::on_response(&mut self.cx, stray, response) {
