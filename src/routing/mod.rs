@@ -2,7 +2,9 @@
 
 pub mod ask;
 pub mod decide;
+mod filter;
 pub mod plan;
+mod ranking;
 pub mod record;
 
 pub use ask::{Ask, NoWay, ask};

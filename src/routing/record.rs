@@ -209,11 +209,9 @@ impl DecisionRecord {
                 (dropped.reason == Drop::RetryAfter).then(|| now + Duration::from_secs(1));
             targets.insert(target, view);
         }
-        let mut view = View::new(targets.into_values().map(Arc::new).collect());
-        view = view.with_destinations(destinations);
-        view.median_latency_ms = self.median_latency_ms;
-        view.median_ringing_ms = self.median_ringing_ms;
-        view
+        View::new(targets.into_values().map(Arc::new).collect())
+            .with_destinations(destinations)
+            .with_medians(self.median_latency_ms, self.median_ringing_ms)
     }
 }
 

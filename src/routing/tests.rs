@@ -546,3 +546,59 @@ fn rows(ids: &[i64]) -> Rows {
 fn base() -> Instant {
     Instant::now()
 }
+
+#[test]
+fn zz_golden() {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for strategy in ["healthiest", "weighted", "least_cost", "priority"] {
+        for (carriers, gateways, emergency) in [
+            (1, 3, false),
+            (10, 4, false),
+            (10, 4, true),
+            (5, 60, false),
+            (1, 300, false),
+            (100, 3, false),
+        ] {
+            let ids: Vec<i64> = (1..=carriers * gateways).collect();
+            let mut world = World::new(&ids, |rows| {
+                rows.routes[0].strategy = strategy.to_owned();
+                rows.routes[0].is_emergency = emergency;
+                rows.gateways.iter_mut().for_each(|gateway| {
+                    gateway.carrier_id = (gateway.gateway_id - 1) / gateways + 1;
+                    gateway.priority = if gateway.gateway_id % 5 == 0 { 2 } else { 1 };
+                    gateway.weight = 1 + (gateway.gateway_id % 3) as i32;
+                });
+                rows.route_carriers.truncate(carriers as usize);
+                rows.route_carriers.iter_mut().for_each(|place| {
+                    place.weight = 1 + (place.carrier_id % 4) as i32;
+                    place.priority = if place.carrier_id % 7 == 6 { 2 } else { 1 };
+                });
+            });
+            for id in &ids {
+                world.change(*id, |view| {
+                    view.failure_rate = 0.01 * (id % 13) as f64;
+                    view.deviation = 0.003 * (id % 11) as f64;
+                    view.latency_ms = Some(20.0 * (id % 17) as f64 + 1.0);
+                    view.ringing_ms = (id % 9 != 0).then_some(100.0 * (id % 19) as f64);
+                    view.ramp = if id % 23 == 0 { 0.5 } else { 1.0 };
+                    view.reachability = match id % 8 {
+                        0 => Reachability::Suspect,
+                        1 => Reachability::HalfOpen,
+                        2 => Reachability::Down,
+                        3 => Reachability::Unknown,
+                        _ => Reachability::Up,
+                    };
+                    view.is_ejected = id % 16 == 2;
+                });
+                world
+                    .headroom
+                    .insert(*id, if id % 29 == 0 { 0.0 } else { 1.0 - 0.06 * (id % 10) as f64 });
+            }
+            for seed in 1..200 {
+                world.decide(seed, None).to_json().to_string().hash(&mut hasher);
+            }
+        }
+    }
+    println!("GOLDEN {:x}", hasher.finish());
+}
