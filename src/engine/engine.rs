@@ -14,6 +14,8 @@ use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
 use crate::transaction::{Branch, Flow};
 
+use super::overload::Overload;
+
 /// One datagram, or one framed message of a stream.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -49,6 +51,7 @@ pub struct Engine {
     pub(super) calls: SlotMap<CallKey, Call>,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
+    pub(super) overload: Overload,
 }
 
 /// Strangers that are put on record at once, and a second in the long run; the others are counted.
@@ -59,7 +62,9 @@ impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
-        Self { cx: Context::new(settings, seed, now, wall), calls: SlotMap::with_key(), strangers }
+        let overload = Overload::new(settings.overload_after, now);
+        let cx = Context::new(settings, seed, now, wall);
+        Self { cx, calls: SlotMap::with_key(), strangers, overload }
     }
 
     /// One message from one flow.
@@ -108,6 +113,11 @@ impl Engine {
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
+    }
+
+    /// A turn of the shard is over; `is_behind`: messages wait that it had no time for.
+    pub fn note_turn(&mut self, is_behind: bool, now: Instant) {
+        self.overload.note_turn(is_behind, now);
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -18,6 +18,8 @@ use crate::health::{
 };
 use crate::sip::{HeaderName, Message, Method};
 
+mod overload;
+
 const CALLER: &str = "192.0.2.9:5080";
 const FIRST: &str = "198.51.100.1:5060";
 const SECOND: &str = "198.51.100.2:5060";
@@ -943,10 +945,15 @@ impl World {
 
     /// With the usual rows once `change` has been at them.
     fn with(change: impl FnOnce(&mut Rows)) -> Self {
+        Self::set(|_| {}, change)
+    }
+
+    /// With other settings too.
+    fn set(set: impl FnOnce(&mut EngineSettings), change: impl FnOnce(&mut Rows)) -> Self {
         let mut rows = rows();
         change(&mut rows);
         let now = base();
-        let settings = EngineSettings {
+        let mut settings = EngineSettings {
             listeners: vec![Listener {
                 transport: Transport::Udp,
                 address: address("203.0.113.1:5060"),
@@ -958,7 +965,9 @@ impl World {
             max_calls: 10,
             max_call_duration: None,
             retry_after_s: 5,
+            overload_after: Some(Duration::from_millis(50)),
         };
+        set(&mut settings);
         let mut engine = Engine::new(settings, 1, now, SystemTime::UNIX_EPOCH);
         let tables = Tables::check(rows, 1).expect("good rows");
         engine.handle_command(Command::Tables(Arc::new(tables)), now);

@@ -6,6 +6,7 @@ mod filter;
 pub mod plan;
 mod ranking;
 pub mod record;
+mod text;
 
 pub use ask::{Ask, NoWay, ask};
 pub use decide::{Query, decide};

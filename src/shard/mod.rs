@@ -323,14 +323,16 @@ impl Shard {
             self.engine.handle_command(Command::WallClock { at: now, wall }, now);
         }
         self.read_mail(now);
+        let mut is_behind = false;
         for index in 0..self.sockets.len() {
             if ready.is_readable(index) {
-                self.read_socket(index, now);
+                is_behind |= self.read_socket(index, now);
             }
             if ready.has_error(index) {
                 self.read_errors(index, now);
             }
         }
+        self.engine.note_turn(is_behind, now);
         self.engine.handle_timeout(now);
         self.carry_out();
         self.flush();
@@ -358,7 +360,8 @@ impl Shard {
         }
     }
 
-    fn read_socket(&mut self, index: usize, now: Instant) {
+    /// Gives whether there may be more than one turn takes.
+    fn read_socket(&mut self, index: usize, now: Instant) -> bool {
         let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
         for _ in 0..BATCHES_A_TURN {
             let mut received = std::mem::take(&mut self.received);
@@ -381,9 +384,10 @@ impl Shard {
             }
             self.received = received;
             if count < BATCH {
-                break;
+                return false;
             }
         }
+        true
     }
 
     /// An ICMP error may reach another socket of the same port than the one that sent, so all shards

@@ -16,6 +16,7 @@
 
 mod error;
 pub mod history;
+mod json;
 mod migrations;
 mod postgres;
 pub mod record;
@@ -25,6 +26,7 @@ pub mod spool;
 mod sqlite;
 
 pub use error::StoreError;
+pub use json::Json;
 
 use std::time::Duration;
 

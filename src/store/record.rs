@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Json;
 use crate::call::{AttemptRecord, CallRecord};
 
 /// One row of `calls` with its rows of `call_attempts`.
@@ -38,7 +38,7 @@ pub struct StoredCall {
     pub ended_by: String,
     pub detail: String,
     /// The plan, complete enough to explain it; `None` when no decision was made.
-    pub decision: Option<Value>,
+    pub decision: Option<Json>,
     /// Country code of the called number.
     #[serde(default)]
     pub country: Option<i16>,
@@ -113,7 +113,7 @@ impl StoredCall {
             end_cause: record.end_cause.to_string(),
             ended_by: record.ended_by.to_string(),
             detail: storable(&record.detail),
-            decision: record.plan.as_ref().map(|plan| plan.to_json()),
+            decision: record.plan.as_ref().map(|plan| Json::from(plan.to_json())),
             country: record.country.and_then(|code| i16::try_from(code).ok()),
             attempts: record.attempts.iter().map(StoredAttempt::new).collect(),
         }
@@ -195,7 +195,7 @@ pub(crate) mod testing {
             end_cause: "completed".to_owned(),
             ended_by: "caller".to_owned(),
             detail: String::new(),
-            decision: Some(serde_json::json!({ "seed": u64::MAX })),
+            decision: Some(serde_json::json!({ "seed": u64::MAX }).into()),
             country: Some(49),
             attempts: Vec::new(),
         }
