@@ -47,7 +47,7 @@ impl World {
             max_calls: 100_000,
             max_call_duration: None,
             retry_after_s: 5,
-            overload_after: Some(Duration::from_millis(50)),
+            overload_wait: Some(Duration::from_millis(50)),
         };
         let mut engine = Engine::new(settings, 1, now, SystemTime::now());
         let tables = Tables::check(rows(), 1).expect("good rows");

@@ -23,8 +23,8 @@ pub struct Settings {
     pub max_call_duration: Option<Duration>,
     /// Seconds in Retry-After of our own 503.
     pub retry_after_s: u32,
-    /// Messages may wait so long before new calls are refused; `None` = for ever.
-    pub overload_after: Option<Duration>,
+    /// Messages may wait for us so long before new calls are refused; `None` = for ever.
+    pub overload_wait: Option<Duration>,
 }
 
 impl Settings {

@@ -62,7 +62,7 @@ impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
-        let overload = Overload::new(settings.overload_after, now);
+        let overload = Overload::new(settings.overload_wait, now);
         let cx = Context::new(settings, seed, now, wall);
         Self { cx, calls: SlotMap::with_key(), strangers, overload }
     }
@@ -115,9 +115,14 @@ impl Engine {
         }
     }
 
-    /// A turn of the shard is over; `is_behind`: messages wait that it had no time for.
-    pub fn note_turn(&mut self, is_behind: bool, now: Instant) {
-        self.overload.note_turn(is_behind, now);
+    /// Whether it is time to tell how long messages wait.
+    pub fn wants_delay(&self, now: Instant) -> bool {
+        self.overload.is_due(now)
+    }
+
+    /// Messages that were read just now had waited for `delay`; where none were, tell of no delay.
+    pub fn note_delay(&mut self, delay: Duration, now: Instant) {
+        self.overload.note_delay(delay, now);
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -965,7 +965,7 @@ impl World {
             max_calls: 10,
             max_call_duration: None,
             retry_after_s: 5,
-            overload_after: Some(Duration::from_millis(50)),
+            overload_wait: Some(Duration::from_millis(50)),
         };
         set(&mut settings);
         let mut engine = Engine::new(settings, 1, now, SystemTime::UNIX_EPOCH);

@@ -224,7 +224,7 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
         retry_after_s: settings.retry_after_s,
-        overload_after: settings.overload_after,
+        overload_wait: settings.overload_wait,
     }
 }
 

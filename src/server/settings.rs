@@ -75,10 +75,10 @@ pub const KNOWN: &[Known] = &[
         about: "Answered calls are ended after this time; 0 = never",
     },
     Known {
-        name: "overload_after_ms",
+        name: "overload_wait_ms",
         default: "50",
         shape: "MILLISECONDS",
-        about: "Messages may wait so long; then a share of new calls is answered 503 until no more do; 0 = never",
+        about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; 0 = never",
     },
     Known {
         name: "retry_after_s",
@@ -166,7 +166,7 @@ pub struct Settings {
     pub max_calls: usize,
     pub max_call_duration: Option<Duration>,
     pub retry_after_s: u32,
-    pub overload_after: Option<Duration>,
+    pub overload_wait: Option<Duration>,
     pub probe_timeout: Duration,
     pub drain_timeout: Duration,
     pub spool_dir: PathBuf,
@@ -300,7 +300,7 @@ impl Raw {
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
             retry_after_s: check.within("retry_after_s", 0, 3_600),
-            overload_after: Some(check.within("overload_after_ms", 0, 10_000))
+            overload_wait: Some(check.within("overload_wait_ms", 0, 10_000))
                 .filter(|milliseconds| *milliseconds > 0)
                 .map(Duration::from_millis),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),

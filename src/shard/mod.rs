@@ -323,16 +323,19 @@ impl Shard {
             self.engine.handle_command(Command::WallClock { at: now, wall }, now);
         }
         self.read_mail(now);
-        let mut is_behind = false;
+        let (mut delay, is_asked) = (Duration::ZERO, self.engine.wants_delay(now));
         for index in 0..self.sockets.len() {
             if ready.is_readable(index) {
-                is_behind |= self.read_socket(index, now);
+                self.read_socket(index, now);
+                if is_asked {
+                    delay = delay.max(self.sockets[index].delay_of_last(SystemTime::now()));
+                }
             }
             if ready.has_error(index) {
                 self.read_errors(index, now);
             }
         }
-        self.engine.note_turn(is_behind, now);
+        self.engine.note_delay(delay, now);
         self.engine.handle_timeout(now);
         self.carry_out();
         self.flush();
@@ -360,8 +363,7 @@ impl Shard {
         }
     }
 
-    /// Gives whether there may be more than one turn takes.
-    fn read_socket(&mut self, index: usize, now: Instant) -> bool {
+    fn read_socket(&mut self, index: usize, now: Instant) {
         let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
         for _ in 0..BATCHES_A_TURN {
             let mut received = std::mem::take(&mut self.received);
@@ -384,10 +386,9 @@ impl Shard {
             }
             self.received = received;
             if count < BATCH {
-                return false;
+                break;
             }
         }
-        true
     }
 
     /// An ICMP error may reach another socket of the same port than the one that sent, so all shards

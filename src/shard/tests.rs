@@ -76,7 +76,7 @@ fn settings(address: SocketAddr) -> EngineSettings {
         max_calls: 100,
         max_call_duration: None,
         retry_after_s: 5,
-        overload_after: Some(Duration::from_millis(50)),
+        overload_wait: Some(Duration::from_millis(50)),
     }
 }
 

@@ -239,7 +239,7 @@ fn describe() {
     );
     describe_counter!(
         "holdfast_calls_refused_overload_total",
-        "INVITEs answered 503 because a shard had more to do than it can (overload_after_ms)"
+        "INVITEs answered 503 because a shard had more to do than it can (overload_wait_ms)"
     );
     describe_counter!(
         "holdfast_calls_without_capacity_total",

@@ -85,7 +85,7 @@ impl World {
             max_calls: 10_000,
             max_call_duration: Some(MAX_CALL),
             retry_after_s: 5,
-            overload_after: Some(Duration::from_millis(50)),
+            overload_wait: Some(Duration::from_millis(50)),
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);

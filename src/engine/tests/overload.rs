@@ -8,7 +8,7 @@ fn refuses_new_calls_without_a_trace_while_it_is_behind_and_serves_those_in_prog
     let (ok, _) = world.establish();
     for _ in 0..100 {
         world.now += Duration::from_millis(20);
-        world.engine.note_turn(true, world.now);
+        world.engine.note_delay(Duration::from_millis(500), world.now);
     }
     let before = world.engine.counters();
     for number in 10..60 {
@@ -32,7 +32,7 @@ fn takes_every_call_again_once_it_keeps_up() {
     let mut world = World::new();
     for turn in 0..200 {
         world.now += Duration::from_millis(20);
-        world.engine.note_turn(turn < 20, world.now);
+        world.engine.note_delay(Duration::from_millis(if turn < 20 { 200 } else { 0 }), world.now);
     }
     for number in 1..=8 {
         world.caller_sends(&invite(&number.to_string()));
@@ -42,10 +42,10 @@ fn takes_every_call_again_once_it_keeps_up() {
 
 #[test]
 fn a_shard_that_may_be_behind_for_ever_refuses_nobody() {
-    let mut world = World::set(|settings| settings.overload_after = None, |_| {});
+    let mut world = World::set(|settings| settings.overload_wait = None, |_| {});
     for _ in 0..100 {
         world.now += Duration::from_millis(20);
-        world.engine.note_turn(true, world.now);
+        world.engine.note_delay(Duration::from_millis(500), world.now);
     }
     for number in 1..=8 {
         world.caller_sends(&invite(&number.to_string()));
