@@ -7,13 +7,16 @@
 // 1 nouns
 pub mod allowance;
 pub mod carrier;
+pub mod digest;
 pub mod random;
 pub mod sip;
 pub mod timers;
 
 // 2 one machine or measure each
+pub mod cluster;
 pub mod dialog;
 pub mod health;
+pub mod registration;
 pub mod transaction;
 
 // 3 decisions

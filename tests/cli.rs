@@ -2,8 +2,9 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "all of it is tests")]
 
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use holdfast::store::Store;
 use holdfast::store::record::{StoredAttempt, StoredCall, StoredProbe};
@@ -202,6 +203,40 @@ fn replay_finds_no_difference_where_nothing_was_changed_and_shows_what_a_change_
 }
 
 #[test]
+fn hashes_a_password_that_it_never_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let hash = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+            .args(["secret", "--user", "Mufasa", "--realm", "http-auth@example.org"])
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = hash("Circle of Life\nmore\n");
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        text,
+        "username       = Mufasa\n\
+         realm          = http-auth@example.org\n\
+         ha1_md5        = 3d78807defe7de2157e2b0b6573a855f\n\
+         ha1_sha256     = 7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232\n\
+         ha1_sha512_256 = fb174f5c3c7802721517cae13b98e2b8dae2e0118cb705d94ee29946319204ce\n"
+    );
+    assert!(output.stderr.is_empty());
+    let output = hash("\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no password"));
+    let odd = run(dir.path(), &["secret", "--user", "a\"b", "--realm", "r"]);
+    assert_eq!(odd.status.code(), Some(1));
+}
+
+#[test]
 fn tells_of_its_commands_and_flags() {
     let dir = tempfile::tempdir().unwrap();
     let mut help = String::new();
@@ -210,6 +245,7 @@ fn tells_of_its_commands_and_flags() {
         &["serve", "--help"],
         &["check", "--help"],
         &["migrate", "--help"],
+        &["secret", "--help"],
         &["explain", "--help"],
         &["replay", "--help"],
         &["demo", "--help"],
@@ -333,6 +369,7 @@ fn call(number: u128) -> StoredCall {
         ..attempt(2, "second")
     };
     StoredCall {
+        taken_from: None,
         call_id: Uuid::from_u128(number),
         node: "node-1".to_owned(),
         customer_id: Some(1),

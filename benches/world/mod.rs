@@ -41,13 +41,9 @@ impl World {
                 address: address("203.0.113.1:5060"),
                 advertised: "203.0.113.1:5060".into(),
             }],
-            user_agent: "holdfast".into(),
             bucket_key: 7,
-            shards: 1,
             max_calls: 100_000,
-            max_call_duration: None,
-            retry_after_s: 5,
-            overload_wait: Some(Duration::from_millis(50)),
+            ..EngineSettings::default()
         };
         let mut engine = Engine::new(settings, 1, now, SystemTime::now());
         let tables = Tables::check(rows(), 1).expect("good rows");

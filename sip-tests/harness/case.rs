@@ -156,6 +156,15 @@ pub(crate) enum Step {
     Http(HttpStep),
 }
 
+impl Step {
+    pub(crate) fn of_store(&self) -> Option<StoreStep> {
+        match self {
+            Self::Store(step) => Some(*step),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Until {
@@ -191,6 +200,13 @@ pub(crate) enum HoldfastStep {
 pub(crate) enum StoreStep {
     Stop,
     Start,
+    /// It takes connections and answers nobody (Postgres only).
+    Freeze,
+    Thaw,
+    /// It dies without a word, and its standby is the one that rows are looked for on (Postgres only).
+    Die,
+    /// The standby becomes the primary.
+    Promote,
 }
 
 /// Sends the message in a file, then awaits an answer.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 use tokio::runtime::Runtime;
 
+use super::case::StoreStep;
 use super::postgres::Server;
 
 /// Which store a case runs on.
@@ -65,8 +66,12 @@ fn shared_server() -> Result<Arc<Server>> {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) kind: StoreKind,
+    /// What Holdfast is told.
     pub(crate) url: String,
+    /// Where the case looks; the standby's, once the primary has died.
+    here: Mutex<String>,
     server: Option<Arc<Server>>,
+    standby: Option<Server>,
     /// What keeps every writer out of a SQLite database that is "stopped".
     lock: Mutex<Option<WriteLock>>,
 }
@@ -79,22 +84,62 @@ struct WriteLock {
 }
 
 impl Store {
-    /// An empty database. `is_stopped` says that the case stops its server, which it then must not share.
+    /// An empty database; with a server of its own, and a standby, where the case's steps do something to them.
     pub(crate) fn create(
         kind: StoreKind,
         dir: &Path,
         name: &str,
-        is_stopped: bool,
+        steps: &[StoreStep],
     ) -> Result<Self> {
-        let (url, server) = match kind {
+        let (here, server) = match kind {
             StoreKind::Sqlite => (format!("sqlite:{}", dir.join("holdfast.db").display()), None),
             StoreKind::Postgres => {
-                let server = if is_stopped { Arc::new(Server::start()?) } else { shared_server()? };
+                let server =
+                    if steps.is_empty() { shared_server()? } else { Arc::new(Server::start()?) };
                 let name = format!("case_{}", name.replace('-', "_"));
                 (server.create_database(&name)?, Some(server))
             }
         };
-        Ok(Self { kind, url, server, lock: Mutex::new(None) })
+        let standby = match &server {
+            Some(server) if steps.contains(&StoreStep::Promote) => Some(server.start_standby()?),
+            Some(_) | None => None,
+        };
+        let url = match (&server, &standby) {
+            (Some(server), Some(standby)) => here
+                .replace(&server.address(), &format!("{},{}", standby.address(), server.address())),
+            _ => here.clone(),
+        };
+        Ok(Self { kind, url, here: Mutex::new(here), server, standby, lock: Mutex::new(None) })
+    }
+
+    fn here(&self) -> String {
+        self.here.lock().expect("no holder of this lock panics").clone()
+    }
+
+    fn server(&self) -> Result<&Server> {
+        self.server.as_deref().context("this step needs Postgres")
+    }
+
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.server()?.freeze()
+    }
+
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.server()?.thaw()
+    }
+
+    /// The primary dies.
+    pub(crate) fn die(&self) -> Result<()> {
+        let (server, standby) = (self.server()?, self.standby.as_ref());
+        let standby = standby.context("a case whose store dies promotes its standby")?;
+        server.kill()?;
+        let mut here = self.here.lock().expect("no holder of this lock panics");
+        *here = here.replace(&server.address(), &standby.address());
+        Ok(())
+    }
+
+    pub(crate) fn promote(&self) -> Result<()> {
+        self.standby.as_ref().context("there is no standby")?.promote()
     }
 
     /// From now on nothing can be written: the server is stopped, or the file locked.
@@ -104,7 +149,7 @@ impl Store {
         }
         let runtime = runtime()?;
         let connection = runtime.block_on(async {
-            let mut connection = SqliteConnection::connect(&self.url).await?;
+            let mut connection = SqliteConnection::connect(&self.here()).await?;
             sqlx::raw_sql("begin exclusive").execute(&mut connection).await?;
             sqlx::Result::<SqliteConnection>::Ok(connection)
         })?;
@@ -131,12 +176,12 @@ impl Store {
         let done = async {
             match self.kind {
                 StoreKind::Sqlite => {
-                    let mut connection = SqliteConnection::connect(&self.url).await?;
+                    let mut connection = SqliteConnection::connect(&self.here()).await?;
                     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await?;
                     connection.close().await
                 }
                 StoreKind::Postgres => {
-                    let mut connection = PgConnection::connect(&self.url).await?;
+                    let mut connection = PgConnection::connect(&self.here()).await?;
                     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await?;
                     connection.close().await
                 }
@@ -151,7 +196,7 @@ impl Store {
         let read = async {
             match self.kind {
                 StoreKind::Sqlite => {
-                    let mut connection = SqliteConnection::connect(&self.url).await?;
+                    let mut connection = SqliteConnection::connect(&self.here()).await?;
                     let query = sqlx::query(AssertSqlSafe(sql.clone()));
                     let rows = query.fetch_all(&mut connection).await?;
                     connection.close().await?;
@@ -160,7 +205,7 @@ impl Store {
                         .collect::<sqlx::Result<Vec<Option<String>>>>()
                 }
                 StoreKind::Postgres => {
-                    let mut connection = PgConnection::connect(&self.url).await?;
+                    let mut connection = PgConnection::connect(&self.here()).await?;
                     let query = sqlx::query(AssertSqlSafe(sql.clone()));
                     let rows = query.fetch_all(&mut connection).await?;
                     connection.close().await?;

@@ -83,8 +83,8 @@ impl<'a> World<'a> {
         values.set("holdfast.host", sip.ip());
         values.set("holdfast.port", sip.port());
         let admin = loopback("127.0.0.1", free_port()?)?;
-        let stops_store = case.step.iter().any(|step| matches!(step, Step::Store(_)));
-        let store = Store::create(kind, dir, &case.name, stops_store)?;
+        let steps: Vec<_> = case.step.iter().filter_map(Step::of_store).collect();
+        let store = Store::create(kind, dir, &case.name, &steps)?;
         let settings = case.settings.iter().map(|(key, value)| (key.clone(), plain(value)));
         let addresses = parties.iter().map(|(name, party)| (name.clone(), party.address));
         let traces =

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -34,6 +35,7 @@ pub async fn serve(listener: TcpListener, state: AdminState) -> std::io::Result<
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render_metrics))
+        .route("/registrations", get(registrations))
         .with_state(state);
     axum::serve(listener, router).await
 }
@@ -47,7 +49,7 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn index() -> &'static str {
-    "holdfast\n\n/healthz  alive\n/readyz   takes new calls\n/metrics  Prometheus\n"
+    "holdfast\n\n/healthz  alive\n/readyz   takes new calls\n/metrics  Prometheus\n/registrations  where we are registered\n"
 }
 
 /// Alive: every shard turns.
@@ -72,6 +74,40 @@ async fn readyz(State(state): State<AdminState>) -> Response {
     }
 }
 
+/// One registration that the tables ask for.
+#[derive(Debug, Serialize)]
+struct RegistrationState {
+    carrier: Arc<str>,
+    gateway: Arc<str>,
+    aor: Arc<str>,
+    contact_user: Arc<str>,
+    /// The address that accepted us; `None` where we are not registered.
+    registered_at: Option<SocketAddr>,
+}
+
+/// Every registration, by gateway.
+async fn registrations(State(state): State<AdminState>) -> Json<Vec<RegistrationState>> {
+    Json(registrations_of(&state))
+}
+
+fn registrations_of(state: &AdminState) -> Vec<RegistrationState> {
+    let (tables, view) = (state.shared.tables.load_full(), state.shared.view.load_full());
+    let mut wanted: Vec<_> = tables.registrations().collect();
+    wanted.sort_by_key(|(id, _)| *id);
+    let shown = wanted.into_iter().filter_map(|(id, registration)| {
+        let gateway = tables.gateway(id)?;
+        let at = view.targets_of(id).iter().find(|view| view.is_registered);
+        Some(RegistrationState {
+            carrier: tables.carrier(gateway.carrier_id)?.name.clone(),
+            gateway: gateway.name.clone(),
+            aor: registration.aor.clone(),
+            contact_user: registration.contact_user.clone(),
+            registered_at: at.map(|view| view.target.address),
+        })
+    });
+    shown.collect()
+}
+
 async fn render_metrics(State(state): State<AdminState>) -> Response {
     for (index, shard) in state.shards.iter().enumerate() {
         metrics::shard(index, &shard.counters(), &shard.edge_counters());
@@ -83,6 +119,10 @@ async fn render_metrics(State(state): State<AdminState>) -> Response {
         {
             metrics::target(&carrier.name, &gateway.name, target);
         }
+    }
+    for registration in registrations_of(&state) {
+        let is_registered = registration.registered_at.is_some();
+        metrics::registered(&registration.carrier, &registration.gateway, is_registered);
     }
     let shards = state.shards.len() as f64;
     let mut left: BTreeMap<GatewayId, f64> = BTreeMap::new();

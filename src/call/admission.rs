@@ -1,9 +1,9 @@
 //! Whether a call may begin, and which way it may go.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::attempt::Offer;
+use super::authentication::Caller;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
 use crate::routing::{Ask, Plan, Query, ask, decide};
@@ -27,8 +27,8 @@ pub struct Denial {
     pub plan: Option<Arc<Plan>>,
 }
 
-/// Finds customer, route and candidates for a call from `source`.
-pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admission, Box<Denial>> {
+/// Finds route and candidates for a call.
+pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admission, Box<Denial>> {
     if cx.is_draining {
         return Err(Denial::new(503, "draining"));
     }
@@ -36,8 +36,15 @@ pub fn admit(cx: &mut Context, offer: &Offer, source: IpAddr) -> Result<Admissio
     if !tables.is_loaded() {
         return Err(Denial::new(503, "no tables are in force yet"));
     }
-    let Some(customer) = tables.customer_at(source) else {
-        return Err(Denial::new(403, "no customer has this address"));
+    let customer = &match caller {
+        Caller::Customer(customer) => customer,
+        Caller::Stranger => return Err(Denial::new(403, "no customer has this address")),
+        Caller::Unproven { .. } => return Err(Denial::new(401, "no credentials")),
+        Caller::Wrong { detail } => return Err(Denial::new(401, &detail)),
+        Caller::Misplaced { customer, detail } => {
+            return Err(Denial::new(403, detail).of(&customer));
+        }
+        Caller::Blocked => return Err(Denial::new(403, "too many wrong credentials")),
     };
     let seed = cx.random.next_u64();
     let wall = cx.wall_at(cx.now);

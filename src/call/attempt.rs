@@ -1,21 +1,40 @@
 //! One outbound leg, from its INVITE to its final response.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::context::{CallKey, Context, Owner, milliseconds};
+use super::credentials::{Challenged, SentAgain};
 use super::record::AttemptRecord;
 use super::settings::Settings;
 use super::verdict::Failure;
-use super::{Carried, header_policy, stray};
+use super::{Carried, KeptInvite, header_policy, stray};
 use crate::carrier::number_rule::{Identity, country_of, digits_of};
-use crate::carrier::{Action, Class, Origin, RuleMatch, Stage, Transport};
+use crate::carrier::{Action, CarrierId, Class, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
+
+/// What a leg keeps of the carrier it goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trunk {
+    /// Whose credentials its requests may carry.
+    pub carrier_id: CarrierId,
+    /// User part of our Contact, where we are registered (RFC 3261 §10).
+    pub contact_user: Option<Arc<str>>,
+}
+
+impl Trunk {
+    pub fn contact_user(&self) -> Option<&str> {
+        self.contact_user.as_deref()
+    }
+}
 
 /// An INVITE to a carrier.
 #[derive(Debug)]
@@ -25,6 +44,7 @@ pub struct Attempt {
     number: u8,
     country: Option<u16>,
     pub candidate: Candidate,
+    pub trunk: Trunk,
     pub client: ClientKey,
     pub flow: Flow,
     pub local_tag: Tag,
@@ -85,17 +105,22 @@ impl Attempt {
         let flow = Flow { listener, remote };
         let local_tag = cx.new_tag();
         let outbound_call_id = cx.new_call_id(offer.invite.call_id());
-        let mut invite = Bytes::new();
-        let client =
-            cx.start_client(Method::Invite, flow, Owner::Invite(call), |branch, settings| {
-                let leg = NewLeg {
-                    candidate: &candidate,
-                    local_tag,
-                    call_id: &outbound_call_id,
-                    listener,
-                };
-                invite = leg.print(offer, branch, settings);
-                invite.clone()
+        let registration = cx.tables.registration_of(gateway.id);
+        let trunk = Trunk {
+            carrier_id: candidate.carrier.id,
+            contact_user: registration.map(|it| it.contact_user.clone()),
+        };
+        let leg = NewLeg {
+            candidate: &candidate,
+            contact_user: trunk.contact_user(),
+            local_tag,
+            call_id: &outbound_call_id,
+            listener,
+        };
+        let (owner, of) = (Owner::Invite(call), Some(trunk.carrier_id));
+        let SentAgain { client, request: invite } =
+            cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
+                leg.print(offer, branch, settings)
             });
         cx.counters.attempts += 1;
         let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
@@ -109,6 +134,7 @@ impl Attempt {
             number,
             country: offer.country,
             candidate,
+            trunk,
             client,
             flow,
             local_tag,
@@ -162,11 +188,30 @@ impl Attempt {
         }
     }
 
+    /// Sends the INVITE again with the credentials that the carrier asks for; `false` where there are none, or they
+    /// were refused.
+    pub fn answer_challenge(
+        &mut self,
+        cx: &mut Context,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let (seq, owner) = (response.cseq().0 + 1, Owner::Invite(self.call));
+        let of = self.trunk.carrier_id;
+        let Some(again) = cx.send_again(of, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.note_response(cx, response);
+        (self.client, self.invite) = (again.client, again.request);
+        true
+    }
+
     /// Leaves the attempt: it becomes a stray, cancelled as soon as that is allowed.
     pub fn leave(&self, cx: &mut Context, reason: &str) {
         let origin = stray::Origin { call: self.call, attempt: self.number };
         let invite = self.invite.clone();
-        stray::leave(cx, origin, self.client, self.flow, self.local_tag, invite, reason);
+        let of = self.trunk.carrier_id;
+        stray::leave(cx, origin, of, self.client, self.flow, self.local_tag, invite, reason);
     }
 
     /// The record of an attempt that failed, and its outcome for the board.
@@ -217,6 +262,20 @@ impl Attempt {
         record.origin = Origin::Timeout;
         record.reason = reason.to_owned();
         record
+    }
+
+    /// The record of an attempt whose node may die before it ends, and what another node needs to take it back.
+    pub fn kept(&self, cx: &Context) -> (AttemptRecord, KeptInvite) {
+        let mut record = self.record(cx, without_rule(Class::Caller));
+        record.status_code = 487;
+        record.origin = Origin::Transport;
+        record.reason = "its node died".to_owned();
+        let kept = KeptInvite {
+            invite: Octets(self.invite.to_vec().into()),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+        };
+        (record, kept)
     }
 
     fn elapsed_ms(&self, cx: &Context) -> u32 {
@@ -280,7 +339,7 @@ pub fn is_ringing(status_code: u16) -> bool {
 }
 
 /// Seconds of Retry-After, without its comment and parameters (RFC 3261 §20.33).
-fn retry_after(response: &Message) -> Option<Duration> {
+pub(super) fn retry_after(response: &Message) -> Option<Duration> {
     let value = response.first(HeaderName::RetryAfter)?;
     let digits = value.iter().take_while(|octet| octet.is_ascii_digit()).count();
     std::str::from_utf8(&value[..digits]).ok()?.parse().ok().map(Duration::from_secs)
@@ -293,6 +352,7 @@ fn from_of(message: &Message) -> Option<NameAddr<'_>> {
 /// What an outbound INVITE is made of, besides the offer.
 struct NewLeg<'a> {
     candidate: &'a Candidate,
+    contact_user: Option<&'a str>,
     local_tag: Tag,
     call_id: &'a str,
     listener: ListenerId,
@@ -315,7 +375,7 @@ impl NewLeg<'_> {
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
         self.print_parties(offer, listener, &uri, &mut printer);
         printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
-        write_contact(listener, &mut printer);
+        write_contact(listener, self.contact_user, &mut printer);
         printer
             .header(HeaderName::Allow, super::context::ALLOW)
             .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -427,8 +487,13 @@ fn host_of(advertised: &str) -> &str {
 }
 
 /// Our Contact on a leg: an address and nothing about the other leg.
-pub fn write_contact(listener: &Listener, printer: &mut Printer) {
-    printer.raw(b"Contact: <sip:").raw(listener.advertised.as_bytes());
+/// `user`: what we are registered under.
+pub fn write_contact(listener: &Listener, user: Option<&str>, printer: &mut Printer) {
+    printer.raw(b"Contact: <sip:");
+    if let Some(user) = user {
+        printer.raw(user.as_bytes()).raw(b"@");
+    }
+    printer.raw(listener.advertised.as_bytes());
     match listener.transport {
         Transport::Udp => {}
         Transport::Tcp => {

@@ -1,18 +1,20 @@
 //! A call: where its two legs meet. What one leg tells is matched against the call's state, and
 //! nothing else is done here.
 
-use std::time::Instant;
+mod keeping;
 
-use uuid::Uuid;
+use std::time::Instant;
 
 use super::admission::{Admission, Denial};
 use super::attempt::Offer;
-use super::context::{CallKey, Context, Event, Output, TimerKey};
+use super::context::{CallKey, Context, Event, Owner, TimerKey};
+use super::credentials::Challenged;
+use super::draft::Draft;
 use super::hunt::Hunt;
 use super::leg::Leg;
 use super::setup::{Next, Setup};
 use super::verdict::Failure;
-use super::{CallRecord, Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
+use super::{Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
 use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
@@ -48,12 +50,23 @@ struct Talk {
     ends_at: Option<Instant>,
     /// Of the gateway; given back when the call is over, however long our BYE may take.
     channel: Option<Channel>,
+    /// Another node could go on with the call.
+    is_kept: bool,
+    /// What the legs had been through when they were last asked to be kept.
+    kept_revision: u32,
+    /// Where the call was taken over: which peer is still to be told where we are, and when next.
+    moves: [Move; 2],
 }
 
-/// The record as far as it is known; given out once.
-#[derive(Debug)]
-pub struct Draft {
-    record: Option<Box<CallRecord>>,
+/// Whether a peer knows where its call has gone: the caller, the callee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    /// It sends to us, or always has.
+    Known,
+    /// To be told then.
+    Due(Instant),
+    /// Being told.
+    Told,
 }
 
 impl Call {
@@ -128,6 +141,30 @@ impl Call {
         }
     }
 
+    /// A request of ours came back with 401 or 407. `false` where it is not sent again.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        match (&mut self.state, owner) {
+            (State::Setup(setup), _) => setup.on_challenge(cx, client, challenged, response),
+            (
+                _,
+                Owner::Reinvite(_, side)
+                | Owner::Refresh(_, side)
+                | Owner::Relay { side, .. }
+                | Owner::Bye(_, side),
+            ) => self
+                .leg(side)
+                .is_some_and(|leg| leg.on_challenge(cx, owner, client, challenged, response)),
+            (State::Talk(_) | State::Ending { .. } | State::Over, _) => false,
+        }
+    }
+
     /// A response to a re-INVITE of ours.
     pub fn on_reinvite_response(
         &mut self,
@@ -172,6 +209,21 @@ impl Call {
     ) {
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_relay_response(server, response)
+        {
+            self.on_event(cx, side, event);
+        }
+    }
+
+    /// A response, or none in time, to our own refresh of `side`'s dialog.
+    pub fn on_refresh_response(
+        &mut self,
+        cx: &mut Context,
+        side: Side,
+        client: ClientKey,
+        answer: Result<&Message, Failure<'_>>,
+    ) {
+        if let Some(leg) = self.leg(side)
+            && let Some(event) = leg.on_refresh_response(cx, client, answer)
         {
             self.on_event(cx, side, event);
         }
@@ -269,6 +321,7 @@ impl Call {
                 if talk.ends_at.is_some_and(|at| at <= cx.now) {
                     return self.end_both(cx, EndCause::Terminated, "max_call_duration_s");
                 }
+                talk.tell_moves(cx);
                 for side in [Side::Inbound, Side::Outbound] {
                     if let Some(leg) = self.leg(side)
                         && let Some(event) = leg.on_timeout(cx)
@@ -286,14 +339,20 @@ impl Call {
         }
     }
 
-    /// Has the shard's timers look at this call when it next wants time.
+    /// Has the shard's timers look at this call when it next wants time, and its legs kept where they have
+    /// changed.
     pub fn schedule(&mut self, cx: &mut Context) {
+        if let State::Talk(talk) = &self.state
+            && talk.revision() != talk.kept_revision
+        {
+            self.keep(cx);
+        }
         let wanted = match &self.state {
             State::Setup(setup) => setup.poll_timeout(),
             State::Talk(talk) => {
                 let legs =
                     [talk.inbound.poll_timeout(), talk.outbound.poll_timeout(), talk.ends_at];
-                legs.into_iter().flatten().min()
+                legs.into_iter().chain(talk.moves_due()).flatten().min()
             }
             // An answer may still wait for its ACK, and our BYE for that.
             State::Ending { legs, .. } => legs.inbound.poll_timeout(),
@@ -339,6 +398,19 @@ impl Call {
             }
             LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
             LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+            LegEvent::RefreshFailed { is_dialog_gone: true, .. } => {
+                let detail = match talk.moves[side as usize] {
+                    Move::Known => "a leg did not know its dialog",
+                    Move::Due(_) | Move::Told => "lost in takeover: a leg did not know its dialog",
+                };
+                self.end_both(cx, EndCause::Terminated, detail);
+            }
+            LegEvent::RefreshFailed { is_dialog_gone: false, .. } => talk.tell_later(cx, side),
+            LegEvent::Refreshed => {
+                if talk.note_told(side) {
+                    self.keep(cx);
+                }
+            }
         }
     }
 
@@ -362,6 +434,8 @@ impl Call {
             | LegEvent::Answered(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
+            | LegEvent::Refreshed
+            | LegEvent::RefreshFailed { .. }
             | LegEvent::Ended(_) => {}
         }
     }
@@ -397,7 +471,9 @@ impl Call {
             Next::Answered(legs, channel) => {
                 let (inbound, outbound) = *legs;
                 let ends_at = cx.settings.max_call_duration.map(|limit| cx.now + limit);
-                self.state = State::Talk(Box::new(Talk { inbound, outbound, ends_at, channel }));
+                let talk = Talk::new(inbound, outbound, ends_at, channel);
+                self.state = State::Talk(Box::new(talk));
+                self.keep(cx);
             }
             Next::Over => self.state = State::Over,
         }
@@ -430,6 +506,27 @@ impl Call {
 }
 
 impl Talk {
+    fn new(
+        inbound: Leg,
+        outbound: Leg,
+        ends_at: Option<Instant>,
+        channel: Option<Channel>,
+    ) -> Self {
+        Self {
+            inbound,
+            outbound,
+            ends_at,
+            channel,
+            is_kept: false,
+            kept_revision: 0,
+            moves: [Move::Known; 2],
+        }
+    }
+
+    fn revision(&self) -> u32 {
+        self.inbound.dialog.targets.wrapping_add(self.outbound.dialog.targets)
+    }
+
     fn release(&mut self, cx: &mut Context) {
         if let Some(channel) = self.channel.take() {
             cx.capacity.release(channel);
@@ -443,75 +540,6 @@ impl Talk {
             Side::Outbound => (&mut self.outbound, &mut self.inbound),
         }
     }
-}
-
-impl Draft {
-    fn new(cx: &mut Context, flow: Flow, offer: &Offer) -> Self {
-        cx.counters.calls += 1;
-        let started_at = cx.wall_at(cx.now);
-        let since_epoch = started_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let record = CallRecord {
-            call_id: uuid_v7(since_epoch.as_millis(), cx.ids.next_u64(), cx.ids.next_u64()),
-            customer: None,
-            route_id: None,
-            region: None,
-            calling: offer.calling.clone(),
-            called: offer.called.clone(),
-            country: offer.country,
-            source: flow.remote,
-            inbound_call_id: String::from_utf8_lossy(offer.invite.call_id()).into_owned(),
-            started_at,
-            ringing_at: None,
-            answered_at: None,
-            ended_at: started_at,
-            status_code: 0,
-            end_cause: EndCause::Failed,
-            ended_by: EndedBy::Holdfast,
-            detail: String::new(),
-            attempts: Vec::new(),
-            plan: None,
-        };
-        Self { record: Some(Box::new(record)) }
-    }
-
-    /// Writes into the record, as long as it is here.
-    pub fn note(&mut self, write: impl FnOnce(&mut CallRecord)) {
-        if let Some(record) = &mut self.record {
-            write(record);
-        }
-    }
-
-    /// Completes the record and gives it out; the first end of a call is the one that counts.
-    /// `status_code`: the final response to the caller, where that was not noted before.
-    pub fn end(
-        &mut self,
-        cx: &mut Context,
-        status_code: Option<u16>,
-        cause: EndCause,
-        by: EndedBy,
-        detail: &str,
-    ) {
-        let Some(mut record) = self.record.take() else { return };
-        record.status_code = status_code.unwrap_or(record.status_code);
-        record.end_cause = cause;
-        record.ended_by = by;
-        // The wall clock may have been set back since.
-        let last = record.answered_at.or(record.ringing_at).unwrap_or(record.started_at);
-        record.ended_at = cx.wall_at(cx.now).max(last);
-        if record.detail.is_empty() {
-            record.detail = detail.to_owned();
-        }
-        cx.outputs.push_back(Output::Record(record));
-    }
-}
-
-/// RFC 9562 §5.7.
-fn uuid_v7(unix_ms: u128, high: u64, low: u64) -> Uuid {
-    let random = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-    let mut random10 = [0; 10];
-    random10.copy_from_slice(&random[..10]);
-    let unix_ms = u64::try_from(unix_ms).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(unix_ms, &random10).into_uuid()
 }
 
 /// RFC 3261 §12.2.1.2: these end the dialog they come from.

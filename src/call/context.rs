@@ -7,10 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use slotmap::{SlotMap, new_key_type};
+use uuid::Uuid;
 
+use super::authentication::Authentication;
+use super::credentials::Challenges;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
-use super::{CallRecord, Side};
+use super::{CallRecord, Replica, RingingReplica, Side};
 use crate::carrier::{CarrierId, Tables};
 use crate::dialog::Tag;
 use crate::health::{Capacity, Evidence, Outcome, Target, View};
@@ -36,6 +39,27 @@ pub enum Output {
         flow: Flow,
         bytes: Bytes,
     },
+    /// To be sent once what `call` has last asked to be kept is kept, or cannot be in time.
+    SendKept {
+        call: CallKey,
+        flow: Flow,
+        bytes: Bytes,
+    },
+    /// Keep this outside of the node, and say so with [`Command::Kept`](crate::engine::Command::Kept).
+    Keep {
+        call: CallKey,
+        replica: Box<Replica>,
+    },
+    /// Keep this of a call that has been ringing for a while, and say so with
+    /// [`Command::RingingKept`](crate::engine::Command::RingingKept).
+    KeepRinging {
+        call: CallKey,
+        replica: Box<RingingReplica>,
+    },
+    /// A call that another node is to go on with is forgotten here.
+    Released(Uuid),
+    /// A request within a dialog that this shard does not know: another node may.
+    Unknown(Box<(Flow, Message)>),
     Outcome(Outcome),
     /// Exactly one a call.
     Record(Box<CallRecord>),
@@ -48,6 +72,10 @@ pub enum Output {
 pub enum Event {
     /// A carrier complained about our (or its) configuration; raise an alert with its words.
     ConfigRefusal { gateway: Arc<str>, status_code: u16, reason: String },
+    /// A registrar has accepted us, or does not have us any more (`address` is `None`).
+    Registered { gateway: Arc<str>, address: Option<SocketAddr> },
+    /// A registrar has refused us, or did not answer (408).
+    NotRegistered { gateway: Arc<str>, status_code: u16, reason: String },
     /// A call was refused before any attempt.
     Refused { source: SocketAddr, status_code: u16, detail: String },
 }
@@ -65,6 +93,8 @@ pub struct Counters {
     pub timers_now: u64,
     /// Channels of gateways that attempts, and the calls they became, hold.
     pub channels_now: u64,
+    /// Registrations with carriers, those that are only wanted or being ended included.
+    pub registrations_now: u64,
     pub messages_received: u64,
     pub messages_sent: u64,
     /// Datagrams that were not SIP or could not be answered.
@@ -89,9 +119,25 @@ pub struct Counters {
     pub attempts: u64,
     pub retransmissions_sent: u64,
     pub retransmissions_received: u64,
+    /// Calls taken over from another node, or from an earlier run of this one.
+    pub calls_adopted: u64,
+    /// Calls that another node has taken over, or was given, forgotten here.
+    pub calls_released: u64,
+    /// Requests within dialogs of other nodes that were sent on to those.
+    pub passed_on: u64,
     /// Answers of carriers that we had left, each ACKed and BYEd.
     pub late_answers: u64,
     pub probes_sent: u64,
+    /// REGISTERs that were refused, or not answered.
+    pub registrations_refused: u64,
+    /// Requests sent again with the credentials that a carrier had asked for.
+    pub challenges_answered: u64,
+    /// INVITEs answered 401.
+    pub challenges_sent: u64,
+    /// INVITEs with wrong credentials.
+    pub authentications_failed: u64,
+    /// INVITEs of addresses that too many wrong credentials came from, answered 403 unread.
+    pub authentications_blocked: u64,
 }
 
 /// Whom a transaction's news concern.
@@ -107,18 +153,26 @@ pub enum Owner {
         side: Side,
         server: ServerKey,
     },
+    /// Our own target refresh of this side's dialog: UPDATE or re-INVITE.
+    Refresh(CallKey, Side),
     /// Our BYE to this side.
     Bye(CallKey, Side),
     /// An attempt that was left behind.
     Stray(StrayKey),
     Probe(ProbeKey),
-    /// Nobody needs to know: CANCEL, and the BYE of a stray.
+    /// A REGISTER of ours.
+    Register(RegistrationKey),
+    /// The BYE of a late answer; of this carrier.
+    Farewell(CarrierId),
+    /// Nobody needs to know: CANCEL.
     Nobody,
 }
 
 new_key_type! {
     /// An OPTIONS probe on its way.
     pub struct ProbeKey;
+    /// A registration of ours.
+    pub struct RegistrationKey;
 }
 
 /// An OPTIONS probe on its way.
@@ -135,6 +189,7 @@ pub enum TimerKey {
     Client(ClientKey),
     Server(ServerKey),
     Call(CallKey),
+    Registration(RegistrationKey),
 }
 
 /// What came of giving a client transaction a response or some time.
@@ -160,11 +215,17 @@ pub struct Context {
     /// What this shard's calls use of gateways and carriers.
     pub capacity: Capacity,
     pub is_draining: bool,
+    /// What is sent now waits until this call is kept.
+    pub sends_kept: Option<CallKey>,
     pub transactions: Table<Owner>,
     /// Who holds the dialog with a tag of ours.
     pub dialogs: HashMap<Tag, (CallKey, Side)>,
     pub strays: SlotMap<StrayKey, Stray>,
     pub probes: SlotMap<ProbeKey, Probe>,
+    /// What carriers asked for last.
+    pub challenges: Challenges,
+    /// What is remembered of callers that authenticate.
+    pub authentication: Authentication,
     pub timers: Timers<TimerKey>,
     pub outputs: std::collections::VecDeque<Output>,
     pub counters: Counters,
@@ -185,10 +246,13 @@ impl Context {
             view: Arc::default(),
             capacity,
             is_draining: false,
+            sends_kept: None,
             transactions: Table::default(),
             dialogs: HashMap::new(),
             strays: SlotMap::with_key(),
             probes: SlotMap::with_key(),
+            challenges: Challenges::default(),
+            authentication: Authentication::default(),
             timers: Timers::default(),
             outputs: std::collections::VecDeque::new(),
             counters: Counters::default(),
@@ -207,7 +271,10 @@ impl Context {
 
     pub fn send(&mut self, flow: Flow, bytes: Bytes) {
         self.counters.messages_sent += 1;
-        self.outputs.push_back(Output::Send { flow, bytes });
+        self.outputs.push_back(match self.sends_kept {
+            Some(call) => Output::SendKept { call, flow, bytes },
+            None => Output::Send { flow, bytes },
+        });
     }
 
     pub fn emit_outcome(&mut self, target: Target, carrier_id: CarrierId, evidence: Evidence) {
@@ -339,7 +406,14 @@ impl Context {
     pub fn reject(&mut self, key: ServerKey, status_code: u16, reason: &[u8]) {
         let tag = self.new_tag();
         let retry_after_s = self.settings.retry_after_s;
+        let challenges = match status_code {
+            401 => self.new_challenges(false),
+            _ => Vec::new(),
+        };
         let write = |printer: &mut Printer, _: &Message| match status_code {
+            401 => challenges.iter().for_each(|challenge| {
+                printer.header(HeaderName::WwwAuthenticate, challenge.as_bytes());
+            }),
             405 | 501 => {
                 printer.header(HeaderName::Allow, ALLOW);
             }

@@ -54,4 +54,9 @@ pub enum LegEvent<'a> {
     Ended(Carried<'a>),
     /// The peer never acknowledged our 2xx.
     Unacknowledged,
+    /// The peer took our own target refresh.
+    Refreshed,
+    /// The peer refused our own target refresh for good; 408 was silence, 503 an address that cannot be
+    /// reached. `is_dialog_gone`: it does not know the dialog (481), or said nothing, twice.
+    RefreshFailed { status_code: u16, is_dialog_gone: bool },
 }

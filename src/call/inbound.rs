@@ -50,7 +50,7 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, None, invite, printer);
             header_policy::write(carried, Identity::Strip, printer);
         };
         let body = header_policy::body(carried);
@@ -72,9 +72,8 @@ impl Inbound {
         }
         let mut dialog = Dialog::uas(invite, tag);
         dialog.note_source(invite, self.flow.remote.ip());
-        let seq = invite.cseq().0;
         let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
-        leg.hold_invite(self.server, seq);
+        leg.hold_invite(self.server, invite);
         leg.answer(cx, response.status_code(), Carried::of(response));
         leg
     }
@@ -119,10 +118,15 @@ impl Inbound {
 }
 
 /// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(listener: &Listener, invite: &Message, printer: &mut Printer) {
+pub(super) fn write_dialog_headers(
+    listener: &Listener,
+    contact_user: Option<&str>,
+    invite: &Message,
+    printer: &mut Printer,
+) {
     for header in invite.all(HeaderName::RecordRoute) {
         printer.copy(header);
     }
-    write_contact(listener, printer);
+    write_contact(listener, contact_user, printer);
     printer.header(HeaderName::Allow, ALLOW);
 }

@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::attempt::write_contact;
+use super::attempt::{Trunk, write_contact};
 use super::context::{ALLOW, CallKey, Context, Owner};
+use super::credentials::{self, Challenged, SentAgain};
 use super::inbound::write_dialog_headers;
-use super::{Carried, LegEvent, Side, header_policy, stray};
+use super::refresh::Refresh;
+use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
+use crate::carrier::CarrierId;
 use crate::carrier::number_rule::Identity;
 use crate::dialog::Dialog;
+use crate::sip::name_addr::split_list;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Method, Printer, sdp};
 use crate::transaction::timer::{T1, T2, TRANSACTION_LIMIT};
 use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
@@ -18,16 +23,29 @@ use crate::transaction::{ClientKey, ClientMachine, Flow, ServerKey};
 /// Requests other than INVITE that may be on their way through one leg at a time.
 const MAX_RELAYS: u8 = 8;
 /// How long the peer may think about a re-INVITE (Timer C, RFC 3261 §16.6).
-const REINVITE_LIMIT: Duration = Duration::from_secs(180);
+pub(super) const REINVITE_LIMIT: Duration = Duration::from_secs(180);
+
+/// How far our CSeq jumps where another node may have sent requests that were not told to us.
+const SEQ_JUMP: u32 = 100;
 
 /// A confirmed dialog and what is going on in it.
 #[derive(Debug)]
 pub struct Leg {
-    call: CallKey,
-    side: Side,
+    pub(super) call: CallKey,
+    pub(super) side: Side,
+    /// The carrier, on the outbound side.
+    pub trunk: Option<Trunk>,
     pub dialog: Dialog,
     /// Where the peer's messages come from, and go to where its Contact is no address.
-    flow: Flow,
+    pub flow: Flow,
+    /// The peer takes UPDATE, as the last Allow that it sent says (RFC 3311 §4).
+    pub allows_update: bool,
+    /// The last session description that we sent and the peer did not refuse, byte for byte.
+    pub description: Option<Box<[u8]>>,
+    /// What an UPDATE offers the peer for the other side, until it is answered.
+    pub(super) offered: Option<(ServerKey, Box<[u8]>)>,
+    /// Our own target refresh, of which the other side knows nothing.
+    pub(super) refresh: Option<Box<Refresh>>,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
     received: Option<ReceivedInvite>,
     /// Our INVITE that is not answered, or whose 2xx is not acknowledged, yet.
@@ -65,8 +83,10 @@ struct SentInvite {
     client: ClientKey,
     seq: u32,
     has_offer: bool,
-    /// Its octets: a re-INVITE's for its CANCEL, until it is answered; the first one's for late answers.
+    /// Its octets: for its CANCEL, for the credentials of its ACK, and the first one's for late answers.
     invite: Bytes,
+    /// It made the dialog.
+    is_first: bool,
     state: SentState,
 }
 
@@ -85,8 +105,13 @@ impl Leg {
         Self {
             call,
             side,
+            trunk: None,
             dialog,
             flow,
+            allows_update: false,
+            description: None,
+            offered: None,
+            refresh: None,
             received: None,
             sent: None,
             relays: 0,
@@ -96,8 +121,53 @@ impl Leg {
         }
     }
 
+    /// A leg that another node, or an earlier run, has kept. Our CSeq jumps past whatever it may have used since.
+    pub fn restore(call: CallKey, side: Side, kept: LegReplica, flow: Flow, seq: u32) -> Self {
+        let mut dialog = kept.dialog;
+        dialog.jump_seq(seq.max(dialog.local_seq.saturating_add(SEQ_JUMP)));
+        let (allows_update, description) = (kept.allows_update, kept.description);
+        let description = description.map(|octets| octets.0);
+        let trunk = kept.trunk;
+        Self { trunk, allows_update, description, ..Self::new(call, side, dialog, flow) }
+    }
+
+    /// What is kept of it.
+    pub fn replica(&self, cx: &Context) -> LegReplica {
+        LegReplica {
+            dialog: self.dialog.clone(),
+            transport: cx.settings.listener(self.flow.listener).transport,
+            peer: self.flow.remote,
+            trunk: self.trunk.clone(),
+            allows_update: self.allows_update,
+            description: self.description.clone().map(Octets),
+        }
+    }
+
+    /// No request is under way, in either direction.
+    pub fn is_quiet(&self) -> bool {
+        self.received.is_none()
+            && self.sent.is_none()
+            && self.relays == 0
+            && self.asked.is_empty()
+            && self.refresh.is_none()
+    }
+
+    /// Gives up what is under way without a word to the peer, who hears from another node.
+    pub fn fall_silent(&mut self, cx: &mut Context) {
+        let received = self.received.take().map(|received| received.server);
+        for server in received.into_iter().chain(self.asked.drain(..)) {
+            cx.transactions.remove_server(server);
+        }
+        if let Some(sent) = self.sent.take() {
+            let limit = cx.now + TRANSACTION_LIMIT;
+            cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
+        }
+    }
+
     /// Takes over the peer's INVITE that made the dialog, to be answered.
-    pub(super) fn hold_invite(&mut self, server: ServerKey, seq: u32) {
+    pub(super) fn hold_invite(&mut self, server: ServerKey, invite: &Message) {
+        self.note_peer(invite);
+        let seq = invite.cseq().0;
         self.received = Some(ReceivedInvite { server, seq, is_first: true, answer: None });
     }
 
@@ -109,10 +179,13 @@ impl Leg {
         client: ClientKey,
         has_offer: bool,
         invite: Bytes,
+        response: &Message,
     ) {
+        self.note_peer(response);
+        self.note_description_of(&invite);
         let seq = self.dialog.local_seq;
         let state = SentState::Unacknowledged;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: true, state });
         if has_offer {
             self.acknowledge(cx, None);
         }
@@ -144,6 +217,7 @@ impl Leg {
             Method::Info | Method::Message | Method::Options | Method::Update | Method::Notify => {
                 if request.method() == Method::Update {
                     self.dialog.refresh_target(request);
+                    self.note_peer(request);
                 }
                 self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
@@ -199,9 +273,11 @@ impl Leg {
             }
             (SentState::Pending { .. }, 200..300) => {
                 sent.state = SentState::Unacknowledged;
-                sent.invite = Bytes::new();
+                let invite = sent.invite.clone();
                 let has_offer = sent.has_offer;
                 self.dialog.refresh_target(response);
+                self.note_peer(response);
+                self.note_description_of(&invite);
                 if has_offer {
                     self.acknowledge(cx, None);
                 }
@@ -218,6 +294,36 @@ impl Leg {
             // Provisional after final: late, and without meaning.
             (SentState::Unacknowledged, _) => None,
         }
+    }
+
+    /// The carrier asks for credentials for a request within the dialog: it is sent again where there are some.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let Some(carrier_id) = self.carrier_id() else { return false };
+        let mut invite = self.sent.as_mut().filter(|sent| sent.client == client);
+        let is_withdrawn =
+            |sent: &SentInvite| matches!(sent.state, SentState::Pending { is_withdrawn: true, .. });
+        if invite.as_deref().is_some_and(is_withdrawn) {
+            return false;
+        }
+        let seq = self.dialog.local_seq + 1;
+        let Some(again) = cx.send_again(carrier_id, challenged, owner, seq, response) else {
+            return false;
+        };
+        self.dialog.local_seq = seq;
+        match &mut invite {
+            Some(invite) => {
+                (invite.client, invite.seq, invite.invite) = (again.client, seq, again.request);
+            }
+            None => self.note_refresh_again(client, &again, seq),
+        }
+        true
     }
 
     /// Nobody answered our re-INVITE.
@@ -240,10 +346,13 @@ impl Leg {
             return None;
         }
         self.relays = self.relays.saturating_sub(1);
+        let offered = self.offered.take_if(|(by, _)| *by == server);
         if let Some(response) = response.filter(|_| status_code < 300)
             && response.cseq().1 == Method::Update
         {
             self.dialog.refresh_target(response);
+            self.note_peer(response);
+            self.description = offered.map(|(_, offer)| offer).or(self.description.take());
         }
         Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })
     }
@@ -262,22 +371,22 @@ impl Leg {
         let flow = self.flow_out(cx);
         let has_offer = sdp::is_session_description(carried.0);
         let owner = Owner::Reinvite(self.call, self.side);
-        let mut invite = Bytes::new();
-        let dialog = &mut self.dialog;
-        let client = cx.start_client(Method::Invite, flow, owner, |branch, settings| {
+        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        let sent = cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"INVITE", listener, branch);
-            write_contact(listener, &mut printer);
+            write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
             printer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
-            invite = printer.finish(header_policy::body(carried));
-            invite.clone()
+            printer.finish(header_policy::body(carried))
         });
+        let SentAgain { client, request: invite } = sent;
         let state = SentState::Pending { is_withdrawn: false, is_cancelled: false };
         let seq = self.dialog.local_seq;
-        self.sent = Some(SentInvite { client, seq, has_offer, invite, state });
+        self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: false, state });
         true
     }
 
@@ -301,8 +410,9 @@ impl Leg {
     pub fn progress(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
         let Some(received) = &self.received else { return };
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, user, invite, printer);
             header_policy::write(carried, Identity::Strip, printer);
         };
         let body = header_policy::body(carried);
@@ -313,16 +423,22 @@ impl Leg {
     pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
         let Some(received) = &mut self.received else { return };
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, invite, printer);
+            write_dialog_headers(&listener, user, invite, printer);
             header_policy::write(carried, Identity::Strip, printer);
         };
         let tag = Some(self.dialog.local_tag);
         let body = header_policy::body(carried);
-        let Some(response) = cx.respond(received.server, status_code, b"", tag, write, body) else {
+        // Once the caller hears of the answer, another node must be able to go on with the call.
+        cx.sends_kept = (received.is_first && cx.settings.replicates).then_some(self.call);
+        let response = cx.respond(received.server, status_code, b"", tag, write, body);
+        cx.sends_kept = None;
+        let Some(response) = response else {
             self.received = None;
             return;
         };
+        note_description(&mut self.description, carried.0);
         received.answer = Some(Answer {
             response,
             interval: T1,
@@ -352,8 +468,10 @@ impl Leg {
         let branch = cx.new_branch();
         let listener = cx.settings.listener(flow.listener);
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
+        credentials::write_into_ack(cx, &sent.invite, &mut printer);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
+                note_description(&mut self.description, carried.0);
                 header_policy::write(carried, Identity::Strip, &mut printer);
                 header_policy::body(carried)
             }
@@ -364,7 +482,9 @@ impl Leg {
         // Its 2xx may still be repeated, and other branches may answer, whatever becomes of the call.
         let mut acks = std::mem::take(&mut self.forks);
         acks.note(&self.dialog.remote_tag, (flow, ack));
-        stray::keep(cx, sent.client, self.flow, self.dialog.local_tag, sent.invite, acks);
+        let invite = if sent.is_first { sent.invite } else { Bytes::new() };
+        let (of, tag) = (self.carrier_id(), self.dialog.local_tag);
+        stray::keep(cx, of, sent.client, self.flow, tag, invite, acks);
     }
 
     /// Sends the other side's request on; `false` where too many are under way.
@@ -376,12 +496,18 @@ impl Leg {
         let flow = self.flow_out(cx);
         let method = carried.0.method();
         let owner = Owner::Relay { call: self.call, side: self.side, server };
-        let dialog = &mut self.dialog;
-        cx.start_client(method, flow, owner, |branch, settings| {
+        if method == Method::Update {
+            let offer = sdp::description_of(carried.0);
+            self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
+        }
+        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let of = trunk.map(|trunk| trunk.carrier_id);
+        cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
             if method == Method::Update {
-                write_contact(listener, &mut printer);
+                write_contact(listener, trunk.and_then(Trunk::contact_user), &mut printer);
+                printer.header(HeaderName::Allow, ALLOW);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, Identity::Strip, &mut printer);
@@ -411,9 +537,11 @@ impl Leg {
         self.asked.retain(|asked| *asked != server);
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
+        let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Update && status_code < 300 {
-                write_contact(&listener, printer);
+                write_contact(&listener, user, printer);
+                printer.header(HeaderName::Allow, ALLOW);
             }
             if let Some(carried) = carried {
                 header_policy::write(carried, Identity::Strip, printer);
@@ -421,6 +549,12 @@ impl Leg {
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
         cx.respond(server, status_code, reason, None, write, body);
+        if let Some(Carried(answer)) = carried
+            && answer.cseq().1 == Method::Update
+            && status_code < 300
+        {
+            note_description(&mut self.description, answer);
+        }
     }
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
@@ -456,9 +590,9 @@ impl Leg {
 
     fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
-        let owner = Owner::Bye(self.call, self.side);
+        let (owner, of) = (Owner::Bye(self.call, self.side), self.carrier_id());
         let dialog = &mut self.dialog;
-        cx.start_client(Method::Bye, flow, owner, |branch, settings| {
+        cx.start_towards(of, Method::Bye, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(b"BYE", listener, branch);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
@@ -482,6 +616,7 @@ impl Leg {
             self.received = None;
         }
         self.acknowledge(cx, None);
+        self.abandon_refresh(cx);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;
             cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
@@ -489,12 +624,22 @@ impl Leg {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let answer = self.received.as_ref()?.answer.as_ref()?;
-        Some(answer.repeat_at.min(answer.give_up_at))
+        let answer = self.received.as_ref().and_then(|received| received.answer.as_ref());
+        let repeats_at = answer.map(|answer| answer.repeat_at.min(answer.give_up_at));
+        [repeats_at, self.poll_refresh()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
+        let event = self.repeat_answer(cx);
+        if event.is_none() {
+            self.on_refresh_timeout(cx);
+        }
+        event
     }
 
     /// Repeats the answer that is not acknowledged, or gives up (RFC 3261 §13.3.1.4).
-    pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
+    fn repeat_answer(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
         let received = self.received.as_mut()?;
         let answer = received.answer.as_mut()?;
         if answer.give_up_at <= cx.now {
@@ -542,6 +687,7 @@ impl Leg {
         cx.respond(server, 100, b"", None, |_, _| {}, b"");
         self.dialog.refresh_target(request);
         self.dialog.note_source(request, self.flow.remote.ip());
+        self.note_peer(request);
         let seq = request.cseq().0;
         self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
         Some(LegEvent::Offered(Carried::of(request)))
@@ -577,17 +723,48 @@ impl Leg {
             return;
         }
         let fork = self.dialog.sibling(sent.seq, response);
-        let sent = stray::end_dialog(cx, self.flow, fork);
+        let sent = stray::end_dialog(cx, self.carrier_id(), self.flow, fork, &sent.invite);
         cx.counters.late_answers += 1;
         self.forks.note(tag, sent);
     }
 
     /// An INVITE of ours is not answered yet, or its ACK has to wait.
-    fn is_inviting(&self) -> bool {
-        self.sent.is_some()
+    pub(super) fn is_inviting(&self) -> bool {
+        self.sent.is_some() || self.is_refreshing_by_invite()
     }
 
-    fn flow_out(&self, cx: &Context) -> Flow {
+    pub(super) fn carrier_id(&self) -> Option<CarrierId> {
+        self.trunk.as_ref().map(|trunk| trunk.carrier_id)
+    }
+
+    /// An INVITE of the peer is not answered, or its answer not acknowledged.
+    pub(super) fn is_invited(&self) -> bool {
+        self.received.is_some()
+    }
+
+    /// Takes in what a message that makes a dialog, or refreshes its target, says of the peer.
+    pub(super) fn note_peer(&mut self, message: &Message) {
+        if message.first(HeaderName::Allow).is_some() {
+            let mut allowed =
+                message.all(HeaderName::Allow).flat_map(|header| split_list(header.value));
+            self.allows_update = allowed.any(|method| method == Method::Update.as_str().as_bytes());
+        }
+    }
+
+    fn note_description_of(&mut self, invite: &Bytes) {
+        if let Ok(invite) = Message::parse(invite.clone()) {
+            note_description(&mut self.description, &invite);
+        }
+    }
+
+    pub(super) fn flow_out(&self, cx: &Context) -> Flow {
         cx.flow_towards(self.dialog.next_hop(), self.flow)
+    }
+}
+
+/// Keeps the session description of a message that we have sent as it came; one without leaves it.
+fn note_description(description: &mut Option<Box<[u8]>>, message: &Message) {
+    if let Some(sent) = sdp::description_of(message) {
+        *description = Some(sent.into());
     }
 }

@@ -5,15 +5,21 @@
 
 pub mod admission;
 pub mod attempt;
+pub mod authentication;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
 pub mod context;
+pub mod credentials;
+pub mod draft;
 pub mod event;
 pub mod header_policy;
 pub mod hunt;
 pub mod inbound;
 pub mod leg;
+mod recent;
 pub mod record;
+pub mod refresh;
+pub mod replica;
 pub mod settings;
 pub mod setup;
 pub mod stray;
@@ -23,5 +29,6 @@ pub use call::Call;
 pub use context::{CallKey, Context, Counters, Event, Output, Owner, Probe, ProbeKey, TimerKey};
 pub use event::{Carried, LegEvent, Side};
 pub use record::{AttemptRecord, CallRecord, EndCause, EndedBy};
+pub use replica::{KeptInvite, LegReplica, Replica, RingingReplica};
 pub use settings::Settings;
 pub use stray::StrayKey;

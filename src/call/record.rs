@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::carrier::class::spelled;
 use crate::carrier::{
     Action, CarrierId, Class, CustomerId, FailureRuleId, GatewayId, Origin, RouteId, Stage,
 };
-use crate::routing::Plan;
+use crate::routing::{DecisionRecord, Plan};
 
 /// One call, from its INVITE to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Ours; time-ordered (RFC 9562 version 7).
     pub call_id: Uuid,
@@ -44,12 +45,19 @@ pub struct CallRecord {
     /// Why the call could not be tried or ended oddly, for people; empty when nothing is to be said.
     pub detail: String,
     pub attempts: Vec<AttemptRecord>,
-    /// `None` when no decision was made (unknown caller, no route, draining).
+    /// `None` when no decision was made (unknown caller, no route, draining), or on another node.
+    #[serde(skip)]
     pub plan: Option<Arc<Plan>>,
+    /// The decision of the node that the call was taken over from.
+    #[serde(default)]
+    pub earlier_decision: Option<Box<DecisionRecord>>,
+    /// Name of the node that the call was taken over from last.
+    #[serde(default)]
+    pub taken_from: Option<Arc<str>>,
 }
 
 /// One outbound leg that was tried.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptRecord {
     pub carrier_id: CarrierId,
     pub carrier: Arc<str>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::carrier::Transport;
+use crate::digest::NonceKey;
 use crate::transaction::{Listener, ListenerId};
 
 /// Checked settings of one shard.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub user_agent: Arc<str>,
     /// Hash key of the Call-ID buckets, the same on every node of a cluster.
     pub bucket_key: u64,
+    /// What nonces are made and checked with, the same on every node of a cluster.
+    pub nonce_key: NonceKey,
     /// Shards of this node, which share the limits of carriers and gateways.
     pub shards: u32,
     /// Calls at a time in this shard; more get 503 with Retry-After.
@@ -25,6 +28,26 @@ pub struct Settings {
     pub retry_after_s: u32,
     /// Messages may wait for us so long before new calls are refused; `None` = for ever.
     pub overload_wait: Option<Duration>,
+    /// Answered calls are told to the world, so that another node can go on with them.
+    pub replicates: bool,
+}
+
+impl Default for Settings {
+    /// No listener yet, keys that everybody knows, one shard, no limit of time, no replication.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            user_agent: "holdfast".into(),
+            bucket_key: 0,
+            nonce_key: NonceKey::derive(b""),
+            shards: 1,
+            max_calls: 10_000,
+            max_call_duration: None,
+            retry_after_s: 5,
+            overload_wait: Some(Duration::from_millis(100)),
+            replicates: false,
+        }
+    }
 }
 
 impl Settings {

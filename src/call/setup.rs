@@ -4,18 +4,20 @@ use std::time::{Duration, Instant};
 
 use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
-use super::call::Draft;
-use super::context::{CallKey, Context, Event};
+use super::context::{CallKey, Context, Event, Output};
+use super::credentials::{self, Challenged};
+use super::draft::Draft;
 use super::hunt::Hunt;
 use super::inbound::Inbound;
 use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
-use super::{EndCause, EndedBy, Side, header_policy};
+use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
 use crate::carrier::number_rule::Identity;
 use crate::carrier::{Action, Class, RerouteAfterRinging, Stage};
 use crate::dialog::{Dialog, OwnInvite};
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
+use crate::sip::octets::Octets;
 use crate::sip::{HeaderName, Message, Printer, status};
 use crate::transaction::timer::Deadlines;
 use crate::transaction::{ClientKey, Flow, ServerKey};
@@ -24,6 +26,10 @@ use crate::transaction::{ClientKey, Flow, ServerKey};
 const TOKEN_LIMIT: Duration = Duration::from_millis(500);
 /// How often it looks whether there is room.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a call may take to be answered before it is kept outside of the node: most phones ring longer, but
+/// what is answered at once is kept once.
+const KEEP_AFTER: Duration = Duration::from_secs(1);
 
 /// What a call waits for before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,11 @@ pub struct Setup {
     /// Until when this call waits for room, once it has begun to.
     waits_until: Option<Instant>,
     deadlines: Deadlines<Wait>,
+    /// When the call is to be kept outside of the node; and the attempt as of which it was last.
+    keep_at: Option<Instant>,
+    kept_attempt: Option<u8>,
+    /// Another node would end it.
+    is_kept: bool,
 }
 
 /// What becomes of the setup.
@@ -96,6 +107,9 @@ impl Setup {
             blamed: None,
             waits_until: None,
             deadlines,
+            keep_at: cx.settings.replicates.then(|| cx.now + KEEP_AFTER),
+            kept_attempt: None,
+            is_kept: false,
         }
     }
 
@@ -146,6 +160,30 @@ impl Setup {
             200..300 => self.answer(cx, draft, response),
             _ => self.attempt_failed(cx, draft, Failure::Response(response)),
         }
+    }
+
+    /// The carrier asks for credentials; the same one is called again where there are some.
+    pub fn on_challenge(
+        &mut self,
+        cx: &mut Context,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.client == client) else {
+            return false;
+        };
+        let is_answered = attempt.answer_challenge(cx, challenged, response);
+        if is_answered {
+            // What is kept of it is another INVITE now.
+            self.kept_attempt = None;
+        }
+        if is_answered && attempt.stage < Stage::Ringing {
+            self.deadlines.stop(Wait::Ringing);
+            let no_response = attempt.candidate.carrier.no_response;
+            self.deadlines.arm(Wait::Response, cx.now + no_response);
+        }
+        is_answered
     }
 
     /// The INVITE of the current attempt timed out, or could not be delivered.
@@ -199,10 +237,11 @@ impl Setup {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.next().into_iter().chain(self.keep_at).min()
     }
 
     pub fn on_timeout(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
+        self.keep_if_due(cx, draft);
         while let Some(wait) = self.deadlines.take_expired(cx.now) {
             let next = match wait {
                 Wait::Response | Wait::Ringing => self.leave_and_go_on(cx, draft),
@@ -219,6 +258,48 @@ impl Setup {
             }
         }
         Next::Wait
+    }
+
+    /// Asks for what is needed to end the call, should this node die, to be kept: once it has taken a while, and again
+    /// as other carriers are tried.
+    fn keep_if_due(&mut self, cx: &mut Context, draft: &Draft) {
+        if self.keep_at.is_none_or(|at| at > cx.now) {
+            return;
+        }
+        self.keep_at = Some(cx.now + KEEP_AFTER);
+        let attempt = self.hunt.attempts();
+        let (Some(record), true) = (draft.record(), self.kept_attempt != Some(attempt)) else {
+            return;
+        };
+        self.kept_attempt = Some(attempt);
+        let mut record = record.clone();
+        let kept = self.attempt.as_ref().map(|attempt| attempt.kept(cx));
+        let (attempt, carrier) = kept.unzip();
+        record.attempts.extend(attempt);
+        let flow = self.inbound.flow;
+        let caller = KeptInvite {
+            invite: Octets(self.offer.invite.bytes().to_vec().into()),
+            transport: cx.settings.listener(flow.listener).transport,
+            peer: flow.remote,
+        };
+        let replica = Box::new(RingingReplica { record, caller, carrier });
+        cx.outputs.push_back(Output::KeepRinging { call: self.call, replica });
+    }
+
+    /// Another node would end the call from now on.
+    pub fn on_kept(&mut self) {
+        self.is_kept = true;
+    }
+
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Another node has ended the call: not a word to anybody.
+    pub fn fall_silent(&mut self, cx: &mut Context) {
+        self.take_attempt(cx);
+        cx.transactions.remove_server(self.inbound.server);
+        self.inbound.forget(cx);
     }
 
     /// The caller's INVITE.
@@ -304,8 +385,9 @@ impl Setup {
         let dialog = Dialog::uac(invite, attempt.local_tag, response);
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
+        outbound.trunk = Some(attempt.trunk.clone());
         let sent = attempt.invite.clone();
-        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent);
+        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent, response);
         let attempts = self.hunt.attempts();
         let inbound = self.inbound.answer(cx, self.call, attempts, &self.offer.invite, response);
         let answered_at = cx.wall_at(cx.now);
@@ -353,7 +435,12 @@ impl Setup {
         self.weigh(cx, &attempt.candidate, blame);
         if rule.class == Class::Config {
             let gateway = record.gateway.clone();
-            let (status_code, reason) = (record.status_code, record.reason.clone());
+            let (status_code, mut reason) = (record.status_code, record.reason.clone());
+            if let Failure::Response(response) = failure {
+                for realm in credentials::realms_of(response) {
+                    reason.push_str(&format!(" (realm {realm:?})"));
+                }
+            }
             cx.emit_event(Event::ConfigRefusal { gateway, status_code, reason });
         }
         draft.note(|draft| draft.attempts.push(record));

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use slotmap::new_key_type;
 
 use super::context::{CallKey, Context, Owner};
+use super::credentials;
+use crate::carrier::CarrierId;
 use crate::dialog::{Dialog, OwnInvite, Tag};
 use crate::sip::{HeaderName, Message, Method, print};
 use crate::transaction::{ClientKey, ClientMachine, Flow};
@@ -20,6 +22,7 @@ new_key_type! {
 pub struct Stray {
     /// `None` for an INVITE that was answered as it should be.
     origin: Option<Origin>,
+    carrier_id: Option<CarrierId>,
     client: ClientKey,
     flow: Flow,
     local_tag: Tag,
@@ -67,9 +70,11 @@ impl Acks {
 
 /// Leaves an attempt behind: no more retransmissions; CANCEL as soon as a provisional response allows
 /// it (RFC 3261 §9.1).
+#[expect(clippy::too_many_arguments, reason = "all that an attempt leaves behind")]
 pub fn leave(
     cx: &mut Context,
     origin: Origin,
+    carrier_id: CarrierId,
     client: ClientKey,
     flow: Flow,
     local_tag: Tag,
@@ -78,6 +83,7 @@ pub fn leave(
 ) {
     let stray = Stray {
         origin: Some(origin),
+        carrier_id: Some(carrier_id),
         client,
         flow,
         local_tag,
@@ -107,6 +113,7 @@ pub fn leave(
 /// empty for a re-INVITE, which no other branch can answer.
 pub fn keep(
     cx: &mut Context,
+    carrier_id: Option<CarrierId>,
     client: ClientKey,
     flow: Flow,
     local_tag: Tag,
@@ -118,8 +125,17 @@ pub fn keep(
         return;
     }
     let reason = "".into();
-    let stray =
-        Stray { origin: None, client, flow, local_tag, invite, reason, is_cancelled: true, acks };
+    let stray = Stray {
+        origin: None,
+        carrier_id,
+        client,
+        flow,
+        local_tag,
+        invite,
+        reason,
+        is_cancelled: true,
+        acks,
+    };
     let key = cx.strays.insert(stray);
     cx.with_client(client, |client, _, _| client.owner = Owner::Stray(key));
 }
@@ -170,14 +186,14 @@ fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) -> Optio
     let stray = cx.strays.get_mut(key)?;
     let tag = response.to_tag().unwrap_or_default();
     let (flow, local_tag, invite) = (stray.flow, stray.local_tag, stray.invite.clone());
-    let origin = stray.origin;
+    let (origin, carrier_id) = (stray.origin, stray.carrier_id);
     let acks = std::mem::take(&mut stray.acks);
     let is_repeated = acks.repeat(cx, tag);
     // A re-INVITE is kept without its octets: no other branch can answer it.
     let new = (!is_repeated && !invite.is_empty()).then(|| {
         cx.counters.late_answers += 1;
         let dialog = Dialog::uac(OwnInvite::of(&invite), local_tag, response);
-        end_dialog(cx, flow, dialog)
+        end_dialog(cx, carrier_id, flow, dialog, &invite)
     });
     let is_new = new.is_some();
     let stray = cx.strays.get_mut(key)?;
@@ -189,13 +205,23 @@ fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) -> Optio
 }
 
 /// Acknowledges the 2xx that made a dialog and hangs it up at once; gives the ACK, for repeated 2xx.
-pub(super) fn end_dialog(cx: &mut Context, known: Flow, mut dialog: Dialog) -> (Flow, Bytes) {
+/// `invite`: ours, whose credentials the ACK carries.
+pub(super) fn end_dialog(
+    cx: &mut Context,
+    carrier_id: Option<CarrierId>,
+    known: Flow,
+    mut dialog: Dialog,
+    invite: &Bytes,
+) -> (Flow, Bytes) {
     let flow = cx.flow_towards(dialog.next_hop(), known);
     let branch = cx.new_branch();
     let listener = cx.settings.listener(flow.listener);
-    let ack = dialog.ack(dialog.local_seq, listener, branch).finish(b"");
+    let mut printer = dialog.ack(dialog.local_seq, listener, branch);
+    credentials::write_into_ack(cx, invite, &mut printer);
+    let ack = printer.finish(b"");
     cx.send(flow, ack.clone());
-    cx.start_client(Method::Bye, flow, Owner::Nobody, |branch, settings| {
+    let owner = carrier_id.map_or(Owner::Nobody, Owner::Farewell);
+    cx.start_towards(carrier_id, Method::Bye, flow, owner, |branch, settings| {
         let listener = settings.listener(flow.listener);
         let mut printer = dialog.request(b"BYE", listener, branch);
         printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());

@@ -1,5 +1,7 @@
 //! From rows to [`Tables`]: everything that makes no sense is named, all at once.
 
+mod credentials;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use super::rows::{
     RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use super::{
-    Carrier, CarrierId, Customer, CustomerId, ErrorsInRow, FailureRuleId, Gateway, GatewayId,
-    Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows, Tables, shadow,
+    Carrier, CarrierId, Customer, CustomerAuth, CustomerId, ErrorsInRow, FailureRuleId, Gateway,
+    GatewayId, Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows, Tables,
+    shadow,
 };
 
 /// Longest pattern of a failure rule.
@@ -56,13 +59,19 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
     let mut hours = check.hours(&rows.route_carrier_hours, &carrier_rows);
     let routes = check.routes(&rows.routes, &customers, &carrier_rows, &mut hours);
     let failure_rules = check.failure_rules(&rows.failure_rules, &carriers);
+    let carrier_credentials = check.carrier_credentials(&rows.carrier_credentials, &carriers);
+    let users = check.users(&rows.customer_credentials, &customers);
+    let registrations = check.registrations(&rows.registrations, &gateways);
     if !check.refusals.is_empty() {
         return Err(check.refusals);
     }
     let longest_prefix = routes.keys().map(|(_, prefix)| prefix.len()).max().unwrap_or_default();
+    let mut warnings = shadow::warnings(&failure_rules.rules);
+    let addressed = addresses.iter().map(|(_, id)| *id).collect();
+    warnings.extend(credentials::warnings(&carrier_credentials, &customers, &users, &addressed));
     Ok(Tables {
         version,
-        warnings: shadow::warnings(&failure_rules.rules),
+        warnings,
         failure_rules,
         carriers,
         gateways,
@@ -71,6 +80,9 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
         addresses,
         routes,
         longest_prefix,
+        carrier_credentials,
+        users,
+        registrations,
     })
 }
 
@@ -238,12 +250,14 @@ impl Check {
             let mut check = self.row("customers", row.customer_id);
             check.name(&row.name, &mut names);
             check.region(row.region.as_deref());
+            let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
             let id = CustomerId(row.customer_id);
             let customer = Customer {
                 id,
                 name: row.name.as_str().into(),
                 is_enabled: row.enabled,
                 region: row.region.as_deref().map(Into::into),
+                auth: auth.unwrap_or(CustomerAuth::Both),
             };
             customers.insert(id, Arc::new(customer));
         }

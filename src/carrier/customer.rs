@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::CustomerId;
+use super::{CustomerAuth, CustomerId};
 
 /// A platform or PBX that uses us as its SIP trunk.
 #[derive(Clone, Debug)]
@@ -13,4 +13,6 @@ pub struct Customer {
     pub is_enabled: bool,
     /// Calls of this customer stay on gateways of this region; `None` = anywhere.
     pub region: Option<Arc<str>>,
+    /// What shows that a call is this customer's.
+    pub auth: CustomerAuth,
 }

@@ -1,7 +1,8 @@
-//! What an admin's tables say: carriers, gateways, customers, routes, failure rules, number rules, groups.
+//! What an admin's tables say: carriers, gateways, customers, routes, failure rules, number rules, groups, credentials.
 
 mod check;
 pub mod class;
+pub mod credentials;
 pub mod customer;
 pub mod failure_rule;
 pub mod gateway;
@@ -19,6 +20,7 @@ mod shadow;
 pub mod tables;
 
 pub use class::{Action, Class, Origin, Stage};
+pub use credentials::{CarrierCredentials, CustomerAuth, Registration, User, Users};
 pub use customer::Customer;
 pub use failure_rule::{FailureRule, Observation, RuleMatch};
 pub use gateway::{AdminState, Carrier, Gateway, Limits, Media, Transport};

@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Hidden;
+
 /// Everything that `Tables::check` needs, read in one transaction.
 ///
 /// Rows that a version before this one kept on disk are read with the columns' defaults.
@@ -20,6 +22,12 @@ pub struct Rows {
     pub route_carrier_hours: Vec<RouteCarrierHoursRow>,
     pub failure_rules: Vec<FailureRuleRow>,
     pub number_rules: Vec<NumberRuleRow>,
+    #[serde(default)]
+    pub carrier_credentials: Vec<CarrierCredentialsRow>,
+    #[serde(default)]
+    pub customer_credentials: Vec<CustomerCredentialsRow>,
+    #[serde(default)]
+    pub registrations: Vec<RegistrationRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +81,7 @@ pub struct CustomerRow {
     pub name: String,
     pub enabled: bool,
     pub region: Option<String>,
+    pub auth: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,6 +165,37 @@ pub struct NumberRuleRow {
     pub identity: String,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CarrierCredentialsRow {
+    pub carrier_id: i64,
+    pub username: String,
+    pub realm: Option<String>,
+    pub ha1_md5: Option<Hidden>,
+    pub ha1_sha256: Option<Hidden>,
+    pub ha1_sha512_256: Option<Hidden>,
+    pub password: Option<Hidden>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CustomerCredentialsRow {
+    pub username: String,
+    pub customer_id: i64,
+    pub realm: String,
+    pub ha1_md5: Option<Hidden>,
+    pub ha1_sha256: Option<Hidden>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegistrationRow {
+    pub gateway_id: i64,
+    pub aor: String,
+    pub contact_user: Option<String>,
+    pub expires_s: i32,
+}
+
 // What the columns hold that an INSERT does not name; what it has to name is 0 or empty here. Tables that a version before a
 // column kept on disk are read with these too.
 
@@ -199,7 +239,19 @@ impl Default for GatewayRow {
 
 impl Default for CustomerRow {
     fn default() -> Self {
-        Self { customer_id: 0, name: String::new(), enabled: true, region: None }
+        Self {
+            customer_id: 0,
+            name: String::new(),
+            enabled: true,
+            region: None,
+            auth: "address".to_owned(),
+        }
+    }
+}
+
+impl Default for RegistrationRow {
+    fn default() -> Self {
+        Self { gateway_id: 0, aor: String::new(), contact_user: None, expires_s: 300 }
     }
 }
 

@@ -9,7 +9,10 @@ use ipnet::IpNet;
 use super::check;
 use super::failure_rule::FailureRules;
 use super::number_rule::digits_of;
-use super::{Carrier, CarrierId, Customer, CustomerId, Gateway, GatewayId, Refusal, Route, Rows};
+use super::{
+    Carrier, CarrierCredentials, CarrierId, Customer, CustomerId, Gateway, GatewayId, Refusal,
+    Registration, Route, Rows, Users,
+};
 
 /// Everything a decision needs to know of the admin's wishes.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,10 @@ pub struct Tables {
     pub(super) addresses: Vec<(IpNet, CustomerId)>,
     pub(super) routes: HashMap<(Option<CustomerId>, Box<str>), Arc<Route>>,
     pub(super) longest_prefix: usize,
+    pub(super) carrier_credentials: HashMap<CarrierId, Arc<CarrierCredentials>>,
+    /// Users of customers that authenticate by digest.
+    pub users: Users,
+    pub(super) registrations: HashMap<GatewayId, Arc<Registration>>,
 }
 
 impl Tables {
@@ -65,6 +72,25 @@ impl Tables {
         let source = source.to_canonical();
         let (_, id) = self.addresses.iter().find(|(range, _)| range.contains(&source))?;
         self.customer(*id)
+    }
+
+    /// What a carrier knows us by; `None` where its challenges are not answered.
+    pub fn credentials_of(&self, id: CarrierId) -> Option<&Arc<CarrierCredentials>> {
+        self.carrier_credentials.get(&id)
+    }
+
+    /// Whether any carrier knows us by credentials.
+    pub fn has_credentials(&self) -> bool {
+        !self.carrier_credentials.is_empty()
+    }
+
+    /// How we register with a gateway; `None` where we do not.
+    pub fn registration_of(&self, id: GatewayId) -> Option<&Arc<Registration>> {
+        self.registrations.get(&id)
+    }
+
+    pub fn registrations(&self) -> impl Iterator<Item = (GatewayId, &Arc<Registration>)> {
+        self.registrations.iter().map(|(id, registration)| (*id, registration))
     }
 
     /// Whether these came from a store; before that there is nobody and nothing in them.

@@ -46,10 +46,13 @@ pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
 
 fn counts(rows: &Rows) -> String {
     format!(
-        "{} carriers, {} gateways, {} customers, {} routes, {} failure rules, {} number rules",
+        "{} carriers, {} gateways, {} registrations, {} customers, {} users, {} routes, {} failure rules, \
+         {} number rules",
         rows.carriers.len(),
         rows.gateways.len(),
+        rows.registrations.len(),
         rows.customers.len(),
+        rows.customer_credentials.len(),
         rows.routes.len(),
         rows.failure_rules.len(),
         rows.number_rules.len()

@@ -9,6 +9,7 @@ mod moment;
 mod past;
 mod replay;
 mod rules;
+mod secret;
 mod serve;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     /// Load failure rules in the words of a known vendor, or list the rules there are
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Print the hashes that the tables keep instead of a password, which comes by the standard input
+    Secret(secret::SecretFlags),
     /// Say why a call went where it went, or where a call would go now
     Explain(explain::ExplainFlags),
     /// Decide the last calls again with the tables as they are now, and say what would be different
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Check(flags) => check::run(&flags),
         Command::Migrate(flags) => migrate::run(&flags),
         Command::Rules(command) => rules::run(&command),
+        Command::Secret(flags) => secret::run(&flags),
         Command::Explain(flags) => explain::run(&flags),
         Command::Replay(flags) => replay::run(&flags),
         Command::Demo(flags) => demo::run(&flags),

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 
 use crate::sip::name_addr::split_list;
+use crate::sip::octets;
 use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
 use crate::transaction::{Branch, Listener};
 
@@ -14,32 +16,44 @@ use super::Tag;
 const MAX_FORWARDS: u8 = 70;
 /// Entries of a route set that we keep.
 const MAX_ROUTES: usize = 32;
+/// The highest CSeq that leaves room for more (RFC 3261 §8.1.1.5: below 2^31).
+const MAX_SEQ: u32 = (1 << 31) - (1 << 16);
 /// Where a SIP URI without a port is reached (RFC 3261 §19.1.2).
 const DEFAULT_PORT: u16 = 5060;
 
 /// A dialog as one of our legs sees it.
 ///
 /// From and To of the first request are kept byte for byte: some peers compare them whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dialog {
+    #[serde(with = "octets")]
     pub call_id: Box<[u8]>,
     pub local_tag: Tag,
     /// Empty for a peer of RFC 2543.
+    #[serde(with = "octets")]
     pub remote_tag: Box<[u8]>,
     /// Value of our From, our tag included.
+    #[serde(with = "octets")]
     pub local: Box<[u8]>,
     /// Value of our To, the peer's tag included.
+    #[serde(with = "octets")]
     pub remote: Box<[u8]>,
     /// CSeq of our last request.
     pub local_seq: u32,
     /// CSeq of the peer's last request; `None` before its first.
     pub remote_seq: Option<u32>,
     /// URI of the peer's Contact.
+    #[serde(with = "octets")]
     pub remote_target: Box<[u8]>,
     /// URIs with their parameters, as they stand between the angle brackets, nearest hop first.
+    #[serde(with = "octets::list")]
     pub route_set: Box<[Box<[u8]>]>,
     /// The peer is behind a NAT that it does not know of: its Contact leads nowhere.
+    #[serde(default)]
     pub is_behind_nat: bool,
+    /// How often the target has changed.
+    #[serde(skip)]
+    pub targets: u32,
 }
 
 /// What an INVITE of ours tells its dialog.
@@ -102,6 +116,7 @@ impl Dialog {
             remote_target: contact_of(invite).unwrap_or_else(|| from_uri(invite)).into(),
             route_set: record_routes(invite).collect(),
             is_behind_nat: false,
+            targets: 0,
         }
     }
 
@@ -122,6 +137,7 @@ impl Dialog {
             remote_target: contact_of(response).unwrap_or(invite.request_uri).into(),
             route_set: route_set.into(),
             is_behind_nat: false,
+            targets: 0,
         }
     }
 
@@ -159,8 +175,11 @@ impl Dialog {
 
     /// Takes the Contact of a target refresh (RFC 3261 §12.2.1.2, §12.2.2).
     pub fn refresh_target(&mut self, message: &Message) {
-        if let Some(contact) = contact_of(message) {
+        if let Some(contact) = contact_of(message)
+            && *contact != *self.remote_target
+        {
             self.remote_target = contact.into();
+            self.targets = self.targets.wrapping_add(1);
         }
     }
 
@@ -182,6 +201,12 @@ impl Dialog {
     pub fn request(&mut self, method: &[u8], listener: &Listener, branch: Branch) -> Printer {
         self.local_seq += 1;
         self.print(method, self.local_seq, listener, branch)
+    }
+
+    /// Has our next request go beyond `seq`: the peer has seen higher ones than we know of. A gap is
+    /// legal (RFC 3261 §12.2.2).
+    pub fn jump_seq(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq.min(MAX_SEQ));
     }
 
     /// Begins the ACK for the 2xx to our INVITE with CSeq `seq` (RFC 3261 §13.2.2.4).

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::random::Random;
 
 /// Our part of a dialog's id.
@@ -30,6 +32,20 @@ impl Tag {
             return None;
         }
         u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl Serialize for Tag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || serde::de::Error::custom("16 hex digits are expected");
+        Self::parse(text.as_bytes()).ok_or_else(wrong)
     }
 }
 

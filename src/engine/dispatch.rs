@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::engine::Engine;
 use crate::call::admission::admit;
 use crate::call::attempt::Offer;
+use crate::call::authentication::{Caller, identify};
 use crate::call::context::{ALLOW, Owner};
+use crate::call::credentials::Challenged;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
@@ -28,25 +30,63 @@ const MAX_RELAYED_OCTETS: usize = 60_000;
 impl Engine {
     pub(super) fn on_response(&mut self, response: &Message) {
         let Some(key) = self.cx.transactions.client_of(response) else {
-            self.cx.counters.stray_responses += 1;
+            if !self.pass_back(response) {
+                self.cx.counters.stray_responses += 1;
+            }
             return;
         };
         let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
             return;
         };
+        let challenged = self.cx.challenged(key, response);
         let turn = self.cx.with_client(key, |client, now, actions| {
             client.machine.on_response(response, now, actions);
         });
         match turn {
-            Some(turn) if turn.is_delivered => self.deliver(owner, key, response),
+            Some(turn) if turn.is_delivered => {
+                let is_answered = challenged
+                    .is_some_and(|challenged| self.answer(owner, key, &challenged, response));
+                if !is_answered {
+                    self.deliver(owner, key, response);
+                }
+            }
             _ => self.cx.counters.retransmissions_received += 1,
         }
+    }
+
+    /// Answers a carrier's challenge; `false` where its response is one like any other.
+    fn answer(
+        &mut self,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let mut is_answered = false;
+        match owner {
+            Owner::Invite(call)
+            | Owner::Reinvite(call, _)
+            | Owner::Refresh(call, _)
+            | Owner::Relay { call, .. }
+            | Owner::Bye(call, _) => self.with_call(call, |call, cx| {
+                is_answered = call.on_challenge(cx, owner, client, challenged, response);
+            }),
+            Owner::Farewell(carrier_id) => {
+                let seq = response.cseq().0 + 1;
+                let cx = &mut self.cx;
+                is_answered = cx.send_again(carrier_id, challenged, owner, seq, response).is_some();
+            }
+            Owner::Register(key) => is_answered = self.answer_registrar(key, challenged, response),
+            // A probe has its answer: somebody is there. What a stray asks for nobody wants any more.
+            Owner::Probe(_) | Owner::Stray(_) | Owner::Nobody => {}
+        }
+        is_answered
     }
 
     /// Hands a response to whom it concerns.
     fn deliver(&mut self, owner: Owner, client: ClientKey, response: &Message) {
         let is_final = response.status_code() >= 200;
-        if let Owner::Invite(call) | Owner::Reinvite(call, _) = owner
+        if let Owner::Invite(call) | Owner::Reinvite(call, _) | Owner::Refresh(call, _) = owner
             && !is_final
             && !self.calls.contains_key(call)
         {
@@ -69,6 +109,11 @@ impl Engine {
                     call.on_relay_response(cx, side, server, Some(response));
                 });
             }
+            Owner::Refresh(call, side) => {
+                self.with_call(call, |call, cx| {
+                    call.on_refresh_response(cx, side, client, Ok(response));
+                });
+            }
             Owner::Bye(call, _) if is_final => {
                 self.with_call(call, |call, cx| call.on_bye_done(cx))
             }
@@ -80,7 +125,12 @@ impl Engine {
             Owner::Probe(probe) if is_final => {
                 self.on_probe_done(probe, Some(response.status_code()));
             }
-            Owner::Bye(..) | Owner::Probe(_) | Owner::Nobody => {}
+            Owner::Register(key) if is_final => self.on_registered(key, response),
+            Owner::Bye(..)
+            | Owner::Probe(_)
+            | Owner::Register(_)
+            | Owner::Farewell(_)
+            | Owner::Nobody => {}
         }
     }
 
@@ -132,9 +182,13 @@ impl Engine {
             Owner::Relay { call, side, server } => {
                 self.with_call(call, |call, cx| call.on_relay_response(cx, side, server, None));
             }
+            Owner::Refresh(call, side) => self.with_call(call, |call, cx| {
+                call.on_refresh_response(cx, side, client, Err(failure));
+            }),
             Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
             Owner::Probe(probe) => self.on_probe_done(probe, None),
-            Owner::Stray(_) | Owner::Nobody => {}
+            Owner::Register(key) => self.on_register_failed(key),
+            Owner::Stray(_) | Owner::Farewell(_) | Owner::Nobody => {}
         }
     }
 
@@ -151,7 +205,7 @@ impl Engine {
             return self.on_known_request(server, &request);
         }
         match request.method() {
-            Method::Ack => self.on_dialog_ack(&request),
+            Method::Ack => self.on_dialog_ack(&request, Some(flow)),
             Method::Cancel => self.on_cancel(request, flow),
             _ if request.to_tag().is_some() => self.on_dialog_request(request, flow),
             Method::Invite => self.on_new_invite(request, flow),
@@ -173,13 +227,16 @@ impl Engine {
         });
         if turn.is_some_and(|turn| turn.is_delivered) {
             // A peer that gives the ACK of a 2xx its INVITE's branch.
-            self.on_dialog_ack(request);
+            self.on_dialog_ack(request, None);
         }
     }
 
-    fn on_dialog_ack(&mut self, request: &Message) {
-        let tag = request.to_tag().and_then(Tag::parse);
-        let Some((call, side)) = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied()) else {
+    fn on_dialog_ack(&mut self, request: &Message, flow: Option<Flow>) {
+        let Some(tag) = request.to_tag().and_then(Tag::parse) else { return };
+        let Some((call, side)) = self.cx.dialogs.get(&tag).copied() else {
+            if let Some(flow) = flow {
+                self.ask_others(request, flow);
+            }
             return;
         };
         self.with_call(call, |call, cx| call.on_ack(cx, side, request));
@@ -203,6 +260,9 @@ impl Engine {
         let tag = request.to_tag().and_then(Tag::parse);
         let found = tag.and_then(|tag| self.cx.dialogs.get(&tag).copied());
         let Some((call, side)) = found.filter(|(call, _)| self.calls.contains_key(*call)) else {
+            if tag.is_some() && self.ask_others(&request, flow) {
+                return;
+            }
             return self.answer_statelessly(&request, flow, 481, "");
         };
         if is_too_large(&request) {
@@ -242,13 +302,16 @@ impl Engine {
             self.cx.counters.calls_over_limit += 1;
             return self.answer_statelessly(&request, flow, 503, "");
         }
-        if self.is_one_stranger_too_many(flow) {
-            self.cx.counters.strangers_unrecorded += 1;
-            return self.answer_statelessly(&request, flow, 403, "");
+        let caller = self.caller(&request, flow);
+        if let Some((status_code, is_stale)) = self.turned_away(&caller) {
+            return match status_code {
+                401 => self.challenge(&request, flow, is_stale),
+                _ => self.answer_statelessly(&request, flow, status_code, ""),
+            };
         }
         let server = self.open_server(request.clone(), flow, true);
         let offer = Offer::new(request);
-        match admit(&mut self.cx, &offer, flow.remote.ip()) {
+        match admit(&mut self.cx, &offer, caller) {
             Err(denial) => Call::refuse(&mut self.cx, server, flow, &offer, *denial),
             Ok(admission) => {
                 self.cx.respond(server, 100, b"", None, |_, _| {}, b"");
@@ -272,11 +335,55 @@ impl Engine {
         self.calls.len() >= max_calls || self.cx.transactions.servers_len() >= max_servers
     }
 
-    /// Nobody's customer, beyond what is put on record of such callers.
-    fn is_one_stranger_too_many(&mut self, flow: Flow) -> bool {
-        self.cx.tables.is_loaded()
-            && self.cx.tables.customer_at(flow.remote.ip()).is_none()
-            && self.strangers.take(self.cx.now).is_none()
+    /// Who sent an INVITE. While nobody is let in anyway, nobody is asked either.
+    fn caller(&mut self, invite: &Message, flow: Flow) -> Caller {
+        match self.cx.is_draining || !self.cx.tables.is_loaded() {
+            true => self
+                .cx
+                .tables
+                .customer_at(flow.remote.ip())
+                .cloned()
+                .map_or(Caller::Stranger, Caller::Customer),
+            false => identify(&mut self.cx, invite, flow.remote.ip()),
+        }
+    }
+
+    /// The code for callers that are answered without a transaction and a record: those that are only asked who they
+    /// are, and nobody's customers beyond what is put on record of such. With it, whether a nonce was stale.
+    fn turned_away(&mut self, caller: &Caller) -> Option<(u16, bool)> {
+        let is_loaded = self.cx.tables.is_loaded();
+        let (cx, strangers) = (&mut self.cx, &mut self.strangers);
+        let counters = &mut cx.counters;
+        match caller {
+            Caller::Customer(_) | Caller::Misplaced { .. } => None,
+            Caller::Unproven { is_stale } => Some((401, *is_stale)),
+            Caller::Blocked => {
+                counters.authentications_blocked += 1;
+                Some((403, false))
+            }
+            Caller::Wrong { .. } => {
+                counters.authentications_failed += 1;
+                strangers.take(cx.now).is_none().then(|| {
+                    counters.strangers_unrecorded += 1;
+                    (401, false)
+                })
+            }
+            Caller::Stranger if !is_loaded => None,
+            Caller::Stranger => strangers.take(cx.now).is_none().then(|| {
+                counters.strangers_unrecorded += 1;
+                (403, false)
+            }),
+        }
+    }
+
+    /// Asks who sent an INVITE, without a transaction (RFC 3261 §8.2.7): whoever says nothing leaves nothing behind.
+    fn challenge(&mut self, invite: &Message, flow: Flow, is_stale: bool) {
+        let challenges = self.cx.new_challenges(is_stale);
+        self.answer_with(invite, flow, 401, "", |printer| {
+            for challenge in &challenges {
+                printer.header(HeaderName::WwwAuthenticate, challenge.as_bytes());
+            }
+        });
     }
 
     /// A request that begins no call.

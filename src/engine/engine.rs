@@ -1,14 +1,18 @@
 //! The engine: what comes in, what goes out, and when it wants to be called again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 use slotmap::SlotMap;
+use uuid::Uuid;
 
+use super::registrar::Registrar;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
-use crate::call::{Call, CallKey, Context, Counters, Output, Settings};
+use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
 use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer};
@@ -34,10 +38,32 @@ pub enum Command {
     Probe { target: Target, timeout: Duration },
     /// The transport could not deliver to this address (ICMP unreachable, connection refused).
     Unreachable { flow: Flow },
-    /// Answer new INVITEs and OPTIONS with 503 from now on.
+    /// Register with the gateways that want it; for one shard of a node, the one that sends its probes.
+    Register,
+    /// Answer new INVITEs and OPTIONS with 503 from now on, and end the registrations.
     Drain,
     /// End every call that is left: BYE or CANCEL on both legs.
     EndAllCalls,
+    /// What these calls asked to be kept is kept.
+    Kept(Vec<CallKey>),
+    /// What these calls, which ring, asked to be kept is kept.
+    RingingKept(Vec<CallKey>),
+    /// The place where calls are kept is back: ask again for what is missing there.
+    KeepMissing,
+    /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
+    Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
+    /// End a call of a dead node that was not answered.
+    EndRinging(Box<RingingReplica>),
+    /// Of the calls that are kept, these are still ours: another node goes on with the others.
+    Owned(Arc<HashSet<Uuid>>),
+    /// Let go of calls that another node can go on with, this many at most: each gives an
+    /// [`Output::Released`].
+    HandOver { limit: usize },
+    /// A request that was [`Output::Unknown`], once whoever it belongs to has been looked for in vain, or has
+    /// been adopted.
+    Again(Box<(Flow, Message)>),
+    /// A request that was [`Output::Unknown`] belongs to the node that has this address.
+    PassOn { request: Box<(Flow, Message)>, to: SocketAddr },
     /// The wall clock at an instant, for records; repeat about once a minute.
     WallClock { at: Instant, wall: SystemTime },
 }
@@ -49,22 +75,41 @@ pub enum Command {
 pub struct Engine {
     pub(super) cx: Context,
     pub(super) calls: SlotMap<CallKey, Call>,
+    pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
     pub(super) overload: Overload,
+    /// Requests within dialogs of other nodes that are asked for.
+    pub(super) lookups: Allowance,
+    /// Nobody has been asked yet about the request in hand.
+    pub(super) may_ask: bool,
 }
 
 /// Strangers that are put on record at once, and a second in the long run; the others are counted.
 const STRANGERS_BURST: u32 = 500;
 const STRANGERS_A_SECOND: u32 = 20;
+/// Requests within unknown dialogs that other nodes are asked about at once, and a second: each costs a look into
+/// the store, and anybody can send some. After a node's death there are many.
+const LOOKUPS_BURST: u32 = 2_000;
+const LOOKUPS_A_SECOND: u32 = 200;
 
 impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
-        let overload = Overload::new(settings.overload_wait, now);
+        let overload = Overload::new(settings.overload_wait);
+        let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
-        Self { cx, calls: SlotMap::with_key(), strangers, overload }
+        let registrar = Registrar::default();
+        Self {
+            cx,
+            calls: SlotMap::with_key(),
+            registrar,
+            strangers,
+            overload,
+            lookups,
+            may_ask: true,
+        }
     }
 
     /// One message from one flow.
@@ -83,16 +128,23 @@ impl Engine {
         match command {
             Command::Tables(tables) => {
                 self.cx.capacity.retain(&tables);
+                self.cx.challenges.retain(&tables);
                 self.cx.tables = tables;
+                self.sync_registrations();
             }
             Command::View(view) => {
                 let shards = self.cx.settings.shards.max(1);
                 self.cx.capacity.set_parts(shards.saturating_mul(view.nodes.max(1)));
                 self.cx.view = view;
+                self.move_registrations();
             }
             Command::Probe { target, timeout } => self.probe(target, timeout),
             Command::Unreachable { flow } => self.on_unreachable(flow),
-            Command::Drain => self.cx.is_draining = true,
+            Command::Register => self.start_registrar(),
+            Command::Drain => {
+                self.cx.is_draining = true;
+                self.sync_registrations();
+            }
             Command::EndAllCalls => {
                 let keys: Vec<CallKey> = self.calls.keys().collect();
                 for key in keys {
@@ -100,6 +152,26 @@ impl Engine {
                 }
             }
             Command::WallClock { at, wall } => self.cx.wall = (at, wall),
+            Command::Kept(calls) => {
+                calls.into_iter().for_each(|call| self.with_call(call, |call, _| call.on_kept()));
+            }
+            Command::RingingKept(calls) => {
+                for call in calls {
+                    self.with_call(call, |call, _| call.on_ringing_kept());
+                }
+            }
+            Command::EndRinging(replica) => Call::end_ringing(&mut self.cx, *replica),
+            Command::KeepMissing => self.keep_missing(),
+            Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
+            Command::Owned(owned) => self.release_others(&owned),
+            Command::HandOver { limit } => self.hand_over(limit),
+            Command::Again(request) => {
+                let (flow, request) = *request;
+                self.may_ask = false;
+                self.on_request(request, flow);
+                self.may_ask = true;
+            }
+            Command::PassOn { request, to } => self.pass_on(&request.1, request.0, to),
         }
     }
 
@@ -110,17 +182,18 @@ impl Engine {
             match key {
                 TimerKey::Client(key) => self.on_client_timer(key, at),
                 TimerKey::Server(key) => self.on_server_timer(key, at),
+                TimerKey::Registration(key) => self.on_registration_timer(key),
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
     }
 
-    /// Whether it is time to tell how long messages wait.
-    pub fn wants_delay(&self, now: Instant) -> bool {
-        self.overload.is_due(now)
+    /// Whether it matters how long the messages that are read now have waited.
+    pub fn wants_delay(&self) -> bool {
+        self.overload.is_asking()
     }
 
-    /// Messages that were read just now had waited for `delay`; where none were, tell of no delay.
+    /// Messages that were read just now had waited for `delay`; where there were none, tell of no delay.
     pub fn note_delay(&mut self, delay: Duration, now: Instant) {
         self.overload.note_delay(delay, now);
     }
@@ -141,6 +214,7 @@ impl Engine {
             strays_now: self.cx.strays.len() as u64,
             dialogs_now: self.cx.dialogs.len() as u64,
             timers_now: self.cx.timers.len() as u64,
+            registrations_now: self.registrar.len() as u64,
             channels_now: self.cx.capacity.channels_now(),
             ..self.cx.counters
         }
@@ -201,7 +275,7 @@ impl Engine {
                 .header_fmt(HeaderName::To, format_args!("<{uri}>"))
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, &mut printer);
+            crate::call::attempt::write_contact(listener, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

@@ -4,6 +4,9 @@ pub mod dispatch;
 #[expect(clippy::module_inception, reason = "the engine of the module `engine`")]
 pub mod engine;
 pub mod overload;
+mod passing;
+mod registrar;
+mod takeover;
 
 pub use crate::call::{Counters, Event, Output, Settings as EngineSettings};
 pub use crate::transaction::{Flow, Listener, ListenerId};

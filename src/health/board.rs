@@ -347,6 +347,7 @@ impl Board {
             | Evidence::Probe { .. }
             | Evidence::Alive
             | Evidence::Ringing
+            | Evidence::Registration { .. }
             | Evidence::AttemptStarted => return,
         };
         let Some(country) = *country else { return };

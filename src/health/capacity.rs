@@ -40,8 +40,8 @@ pub struct Capacity {
 #[derive(Debug)]
 #[must_use = "a channel that is not given back stays in use for ever"]
 pub struct Channel {
-    carrier_id: CarrierId,
-    gateway_id: GatewayId,
+    pub carrier_id: CarrierId,
+    pub gateway_id: GatewayId,
     started: Instant,
 }
 
@@ -96,6 +96,18 @@ impl Capacity {
         of_gateway.start(gateway.limits, parts, now);
         self.channels_now += 1;
         Channel { carrier_id: carrier.id, gateway_id: gateway.id, started: now }
+    }
+
+    /// A call that was begun elsewhere goes on here: takes a channel, and no token.
+    pub fn resume(
+        &mut self,
+        (carrier_id, gateway_id): (CarrierId, GatewayId),
+        now: Instant,
+    ) -> Channel {
+        self.carriers.entry(carrier_id).or_insert_with(|| Usage::new(now)).channels += 1;
+        self.gateways.entry(gateway_id).or_insert_with(|| Usage::new(now)).channels += 1;
+        self.channels_now += 1;
+        Channel { carrier_id, gateway_id, started: now }
     }
 
     /// The attempt failed or was left, or its call is over.

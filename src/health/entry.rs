@@ -82,6 +82,7 @@ pub(super) struct Entry {
     latency: Option<Measured>,
     ringing: Option<Measured>,
     unusable_until: Option<Instant>,
+    is_registered: bool,
     pub(super) on_agenda: Option<Instant>,
     pub(super) view: Option<Arc<TargetView>>,
 }
@@ -119,6 +120,7 @@ impl Entry {
             latency: None,
             ringing: None,
             unusable_until: None,
+            is_registered: false,
             on_agenda: None,
             view: None,
         }
@@ -148,6 +150,8 @@ impl Entry {
                 self.hard_in_row = 0;
                 self.machine.on_sign(Sign::GoodCall, now);
             }
+            // A registrar may live while calls fail: that says nothing of whether it can be reached.
+            Evidence::Registration { is_registered } => self.is_registered = *is_registered,
             Evidence::AttemptStarted => self.machine.on_trial(now),
             Evidence::Attempt {
                 class,
@@ -443,6 +447,7 @@ impl Entry {
             is_held: self.machine.is_held(),
             unusable_until: self.unusable_until.filter(|until| *until > now),
             is_half_open_busy: self.machine.is_half_open_busy(),
+            is_registered: self.is_registered,
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Evidence {
     Alive,
     /// A call rings: the carrier has done most of its work.
     Ringing,
+    /// We are registered there now, or not any more (RFC 3261 §10).
+    Registration { is_registered: bool },
     /// An INVITE goes to a target that is half open.
     AttemptStarted,
     /// An attempt ended.

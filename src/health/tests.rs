@@ -16,6 +16,18 @@ use Reachability::{Down, HalfOpen, Suspect, Unknown, Up};
 const GERMANY: u16 = 49;
 const FRANCE: u16 = 33;
 
+#[test]
+fn knows_where_we_are_registered_and_holds_nothing_else_for_it() {
+    let mut world = World::new(2);
+    let before = world.view_of(1);
+    world.tell(1, Evidence::Registration { is_registered: true });
+    let after = world.view_of(1);
+    assert!(!before.is_registered && after.is_registered && !world.view_of(2).is_registered);
+    assert_eq!(after, TargetView { is_registered: true, ..before });
+    world.tell(1, Evidence::Registration { is_registered: false });
+    assert!(!world.view_of(1).is_registered);
+}
+
 mod probes {
     use super::*;
 

@@ -52,6 +52,8 @@ pub struct TargetView {
     pub unusable_until: Option<Instant>,
     /// Half open, and a call is on its way to it.
     pub is_half_open_busy: bool,
+    /// We are registered there; calls to its gateway go nowhere else then.
+    pub is_registered: bool,
 }
 
 impl TargetView {
@@ -71,6 +73,7 @@ impl TargetView {
             is_held: false,
             unusable_until: None,
             is_half_open_busy: false,
+            is_registered: false,
         }
     }
 }
@@ -92,6 +95,8 @@ pub struct Glance {
     pub target: Target,
     /// Unknown or up, and nobody asked to stay away; of any other the whole [`TargetView`] tells.
     pub is_plain: bool,
+    /// Its carrier has our registration there.
+    pub is_registered: bool,
     /// Estimated share of good attempts, and how far from it a draw may fall.
     pub mean: f64,
     pub spread: f64,
@@ -166,6 +171,11 @@ impl View {
         self.destinations.get(&(carrier_id, country)).copied().unwrap_or(1.0)
     }
 
+    /// The targets of a gateway, by address; empty while its name is not resolved.
+    pub fn targets_of(&self, gateway_id: GatewayId) -> &[Arc<TargetView>] {
+        &self.targets[self.places_of(gateway_id, usize::MAX)]
+    }
+
     pub fn target(&self, target: Target) -> Option<&Arc<TargetView>> {
         let at = self.targets.binary_search_by_key(&target, |view| view.target).ok()?;
         Some(&self.targets[at])
@@ -181,7 +191,7 @@ impl View {
     }
 
     /// Where a gateway's targets stand among [`targets`](Self::targets). `near` is where those of another gateway end,
-    /// or 0: for gateways in the order of their ids that saves a search.
+    /// 0, or nowhere: for gateways in the order of their ids that saves a search.
     #[inline]
     pub fn places_of(&self, gateway_id: GatewayId, near: usize) -> Range<usize> {
         let is_own = |place: usize| {
@@ -201,6 +211,7 @@ impl View {
     fn glance(&self, view: &TargetView) -> Glance {
         Glance {
             target: view.target,
+            is_registered: view.is_registered,
             is_plain: match view.reachability {
                 Reachability::Unknown | Reachability::Up => view.unusable_until.is_none(),
                 Reachability::Suspect | Reachability::Down | Reachability::HalfOpen => false,

@@ -268,8 +268,14 @@ impl<'a> Decision<'a> {
             if places.is_empty() {
                 self.drop(carrier, gateway, None, Drop::Unresolved);
             }
+            let is_registered = places.len() > 1
+                && glances[places.clone()].iter().any(|glance| glance.is_registered);
             for place in places {
                 let glance = &glances[place];
+                if is_registered && !glance.is_registered {
+                    self.drop(carrier, gateway, Some(&views[place]), Drop::NotRegistered);
+                    continue;
+                }
                 if !(self.has_listener)(gateway, glance.target.address) {
                     self.drop(carrier, gateway, Some(&views[place]), Drop::NoListener);
                     continue;

@@ -102,6 +102,8 @@ spelled! {
         Capacity = "capacity",
         /// Asked us to stay away (Retry-After).
         RetryAfter = "retry_after",
+        /// We are registered with another address of the gateway.
+        NotRegistered = "not_registered",
         /// The gateway's address family or transport has no listener here.
         NoListener = "no_listener",
     }

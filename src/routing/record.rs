@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Drop, Dropped, Plan};
@@ -208,6 +208,17 @@ impl DecisionRecord {
             view.unusable_until =
                 (dropped.reason == Drop::RetryAfter).then(|| now + Duration::from_secs(1));
             targets.insert(target, view);
+        }
+        let elsewhere: HashSet<(i64, Option<SocketAddr>)> = self
+            .dropped
+            .iter()
+            .filter(|dropped| dropped.reason == Drop::NotRegistered)
+            .filter_map(|dropped| Some((dropped.gateway_id?.0, dropped.address)))
+            .collect();
+        for (target, view) in &mut targets {
+            let of_gateway = |(id, _): &(i64, _)| *id == target.gateway_id.0;
+            let is_left_out = elsewhere.contains(&(target.gateway_id.0, Some(target.address)));
+            view.is_registered = elsewhere.iter().any(of_gateway) && !is_left_out;
         }
         View::new(targets.into_values().map(Arc::new).collect())
             .with_destinations(destinations)

@@ -497,6 +497,34 @@ impl World {
     }
 }
 
+#[test]
+fn a_gateway_that_we_are_registered_with_is_called_at_that_address_only() {
+    let world = World::new(&[1, 2], |_| {});
+    let other = |is_registered| {
+        let target =
+            Target { gateway_id: GatewayId(1), address: "192.0.2.77:5060".parse().unwrap() };
+        TargetView { is_registered, ..TargetView::unknown(target) }
+    };
+    let addresses = |is_registered| {
+        let views = world.views.values().cloned().chain([other(is_registered)]);
+        let view = View::new(views.map(Arc::new).collect());
+        let plan = world.decide_with(view, 1, None);
+        let of_first = plan.candidates.iter().filter(|it| it.gateway.id.0 == 1);
+        let addresses = of_first.map(|it| it.target.address.to_string()).collect::<Vec<_>>();
+        let reasons = plan.dropped.iter().map(|dropped| dropped.reason).collect::<Vec<_>>();
+        (addresses.len(), addresses.contains(&"192.0.2.77:5060".to_owned()), reasons, plan)
+    };
+    let (count, _, reasons, _) = addresses(false);
+    assert_eq!((count, reasons), (2, vec![]));
+    let (count, has_it, reasons, plan) = addresses(true);
+    assert_eq!((count, has_it, reasons), (1, true, vec![Drop::NotRegistered]));
+    // A replay knows it as well.
+    let record: DecisionRecord = serde_json::from_str(&plan.to_json()).unwrap();
+    let again = world.decide_with(record.view(&[], world.now), 1, None);
+    assert_eq!(again.dropped[0].reason, Drop::NotRegistered);
+    assert_eq!(ids(&again), ids(&plan));
+}
+
 fn share(count: u64) -> f64 {
     count as f64 / DRAWS as f64
 }

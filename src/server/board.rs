@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 
+use super::health_file::{HealthFile, freshest};
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::Command;
-use crate::health::{Board, Evidence, Outcome, PeerTarget, Target};
+use crate::health::{Board, Evidence, Outcome, PeerTarget, SavedTarget, Target};
 use crate::net::dns::{Answer, Names, Resolver};
 use crate::shard::{ShardHandle, Shared};
 use crate::store::Store;
@@ -46,6 +47,7 @@ pub(super) struct BoardTask {
     /// Said once there are tables, and a view of their targets.
     pub(super) is_ready: watch::Sender<bool>,
     pub(super) store: Store,
+    pub(super) health_file: HealthFile,
     pub(super) node: String,
     pub(super) records: RecordSender,
 }
@@ -62,7 +64,8 @@ struct Turn {
 impl BoardTask {
     /// Runs until `stop` says true, then saves a last time.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut is_restored = self.restore().await;
+        let on_disk = self.on_disk();
+        let mut is_restored = self.restore(on_disk).await;
         let (answer, mut answers) = mpsc::channel(ANSWERS_LEN);
         let (heard, mut hearing) = mpsc::channel::<Vec<PeerTarget>>(1);
         let now = Instant::now();
@@ -74,6 +77,7 @@ impl BoardTask {
             sharing: None,
         };
         self.take_tables(&mut turn, now);
+        self.shards[self.prober].command(Command::Register);
         loop {
             let wake_at = self.next_look(&turn).into();
             tokio::select! {
@@ -101,7 +105,7 @@ impl BoardTask {
                 }
                 Some(peers) = hearing.recv() => {
                     if !is_restored {
-                        is_restored = self.restore().await;
+                        is_restored = self.restore(Vec::new()).await;
                     }
                     self.board.merge_peers(&peers, Instant::now());
                     turn.is_changed = true;
@@ -111,6 +115,7 @@ impl BoardTask {
             self.act(&mut turn, &answer, &heard, Instant::now());
         }
         let last = self.board.save(Instant::now());
+        self.health_file.finish(last.clone(), SystemTime::now()).await;
         let saved = self.store.save_health(&self.node, &last);
         match tokio::time::timeout(LAST_SAVE_LIMIT, saved).await {
             Ok(Ok(())) => {}
@@ -121,25 +126,36 @@ impl BoardTask {
         }
     }
 
-    /// Takes over what an earlier run, or another node, has saved; `false` when the store does not say soon.
-    async fn restore(&mut self) -> bool {
-        match tokio::time::timeout(PATIENCE, self.store.load_health(&self.node)).await {
-            Ok(Ok(saved)) => {
-                tracing::info!(targets = saved.len(), "health of an earlier run is taken over");
-                self.board.restore(saved, Instant::now());
-                true
-            }
+    /// What an earlier run has left on this disk.
+    fn on_disk(&self) -> Vec<(SavedTarget, Duration)> {
+        block_in_place(|| self.health_file.load(SystemTime::now())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "health on disk cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// Takes over what an earlier run, or another node, has saved, there or on disk; `false` when the store does not
+    /// say soon.
+    async fn restore(&mut self, on_disk: Vec<(SavedTarget, Duration)>) -> bool {
+        let loaded = tokio::time::timeout(PATIENCE, self.store.load_health(&self.node)).await;
+        let (stored, is_answered) = match loaded {
+            Ok(Ok(stored)) => (stored, true),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "health of an earlier run cannot be read");
-                false
+                tracing::warn!(%error, on_disk = on_disk.len(), "health of an earlier run cannot be read");
+                (Vec::new(), false)
             }
             Err(_) => {
                 tracing::warn!(
+                    on_disk = on_disk.len(),
                     "health of an earlier run cannot be read: the store does not answer"
                 );
-                false
+                (Vec::new(), false)
             }
-        }
+        };
+        let saved = freshest(stored, on_disk);
+        tracing::info!(targets = saved.len(), "health of an earlier run is taken over");
+        self.board.restore(saved, Instant::now());
+        is_answered
     }
 
     /// When something is due: time in the board, a name, a view that was held back, a save.
@@ -242,12 +258,15 @@ impl BoardTask {
 
     /// Saves the board, and reads what other nodes saved: beside the loop, and never twice at a time.
     fn share(&mut self, turn: &mut Turn, heard: &mpsc::Sender<Vec<PeerTarget>>, now: Instant) {
+        // What a node believes that doubts itself is nobody's business.
+        let targets = (!self.board.is_unfit()).then(|| self.board.save(now));
+        if let Some(targets) = &targets {
+            self.health_file.offer(targets, SystemTime::now(), now);
+        }
         if turn.sharing.as_ref().is_some_and(|sharing| !sharing.is_finished()) {
             return;
         }
         let (store, node, heard) = (self.store.clone(), self.node.clone(), heard.clone());
-        // What a node believes that doubts itself is nobody's business.
-        let targets = (!self.board.is_unfit()).then(|| self.board.save(now));
         turn.sharing = Some(tokio::spawn(async move {
             let shared = async {
                 if let Some(targets) = targets {

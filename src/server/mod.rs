@@ -1,6 +1,8 @@
 //! The program: settings, wiring, drain.
 
 mod board;
+mod cluster;
+mod health_file;
 mod listeners;
 mod measures;
 pub mod run;

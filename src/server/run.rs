@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle as Thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
+use super::cluster::{self, ClusterSettings, Drain};
+use super::health_file::HealthFile;
 use super::listeners::{self, Bound};
 use super::measures;
 use super::settings::Settings;
@@ -18,6 +20,7 @@ use super::snapshot::Snapshot;
 use super::tables::TablesTask;
 use crate::admin::{self, AdminState};
 use crate::carrier::Tables;
+use crate::digest::NonceKey;
 use crate::engine::{Command, EngineSettings};
 use crate::health::{Board, BoardSettings, View};
 use crate::net::dns::Resolver;
@@ -33,6 +36,12 @@ const OUTCOMES_LEN: usize = 8_192;
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// How long calls that a drain has ended may take to say so to both sides.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// The last good tables, in `spool_dir`.
+const TABLES_FILE: &str = "tables.json";
+/// How long records that Postgres has taken can be sent again, should a standby that lacks them take its place.
+const KEEP_STORED: Duration = Duration::from_secs(60);
+/// How long the ends of registrations are waited for.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How often old rows are deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How often histogram samples are folded.
@@ -69,6 +78,10 @@ pub struct Running {
     is_draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     board: JoinHandle<()>,
+    /// `None` where calls are not replicated.
+    cluster: Option<JoinHandle<()>>,
+    drain: watch::Sender<Drain>,
+    is_settled: watch::Receiver<bool>,
     recorder: JoinHandle<usize>,
     others: Vec<JoinHandle<()>>,
     store: Store,
@@ -79,7 +92,11 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let store = Store::open(&settings.database_url)?;
     prepare(&store).await?;
-    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets)
+    let keep = match store.kind() {
+        StoreKind::Sqlite => Duration::ZERO,
+        StoreKind::Postgres => KEEP_STORED,
+    };
+    let spool = Spool::open(&settings.spool_dir, settings.spool_max_octets, keep, Instant::now())
         .map_err(|error| StartError::Io(in_folder(&settings, &error)))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let shard_count = settings.shard_count(processors);
@@ -100,6 +117,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (outcomes, outcome_queue) = mpsc::channel(OUTCOMES_LEN);
     let engine_settings = engine_settings(&settings, &bound, shard_count);
     let bucket_key = engine_settings.bucket_key;
+    let (cluster_queues, cluster_inbox) = cluster::queues();
     let mut parts = Vec::new();
     for (index, sockets) in bound.sockets.into_iter().enumerate() {
         let (records, outcomes) = (records.clone(), outcomes.clone());
@@ -110,6 +128,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             shared: shared.clone(),
             records: Box::new(move |record| records.send(record)),
             outcomes: Box::new(move |batch| outcomes.try_send(batch).is_ok()),
+            cluster: cluster_queues.sink(),
+            keep_wait: settings.replicate_wait,
             seed: random_u64(),
         });
     }
@@ -119,6 +139,27 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (ready, is_ready) = watch::channel(false);
     let (is_draining, draining) = watch::channel(false);
     let (stop, stopping) = watch::channel(false);
+    let (drain, drained) = watch::channel(Drain::Not);
+    let (settled, is_settled) = watch::channel(false);
+    let cluster = settings.replicate.then(|| {
+        let cluster_settings = ClusterSettings {
+            node: settings.node_name.clone(),
+            region: settings.region.clone(),
+            ping_address: cluster::ping_address(&engine_settings.listeners),
+            legs_per_s: settings.takeover_legs_per_s,
+            bucket_key,
+        };
+        let stopping = stopping.clone();
+        cluster::start(
+            store.clone(),
+            shards.clone(),
+            cluster_settings,
+            cluster_inbox,
+            drained,
+            settled,
+            stopping,
+        )
+    });
     let board = BoardTask {
         board: Board::new(
             BoardSettings {
@@ -136,13 +177,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tables,
         is_ready: ready,
         store: store.clone(),
+        health_file: HealthFile::in_dir(&settings.spool_dir),
         node: settings.node_name.clone(),
         records,
     };
     let tables_task = TablesTask::new(
         store.clone(),
         settings.node_name.clone(),
-        Snapshot::in_dir(&settings.spool_dir),
+        Snapshot::new(&settings.spool_dir, TABLES_FILE),
         good,
     );
     let admin_state = AdminState {
@@ -179,6 +221,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         is_draining,
         stop,
         board,
+        cluster,
+        drain,
+        is_settled,
         recorder,
         others,
         store,
@@ -220,11 +265,16 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
             Some(key) => peek::bucket_key(key.as_bytes()),
             None => random_u64(),
         },
+        nonce_key: match &settings.cluster_key {
+            Some(key) => NonceKey::derive(key.as_bytes()),
+            None => NonceKey::derive(&[random_u64(), random_u64()].map(u64::to_be_bytes).concat()),
+        },
         shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
         retry_after_s: settings.retry_after_s,
         overload_wait: settings.overload_wait,
+        replicates: settings.replicate,
     }
 }
 
@@ -295,11 +345,19 @@ impl Running {
     pub async fn drain(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
         self.is_draining.send_replace(true);
         self.command_all(&Command::Drain);
+        self.drain.send_replace(Drain::HandOver);
+        let cut = self.end_calls(limit, hurry).await;
+        let _ = tokio::time::timeout(LEAVE_LIMIT, self.unregistered()).await;
+        cut
+    }
+
+    async fn end_calls(&self, limit: Duration, hurry: impl Future<Output = ()>) -> u64 {
         tokio::select! {
-            () = self.idle() => return 0,
+            () = self.all_gone() => return 0,
             () = tokio::time::sleep(limit) => {}
             () = hurry => {}
         }
+        self.drain.send_replace(Drain::Stay);
         let cut = self.calls_now();
         tracing::warn!(calls = cut, "calls are ended by the drain");
         self.command_all(&Command::EndAllCalls);
@@ -320,10 +378,22 @@ impl Running {
         }
         self.stop.send_replace(true);
         let _ = self.board.await;
+        if let Some(cluster) = self.cluster {
+            let _ = cluster.await;
+        }
         let held = self.recorder.await.unwrap_or_default() as u64;
         let lost: u64 = self.shards.iter().map(|shard| shard.edge_counters().records_lost).sum();
         self.store.close().await;
         Ended { calls_cut: 0, records_lost: held + lost }
+    }
+
+    /// Until no call is left here, and those that were given away are settled where they went.
+    async fn all_gone(&self) {
+        self.idle().await;
+        if self.cluster.is_some() {
+            let mut is_settled = self.is_settled.clone();
+            let _ = is_settled.wait_for(|is_settled| *is_settled).await;
+        }
     }
 
     /// Until no call is left, twice in a row: what was on its way to a shard has come in between.
@@ -332,6 +402,13 @@ impl Running {
         while seen < 2 {
             tokio::time::sleep(LOOK_EVERY).await;
             seen = if self.calls_now() == 0 { seen + 1 } else { 0 };
+        }
+    }
+
+    /// Until no registration is left.
+    async fn unregistered(&self) {
+        while self.shards.iter().any(|shard| shard.counters().registrations_now > 0) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -35,7 +35,8 @@ pub const KNOWN: &[Known] = &[
         name: "database_url",
         default: "sqlite:holdfast.db",
         shape: "URL",
-        about: "The store: postgres://user:password@host/database, or sqlite:path",
+        about: "The store: postgres://user:password@host/database, several hosts as a:5432,b:5432 (the one that takes \
+                writes is used), or sqlite:path",
     },
     Known {
         name: "admin_listen",
@@ -53,8 +54,8 @@ pub const KNOWN: &[Known] = &[
         name: "cluster_key",
         default: "",
         shape: "TEXT",
-        about: "Secret that spreads Call-IDs over shards, the same on every node of a cluster; drawn at start \
-                where empty",
+        about: "Secret that spreads Call-IDs over shards and makes nonces, the same on every node of a cluster; \
+                drawn at start where empty",
     },
     Known {
         name: "shards",
@@ -76,7 +77,7 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         name: "overload_wait_ms",
-        default: "50",
+        default: "100",
         shape: "MILLISECONDS",
         about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; 0 = never",
     },
@@ -99,10 +100,35 @@ pub const KNOWN: &[Known] = &[
         about: "How long SIGTERM lets calls in progress go on before they are ended",
     },
     Known {
+        name: "region",
+        default: "",
+        shape: "REGION",
+        about: "Where this node stands, such as eu: of other nodes' calls it takes over those of this region and \
+                those of none; empty = any",
+    },
+    Known {
+        name: "replicate",
+        default: "on",
+        shape: "on|off",
+        about: "Answered calls are kept in the store, so that another node, or the next run, goes on with them",
+    },
+    Known {
+        name: "replicate_wait_ms",
+        default: "50",
+        shape: "MILLISECONDS",
+        about: "How long an answer waits for that at most before the caller gets it all the same",
+    },
+    Known {
+        name: "takeover_legs_per_s",
+        default: "200",
+        shape: "COUNT",
+        about: "Peers told a second that their call has moved; more where all could not be told within 8 s",
+    },
+    Known {
         name: "spool_dir",
         default: "spool",
         shape: "FOLDER",
-        about: "Where records wait while the store is away, and the last good tables are kept",
+        about: "Where records are until the store has them, and the last good tables and health",
     },
     Known {
         name: "spool_max_mib",
@@ -169,6 +195,10 @@ pub struct Settings {
     pub overload_wait: Option<Duration>,
     pub probe_timeout: Duration,
     pub drain_timeout: Duration,
+    pub region: Option<String>,
+    pub replicate: bool,
+    pub replicate_wait: Duration,
+    pub takeover_legs_per_s: u32,
     pub spool_dir: PathBuf,
     pub spool_max_octets: u64,
     pub record_queue: usize,
@@ -305,6 +335,10 @@ impl Raw {
                 .map(Duration::from_millis),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),
+            region: check.region(),
+            replicate: check.is_on("replicate"),
+            replicate_wait: Duration::from_millis(check.within("replicate_wait_ms", 0, 5_000)),
+            takeover_legs_per_s: check.within("takeover_legs_per_s", 1, 100_000),
             spool_dir: check.text("spool_dir").into(),
             spool_max_octets: check.within("spool_max_mib", 1_u64, 1 << 20) * 1024 * 1024,
             record_queue: check.within("record_queue", 100, 1_000_000),
@@ -416,6 +450,26 @@ impl<'a> Check<'a> {
             self.refuse("listen", "at least one listener, such as udp:192.0.2.1:5060");
         }
         listeners
+    }
+
+    fn is_on(&mut self, name: &str) -> bool {
+        match self.text(name) {
+            "on" => true,
+            "off" => false,
+            _ => {
+                self.refuse(name, "it must be on or off");
+                false
+            }
+        }
+    }
+
+    fn region(&mut self) -> Option<String> {
+        let region = self.text("region");
+        let is_right = |octet: u8| matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if region.len() > 32 || !region.bytes().all(is_right) {
+            self.refuse("region", "it must be lower case letters, digits and dashes, 32 at most");
+        }
+        Some(region.to_owned()).filter(|region| !region.is_empty())
     }
 
     fn database_url(&mut self) -> String {

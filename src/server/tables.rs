@@ -188,7 +188,7 @@ impl TablesTask {
     }
 
     fn use_snapshot(&mut self) {
-        match block_in_place(|| self.snapshot.load()) {
+        match block_in_place(|| self.snapshot.load::<Rows>()) {
             Ok(Some(rows)) => match Tables::check(rows, 1) {
                 Ok(tables) => {
                     self.note_warnings(&tables);

@@ -1,19 +1,22 @@
 //! One thread a shard: waits, reads the clock once a turn, drives its engine, sends what it asks.
 
+mod held;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::allowance::Allowance;
-use crate::call::CallRecord;
+use crate::call::{CallKey, CallRecord, Replica, RingingReplica};
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
     Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
@@ -21,9 +24,10 @@ use crate::engine::{
 use crate::health::{Outcome, View};
 use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
 use crate::net::wake::{Ready, Waker, wait};
-use crate::sip::peek;
+use crate::sip::{Message, peek};
 use crate::telemetry::metrics::EdgeCounters;
 use crate::telemetry::redact;
+use held::Held;
 
 /// Commands, and datagrams of other shards, that wait for a shard.
 const MAIL_LEN: usize = 4_096;
@@ -49,6 +53,11 @@ const WALL_CLOCK_EVERY: Duration = Duration::from_secs(30);
 /// Lines of one kind that messages from outside may bring into the log at once, and a second.
 const LINES_BURST: u32 = 20;
 const LINES_A_SECOND: u32 = 2;
+/// A shard that has not turned for so long has stood still: it wakes up every 100 ms, and nodes whose lease is lost are
+/// taken for dead after 1.6 s.
+const STOOD_STILL: Duration = Duration::from_millis(1_200);
+/// How long such a shard waits to hear whose its calls are.
+const STOOD_STILL_WAIT: Duration = Duration::from_secs(1);
 /// Addresses that the network says cannot be reached, taken from one socket in one turn.
 const MAX_UNREACHABLE: usize = 64;
 
@@ -56,6 +65,24 @@ const MAX_UNREACHABLE: usize = 64;
 pub type RecordSink = Box<dyn Fn(Box<CallRecord>) -> Result<(), Box<CallRecord>> + Send>;
 /// Where a shard's outcomes go; `false` when there is no room.
 pub type OutcomeSink = Box<dyn Fn(Vec<Outcome>) -> bool + Send>;
+/// Where a shard's calls beyond itself go; `false` when there is no room.
+pub type ClusterSink = Box<dyn Fn(Beyond) -> bool + Send>;
+
+/// What a shard asks of the cluster.
+#[derive(Debug)]
+pub enum Beyond {
+    /// Keep this, and tell the shard with [`Command::Kept`].
+    Keep { shard: usize, call: CallKey, replica: Box<Replica> },
+    /// The same for a call that rings, with [`Command::RingingKept`].
+    KeepRinging { shard: usize, call: CallKey, replica: Box<RingingReplica> },
+    /// Another node is to go on with this call.
+    Released(Uuid),
+    /// Whose dialog is it?
+    Unknown { shard: usize, request: Box<(Flow, Message)> },
+    /// The shard stood still for so long that others may have taken its calls. It waits, a little, for
+    /// [`ShardHandle::go_on`].
+    StoodStill { shard: usize },
+}
 
 /// What all shards look at.
 #[derive(Debug)]
@@ -73,6 +100,9 @@ pub struct ShardParts {
     pub shared: Arc<Shared>,
     pub records: RecordSink,
     pub outcomes: OutcomeSink,
+    pub cluster: ClusterSink,
+    /// What waits to be kept waits no longer than this.
+    pub keep_wait: Duration,
     pub seed: u64,
 }
 
@@ -88,6 +118,8 @@ enum Mail {
     Command(Command),
     /// A datagram whose call belongs to this shard.
     Received(Received),
+    /// Whose calls are whose has been looked up.
+    GoOn,
     Stop,
 }
 
@@ -119,6 +151,8 @@ struct Published {
     records_waiting: AtomicU64,
     /// Datagrams that the kernel dropped because a socket's buffer was full.
     overflowed: AtomicU64,
+    /// Answers that went out before their call was kept.
+    unkept: AtomicU64,
 }
 
 impl ShardHandle {
@@ -166,7 +200,14 @@ impl ShardHandle {
             records_lost: published.records_lost.load(Ordering::Relaxed),
             records_waiting: published.records_waiting.load(Ordering::Relaxed),
             overflowed: published.overflowed.load(Ordering::Relaxed),
+            unkept: published.unkept.load(Ordering::Relaxed),
         }
+    }
+
+    /// Ends the wait of a shard that stood still.
+    pub fn go_on(&self) {
+        let _ = self.mail.try_send(Mail::GoOn);
+        self.waker.wake();
     }
 
     fn pass_on(&self, received: Received) {
@@ -213,12 +254,17 @@ struct Shard {
     shared: Arc<Shared>,
     records: RecordSink,
     outcomes: OutcomeSink,
+    cluster: ClusterSink,
+    keep_wait: Duration,
+    held: Held,
     outcome_batch: Vec<Outcome>,
     outcomes_at: Instant,
     backlog: VecDeque<Box<CallRecord>>,
     /// What is to be sent by each socket.
     unsent: Vec<Vec<(SocketAddr, Bytes)>>,
     received: Vec<Received>,
+    /// Datagrams of other shards that came while we waited to be told whose our calls are.
+    unread: Vec<Received>,
     turned_at: Instant,
     published_at: Instant,
     wall_clock_at: Instant,
@@ -249,11 +295,15 @@ impl Shard {
             shared: parts.shared,
             records: parts.records,
             outcomes: parts.outcomes,
+            cluster: parts.cluster,
+            keep_wait: parts.keep_wait,
+            held: Held::default(),
             outcome_batch: Vec::new(),
             outcomes_at: now,
             backlog: VecDeque::new(),
             unsent,
             received: Vec::new(),
+            unread: Vec::new(),
             turned_at: now,
             published_at: now,
             wall_clock_at: now,
@@ -276,7 +326,7 @@ impl Shard {
                 std::thread::sleep(Duration::from_millis(10));
                 Ready::default()
             });
-            let now = Instant::now();
+            let now = self.look_at_clock();
             if ready.is_readable(self.sockets.len()) {
                 own.clear();
             }
@@ -308,7 +358,7 @@ impl Shard {
         let retry = has_unsent.then(|| now + Duration::from_millis(1));
         let timers = self.engine.poll_timeout().map(|at| at.max(self.turned_at + TIMERS_EVERY));
         let outcomes = (!self.outcome_batch.is_empty()).then(|| self.outcomes_at + OUTCOMES_EVERY);
-        [timers, outcomes, Some(publish), retry]
+        [timers, outcomes, Some(publish), retry, self.held.next()]
             .into_iter()
             .flatten()
             .min()
@@ -323,7 +373,7 @@ impl Shard {
             self.engine.handle_command(Command::WallClock { at: now, wall }, now);
         }
         self.read_mail(now);
-        let (mut delay, is_asked) = (Duration::ZERO, self.engine.wants_delay(now));
+        let (mut delay, is_asked) = (Duration::ZERO, self.engine.wants_delay());
         for index in 0..self.sockets.len() {
             if ready.is_readable(index) {
                 self.read_socket(index, now);
@@ -338,6 +388,7 @@ impl Shard {
         self.engine.note_delay(delay, now);
         self.engine.handle_timeout(now);
         self.carry_out();
+        self.send_overdue(now);
         self.flush();
         if now >= self.outcomes_at + OUTCOMES_EVERY {
             self.outcomes_at = now;
@@ -349,9 +400,14 @@ impl Shard {
     }
 
     fn read_mail(&mut self, now: Instant) {
+        for received in std::mem::take(&mut self.unread) {
+            self.engine.handle_received(received, now);
+            self.carry_out();
+        }
         for _ in 0..MAIL_LEN {
             match self.mailbox.try_recv() {
-                Ok(Mail::Command(command)) => self.engine.handle_command(command, now),
+                Ok(Mail::Command(command)) => self.obey(command, now),
+                Ok(Mail::GoOn) => {}
                 Ok(Mail::Received(received)) => self.engine.handle_received(received, now),
                 Ok(Mail::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
@@ -434,20 +490,95 @@ impl Shard {
     fn carry_out(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Send { flow, bytes } => {
-                    let unsent = &mut self.unsent[usize::from(flow.listener.0)];
-                    if unsent.len() < MAX_UNSENT {
-                        unsent.push((flow.remote, bytes));
-                    } else {
-                        let published = &self.peers[self.index].published;
-                        published.unsent.fetch_add(1, Ordering::Relaxed);
+                Output::Send { flow, bytes } => self.send(flow, bytes),
+                Output::SendKept { call, flow, bytes } => {
+                    self.held.hold(call, flow, bytes, self.turned_at + self.keep_wait);
+                }
+                Output::Keep { call, replica } => {
+                    if !(self.cluster)(Beyond::Keep { shard: self.index, call, replica }) {
+                        self.send_held(call, false);
                     }
+                }
+                Output::KeepRinging { call, replica } => {
+                    (self.cluster)(Beyond::KeepRinging { shard: self.index, call, replica });
+                }
+                Output::Released(call_id) => {
+                    (self.cluster)(Beyond::Released(call_id));
+                }
+                Output::Unknown(request) => {
+                    let shard = self.index;
+                    (self.cluster)(Beyond::Unknown { shard, request });
                 }
                 Output::Outcome(outcome) => self.outcome_batch.push(outcome),
                 Output::Record(record) => self.record(record),
                 Output::Event(event) => self.lines.log(&event, Instant::now()),
             }
         }
+    }
+
+    fn send(&mut self, flow: Flow, bytes: Bytes) {
+        let unsent = &mut self.unsent[usize::from(flow.listener.0)];
+        if unsent.len() < MAX_UNSENT {
+            unsent.push((flow.remote, bytes));
+        } else {
+            self.peers[self.index].published.unsent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Instant) {
+        if let Command::Kept(calls) = &command {
+            for call in calls {
+                self.send_held(*call, true);
+            }
+        }
+        self.engine.handle_command(command, now);
+    }
+
+    /// What has waited for a call to be kept goes out.
+    fn send_held(&mut self, call: CallKey, is_kept: bool) {
+        for (flow, bytes) in self.held.take(call) {
+            if !is_kept {
+                self.peers[self.index].published.unkept.fetch_add(1, Ordering::Relaxed);
+            }
+            self.send(flow, bytes);
+        }
+    }
+
+    fn send_overdue(&mut self, now: Instant) {
+        while let Some(call) = self.held.pop_overdue(now) {
+            self.send_held(call, false);
+        }
+    }
+
+    /// The time. A shard that finds that it stood still, frozen or starved, asks whose its calls are before it
+    /// does anything: other nodes may have gone on with them.
+    fn look_at_clock(&mut self) -> Instant {
+        let now = Instant::now();
+        if now < self.turned_at + STOOD_STILL {
+            return now;
+        }
+        tracing::warn!(
+            shard = self.index,
+            for_ms = (now - self.turned_at).as_millis() as u64,
+            "the shard stood still"
+        );
+        if !(self.cluster)(Beyond::StoodStill { shard: self.index }) {
+            return now;
+        }
+        let limit = now + STOOD_STILL_WAIT;
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            match self.mailbox.recv_timeout(left) {
+                Ok(Mail::Command(command)) => self.obey(command, Instant::now()),
+                Ok(Mail::Received(received)) => self.unread.push(received),
+                Ok(Mail::GoOn) | Err(RecvTimeoutError::Timeout) => break,
+                Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.is_stopping = true;
+                    break;
+                }
+            }
+        }
+        Instant::now()
     }
 
     fn record(&mut self, record: Box<CallRecord>) {
@@ -539,6 +670,22 @@ impl Lines {
                     reason = redact::text(reason),
                     left_out,
                     "a carrier refuses what we send; look at its account and number_rules"
+                );
+            }
+            Event::Registered { gateway, address: Some(address) } => {
+                tracing::info!(gateway = %gateway, %address, "registered");
+            }
+            Event::Registered { gateway, address: None } => {
+                tracing::info!(gateway = %gateway, "registered no more");
+            }
+            Event::NotRegistered { gateway, status_code, reason } => {
+                let Some(left_out) = self.config.take(now) else { return };
+                tracing::warn!(
+                    gateway = %gateway,
+                    status_code,
+                    reason = redact::text(reason),
+                    left_out,
+                    "a registrar refuses us; look at registrations and carrier_credentials"
                 );
             }
             Event::Refused { source, status_code, detail } => {

@@ -40,6 +40,8 @@ impl World {
                 shared: shared.clone(),
                 records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
                 outcomes: Box::new(move |batch| outcome.send(batch).is_ok()),
+                cluster: Box::new(|_| false),
+                keep_wait: Duration::ZERO,
                 seed: index as u64,
             });
         }
@@ -72,11 +74,8 @@ fn settings(address: SocketAddr) -> EngineSettings {
         }],
         user_agent: "test".into(),
         bucket_key: 7,
-        shards: 1,
         max_calls: 100,
-        max_call_duration: None,
-        retry_after_s: 5,
-        overload_wait: Some(Duration::from_millis(50)),
+        ..EngineSettings::default()
     }
 }
 
@@ -224,6 +223,8 @@ fn keeps_records_that_find_no_room_and_gives_them_out_later() {
             })
         }),
         outcomes: Box::new(|_| true),
+        cluster: Box::new(|_| false),
+        keep_wait: Duration::ZERO,
         seed: 1,
     };
     let (shard, thread) = start(vec![parts]).expect("a thread starts").remove(0);

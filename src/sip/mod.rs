@@ -7,6 +7,7 @@ mod index;
 pub mod message;
 pub mod method;
 pub mod name_addr;
+pub mod octets;
 mod params;
 pub mod peek;
 pub mod print;

@@ -83,6 +83,41 @@ impl Printer {
         this
     }
 
+    /// A request as a proxy sends it on (RFC 3261 §16.6): a Via of its own on top, what is known of the sender
+    /// in the next one, one hop less to go. `None` where no hop is left.
+    pub fn pass_on(request: &Message, via: &[u8], source: SocketAddr) -> Option<Bytes> {
+        let hops = request.max_forwards().unwrap_or(70).checked_sub(1)?;
+        let mut this = Self::request(request.method_text(), request.request_uri());
+        this.header(HeaderName::Via, via);
+        let mut is_first = true;
+        for header in request.headers() {
+            match (header.name, request.top_via()) {
+                (HeaderName::Via, Some(top)) if std::mem::take(&mut is_first) => {
+                    this.top_via(&top, header.value, source);
+                }
+                (HeaderName::MaxForwards | HeaderName::ContentLength, _) => {}
+                _ => this.field(header, true),
+            }
+        }
+        this.header_fmt(HeaderName::MaxForwards, format_args!("{hops}"));
+        Some(this.finish(request.body()))
+    }
+
+    /// A response as a proxy sends it back (RFC 3261 §16.7): without the proxy's own Via, which stands alone in
+    /// the first field.
+    pub fn pass_back(response: &Message) -> Bytes {
+        let mut this = Self::response(response.status_code(), response.reason());
+        let mut is_first = true;
+        for header in response.headers() {
+            match header.name {
+                HeaderName::Via if std::mem::take(&mut is_first) => {}
+                HeaderName::ContentLength => {}
+                _ => this.field(header, true),
+            }
+        }
+        this.finish(response.body())
+    }
+
     pub fn header(&mut self, name: HeaderName, value: &[u8]) -> &mut Self {
         debug_assert!(name != HeaderName::Other, "a header needs its name");
         self.other(name.as_str(), value)
@@ -253,6 +288,45 @@ pub fn cancel_for(invite: &Bytes, reason: Option<&[u8]>) -> Bytes {
         printer.header(HeaderName::Reason, reason);
     }
     printer.finish(b"")
+}
+
+/// A request of our own again with other credentials: `credentials` in place of those it had, before the headers of its
+/// body. `sent_again`: the branch and the CSeq number of a new transaction (RFC 3261 §8.1.3.5); without, they stay.
+pub fn with_credentials(
+    request: &Message,
+    sent_again: Option<(&str, u32)>,
+    credentials: &[(HeaderName, Vec<u8>)],
+) -> Bytes {
+    let mut printer = Printer::request(request.method_text(), request.request_uri());
+    for header in request.headers() {
+        match (header.name, sent_again) {
+            (HeaderName::Authorization | HeaderName::ProxyAuthorization, _) => {}
+            (HeaderName::ContentLength, _) => {}
+            (HeaderName::Via, Some((branch, _))) => {
+                printer.name(HeaderName::Via.as_str());
+                printer.raw(before_branch(header.value)).raw(branch.as_bytes()).raw(b"\r\n");
+            }
+            (HeaderName::CSeq, Some((_, seq))) => {
+                printer.name(HeaderName::CSeq.as_str());
+                printer.digits(u64::from(seq));
+                printer.raw(b" ").raw(request.method_text()).raw(b"\r\n");
+            }
+            _ => {
+                printer.copy(header);
+            }
+        }
+    }
+    for (name, value) in credentials {
+        printer.header(*name, value);
+    }
+    printer.finish(request.body())
+}
+
+/// A Via of ours up to its branch, which we write last.
+fn before_branch(via: &[u8]) -> &[u8] {
+    const BRANCH: &[u8] = b";branch=";
+    let at = via.windows(BRANCH.len()).rposition(|part| part == BRANCH);
+    at.map_or(via, |at| &via[..at + BRANCH.len()])
 }
 
 /// A request that belongs to the transaction of our own `invite`; its To unless another is given.

@@ -209,6 +209,34 @@ fn an_invite_with_more_headers_than_we_read_is_still_cancelled() {
     assert_eq!(cancel_for(&Bytes::from(many), None), cancel_for(&Bytes::from(OURS), None));
 }
 
+#[test]
+fn a_request_goes_out_again_with_other_credentials_a_branch_and_a_number_of_its_own() {
+    let ours = OURS
+        .replace("branch=z9hG4bKours", "rport;branch=z9hG4bKours")
+        .replace(
+            "Contact:",
+            "Authorization: Digest old\r\nProxy-Authorization: Digest old\r\nContact:",
+        )
+        .replace("Content-Length: 0\r\n\r\n", "Content-Type: a/b\r\nContent-Length: 2\r\n\r\nhi");
+    let credentials = [
+        (HeaderName::Authorization, b"Digest a".to_vec()),
+        (HeaderName::ProxyAuthorization, b"Digest\r\nEvil: b".to_vec()),
+    ];
+    let again = with_credentials(&parse(&ours), Some(("z9hG4bKnew", 4)), &credentials);
+    let expected = ours
+        .replace("Authorization: Digest old\r\nProxy-Authorization: Digest old\r\n", "")
+        .replace("z9hG4bKours", "z9hG4bKnew")
+        .replace("CSeq: 3", "CSeq: 4")
+        .replace(
+            "Content-Length",
+            "Authorization: Digest a\r\nProxy-Authorization: Digest Evil: b\r\nContent-Length",
+        );
+    assert_eq!(String::from_utf8_lossy(&again), expected);
+    let signed = with_credentials(&parse(OURS), None, &credentials[..1]);
+    let expected = OURS.replace("Content-Length", "Authorization: Digest a\r\nContent-Length");
+    assert_eq!(String::from_utf8_lossy(&signed), expected);
+}
+
 fn parse(text: &str) -> Message {
     Message::parse(Bytes::from(text.to_owned())).expect("a message")
 }

@@ -16,8 +16,13 @@ const MAX_FORMATS: usize = 64;
 
 /// Whether the message's body is, or holds (multipart), a session description.
 pub fn is_session_description(message: &Message) -> bool {
+    description_of(message).is_some()
+}
+
+/// The session description that a message's body is, or holds (multipart).
+pub fn description_of(message: &Message) -> Option<&[u8]> {
     let content_type = message.first(HeaderName::ContentType);
-    !message.body().is_empty() && description_in(content_type, message.body(), MAX_DEPTH).is_some()
+    description_in(content_type, message.body(), MAX_DEPTH).filter(|_| !message.body().is_empty())
 }
 
 /// The audio that a message's session description offers.
@@ -34,8 +39,7 @@ pub struct Audio {
 /// What audio is offered; `None` where there is no session description, or none with audio that can
 /// be read.
 pub fn audio_of(message: &Message) -> Option<Audio> {
-    let content_type = message.first(HeaderName::ContentType);
-    let description = description_in(content_type, message.body(), MAX_DEPTH)?;
+    let description = description_of(message)?;
     let mut audio = Audio::default();
     let mut section: Option<Section> = None;
     for line in description.split(|octet| *octet == b'\n').take(MAX_LINES) {

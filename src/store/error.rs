@@ -22,6 +22,11 @@ pub enum StoreError {
          database of database_url", .0.as_secs()
     )]
     NoConnection(Duration),
+    /// Says of each server why it will not do.
+    #[error("no server of database_url takes writes: {0}")]
+    NoServer(String),
+    #[error("the store is slow: none of its connections was free within {} s", .0.as_secs())]
+    Busy(Duration),
     #[error("the store did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// A value that an admin's client wrote past our constraints.
@@ -48,7 +53,8 @@ impl StoreError {
     /// it refuses this very data.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::TimedOut(_) | Self::NoConnection(_) | Self::Folder { .. } => true,
+            Self::TimedOut(_) | Self::NoConnection(_) | Self::NoServer(_) | Self::Busy(_) => true,
+            Self::Folder { .. } => true,
             Self::Url { .. } | Self::Unreadable(_) => false,
             Self::Migration(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
@@ -57,6 +63,35 @@ impl StoreError {
             Self::Database(error) => is_unavailable(error),
         }
     }
+}
+
+impl StoreError {
+    /// Whether the server that gave it may not be the right one any more: the connection broke or fell silent, the server
+    /// is going down, or takes no writes.
+    pub(super) fn means_another_server(&self) -> bool {
+        let error = match self {
+            Self::TimedOut(_) => return true,
+            Self::Database(error)
+            | Self::Migration(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => error,
+            Self::Url { .. } | Self::Folder { .. } | Self::Unreadable(_) | Self::Migration(_) => {
+                return false;
+            }
+            Self::NoConnection(_) | Self::NoServer(_) | Self::Busy(_) => return false,
+        };
+        match error {
+            sqlx::Error::Database(error) => is_of_another_server(&error.code().unwrap_or_default()),
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+            // The others are about the data, or about us.
+            _ => false,
+        }
+    }
+}
+
+/// By SQLSTATE: lost connections; shutting down, crashed, not up yet; read only.
+fn is_of_another_server(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "25006")
 }
 
 fn is_unavailable(error: &sqlx::Error) -> bool {
@@ -138,6 +173,21 @@ mod tests {
         for code in ["23505", "23514", "22001", "22P02", "42703", ""] {
             assert!(!is_postgres_unavailable(code), "{code}");
         }
+    }
+
+    #[test]
+    fn looks_for_another_server_only_when_this_one_may_not_be_the_right_one() {
+        for code in ["08006", "57P01", "57P02", "57P03", "25006"] {
+            assert!(is_of_another_server(code), "{code}");
+        }
+        // A statement that took too long, a full disk, a wrong password, refused data.
+        for code in ["57014", "53100", "28P01", "23505", ""] {
+            assert!(!is_of_another_server(code), "{code}");
+        }
+        assert!(StoreError::TimedOut(Duration::from_secs(1)).means_another_server());
+        assert!(!StoreError::Busy(Duration::from_secs(1)).means_another_server());
+        let broken = sqlx::Error::from(std::io::Error::other("broken pipe"));
+        assert!(StoreError::from(broken).means_another_server());
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub(super) fn call(row: &impl Columns) -> Result<StoredCall, StoreError> {
             .transpose()
             .map_err(|error| line.unreadable(&call_id, "decision", error))?,
         country: line.get("country")?,
+        taken_from: line.get("taken_from")?,
         attempts: Vec::new(),
     })
 }

@@ -3,17 +3,19 @@
 //! | file | holds |
 //! |---|---|
 //! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
+//! | `answered.rs` | calls in progress as another node needs them, and the leases of nodes |
 //! | `record.rs` | calls and probes as the tables keep them |
-//! | `recorder.rs` | from the shards to the store, in batches; a store that is away costs no record |
-//! | `spool.rs` | records on disk meanwhile |
+//! | `recorder.rs`, `recorder/` | from the shards to the store, in batches; a store that is away costs no record |
+//! | `spool.rs`, `spool/` | records on disk until the store has them |
 //! | `rows.rs` | from columns to the rows of `carrier::rows` and to saved health; one reading for both stores |
 //! | `history.rs` | records back in, for explanations and measures |
 //! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
-//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, history, health and the watch |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, answered calls, history, health and the watch; which Postgres server is used |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
+pub mod answered;
 mod error;
 pub mod history;
 mod json;
@@ -28,6 +30,7 @@ mod sqlite;
 pub use error::StoreError;
 pub use json::Json;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -36,6 +39,7 @@ use uuid::Uuid;
 use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
+use answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use history::GatewayQuality;
 use postgres::{PostgresStore, PostgresWatch};
 use record::{StoredCall, StoredProbe};
@@ -44,6 +48,8 @@ use sqlite::{SqliteStore, SqliteWatch};
 
 /// How long a connection may be waited for; an absent store is known to be absent after it.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(2);
+/// How long the servers of `database_url` may take to say which of them takes writes.
+const FIND_LIMIT: Duration = Duration::from_secs(4);
 /// How long one operation may take: a hung server must not hang us.
 const OPERATION_LIMIT: Duration = Duration::from_secs(10);
 /// How long all migrations together may take; they may rewrite large tables.
@@ -64,8 +70,8 @@ pub enum StoreKind {
 
 /// A handle on the database; clones share its connections.
 ///
-/// Every operation but a migration and a prune ends within twelve seconds: two for a connection, ten for its work. It ends
-/// with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
+/// Every operation but a migration and a prune ends within twenty seconds: eight to find the server that takes writes, two
+/// for a connection, ten for its work. It ends with an error when the store is away; [`StoreError::is_unavailable`] tells that from data that the store refuses.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Inner,
@@ -86,11 +92,12 @@ pub struct Watch {
 #[derive(Debug)]
 enum InnerWatch {
     Postgres(PostgresWatch),
-    Sqlite(SqliteWatch),
+    Sqlite(Box<SqliteWatch>),
 }
 
 impl Store {
-    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`.
+    /// Parses the URL: `postgres://user:password@host/database` (or `postgresql://…`), or `sqlite:path`. Of several hosts,
+    /// `postgres://user:password@a:5432,b:5432/database`, the one is used that takes writes, and looked for again when it is lost.
     ///
     /// Connects when it is first used: an absent server is no error here. Must be called inside a tokio runtime.
     pub fn open(url: &str) -> Result<Self, StoreError> {
@@ -273,11 +280,104 @@ impl Store {
         }
     }
 
+    /// Writes what is there to go on with calls, anew where it is there already. Gives those that were written: not
+    /// those that are over, or that another run has.
+    pub async fn keep(
+        &self,
+        lease: &Lease,
+        calls: &[KeptCall],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.keep(lease, calls).await,
+            Inner::Sqlite(store) => store.keep(lease, calls).await,
+        }
+    }
+
+    /// Tells that this run is alive, and reads how the others do.
+    pub async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.renew(lease).await,
+            Inner::Sqlite(store) => store.renew(lease).await,
+        }
+    }
+
+    /// Takes over calls of the runs `dead`, as far as their leases are lost, or they are earlier runs of this very node;
+    /// and calls that were given to us. Only of our region; only `call_id`, where one is given; `limit` at most.
+    pub async fn claim(
+        &self,
+        lease: &Lease,
+        dead: &[i64],
+        call_id: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ClaimedCall>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.claim(lease, dead, call_id, limit).await,
+            Inner::Sqlite(store) => store.claim(lease, dead, call_id, limit).await,
+        }
+    }
+
+    /// The calls that a run has.
+    pub async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.owned(lease_id).await,
+            Inner::Sqlite(store) => store.owned(lease_id).await,
+        }
+    }
+
+    /// The call with this tag of ours, and the run that has it.
+    pub async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.find_dialog(tag).await,
+            Inner::Sqlite(store) => store.find_dialog(tag).await,
+        }
+    }
+
+    /// Gives calls to another run, which takes them with its next claim.
+    pub async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.give(from, to, calls).await,
+            Inner::Sqlite(store) => store.give(from, to, calls).await,
+        }
+    }
+
+    /// How many calls that a run gave away are not settled at the other one yet.
+    pub async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.unsettled(lease_id).await,
+            Inner::Sqlite(store) => store.unsettled(lease_id).await,
+        }
+    }
+
+    /// Ends the lease of a run that stops, so that others need not wait until it lapses.
+    pub async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.end_lease(lease_id).await,
+            Inner::Sqlite(store) => store.end_lease(lease_id).await,
+        }
+    }
+
+    /// Clears away what crossed its record on the way, and leases of runs long gone.
+    pub async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.sweep(lease_id).await,
+            Inner::Sqlite(store) => store.sweep(lease_id).await,
+        }
+    }
+
+    /// How often another server than before took the place of the one in use. It may lack the last of what that had.
+    pub fn moves(&self) -> u64 {
+        match &self.inner {
+            Inner::Postgres(store) => store.moves(),
+            // A file is where it is.
+            Inner::Sqlite(_) => 0,
+        }
+    }
+
     /// Watches the admin tables from now on.
     pub async fn watch(&self) -> Result<Watch, StoreError> {
         let inner = match &self.inner {
             Inner::Postgres(store) => InnerWatch::Postgres(store.watch().await?),
-            Inner::Sqlite(store) => InnerWatch::Sqlite(store.watch().await?),
+            Inner::Sqlite(store) => InnerWatch::Sqlite(Box::new(store.watch().await?)),
         };
         Ok(Watch { inner })
     }
@@ -328,6 +428,10 @@ impl RecordStore for Store {
 
     async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), WriteError> {
         Store::write_probes(self, probes).await.map_err(write_error)
+    }
+
+    fn moves(&self) -> u64 {
+        Store::moves(self)
     }
 }
 

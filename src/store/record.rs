@@ -42,6 +42,9 @@ pub struct StoredCall {
     /// Country code of the called number.
     #[serde(default)]
     pub country: Option<i16>,
+    /// The node that the call was taken over from last.
+    #[serde(default)]
+    pub taken_from: Option<String>,
     /// In the order in which they were made.
     pub attempts: Vec<StoredAttempt>,
 }
@@ -113,11 +116,19 @@ impl StoredCall {
             end_cause: record.end_cause.to_string(),
             ended_by: record.ended_by.to_string(),
             detail: storable(&record.detail),
-            decision: record.plan.as_ref().map(|plan| Json::from(plan.to_json())),
+            decision: decision(record),
+            taken_from: record.taken_from.as_deref().map(str::to_owned),
             country: record.country.and_then(|code| i16::try_from(code).ok()),
             attempts: record.attempts.iter().map(StoredAttempt::new).collect(),
         }
     }
+}
+
+/// That of this node, else the one that came with the call.
+fn decision(record: &CallRecord) -> Option<Json> {
+    let here = record.plan.as_ref().map(|plan| Json::from(plan.to_json()));
+    let earlier = || serde_json::to_string(record.earlier_decision.as_ref()?).ok().map(Json::from);
+    here.or_else(earlier)
 }
 
 impl StoredAttempt {
@@ -197,6 +208,7 @@ pub(crate) mod testing {
             detail: String::new(),
             decision: Some(serde_json::json!({ "seed": u64::MAX }).into()),
             country: Some(49),
+            taken_from: None,
             attempts: Vec::new(),
         }
     }

@@ -11,10 +11,12 @@ use sqlx::{Decode, Postgres, Row, Sqlite, Type};
 
 use super::StoreError;
 use crate::carrier::rows::{
-    CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow,
-    NumberRuleRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
+    CarrierCredentialsRow, CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerCredentialsRow,
+    CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RegistrationRow, RouteCarrierHoursRow,
+    RouteCarrierRow, RouteRow,
 };
 use crate::carrier::{GatewayId, Refusal};
+use crate::digest::Hidden;
 use crate::health::reachability::SavedReachability;
 use crate::health::{PeerTarget, Reachability, SavedTarget, Target};
 
@@ -58,6 +60,10 @@ impl<R: Columns> Line<'_, R> {
             sqlx::Error::ColumnDecode { source, .. } => self.unreadable("?", column, source),
             other => self.unreadable("?", column, other),
         })
+    }
+
+    fn hidden(&self, column: &'static str) -> Result<Option<Hidden>, StoreError> {
+        Ok(self.get::<Option<String>>(column)?.map(Hidden::new))
     }
 
     pub(super) fn unreadable(
@@ -130,7 +136,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
 }
 
 pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region from customers order by customer_id";
+    "select customer_id, name, enabled, region, auth from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -139,6 +145,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         name: line.get("name")?,
         enabled: line.get("enabled")?,
         region: line.get("region")?,
+        auth: line.get("auth")?,
     })
 }
 
@@ -260,6 +267,51 @@ pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreErro
         request_uri_host: line.get("request_uri_host")?,
         from_host: line.get("from_host")?,
         identity: line.get("identity")?,
+    })
+}
+
+pub(super) const CARRIER_CREDENTIALS: &str = "select carrier_id, username, realm, ha1_md5, \
+     ha1_sha256, ha1_sha512_256, password from carrier_credentials order by carrier_id";
+
+pub(super) fn carrier_credentials(row: &impl Columns) -> Result<CarrierCredentialsRow, StoreError> {
+    let line = Line { table: "carrier_credentials", row };
+    Ok(CarrierCredentialsRow {
+        carrier_id: line.get("carrier_id")?,
+        username: line.get("username")?,
+        realm: line.get("realm")?,
+        ha1_md5: line.hidden("ha1_md5")?,
+        ha1_sha256: line.hidden("ha1_sha256")?,
+        ha1_sha512_256: line.hidden("ha1_sha512_256")?,
+        password: line.hidden("password")?,
+    })
+}
+
+pub(super) const CUSTOMER_CREDENTIALS: &str = "select username, customer_id, realm, ha1_md5, \
+     ha1_sha256 from customer_credentials order by customer_credentials.username";
+
+pub(super) fn customer_credentials(
+    row: &impl Columns,
+) -> Result<CustomerCredentialsRow, StoreError> {
+    let line = Line { table: "customer_credentials", row };
+    Ok(CustomerCredentialsRow {
+        username: line.get("username")?,
+        customer_id: line.get("customer_id")?,
+        realm: line.get("realm")?,
+        ha1_md5: line.hidden("ha1_md5")?,
+        ha1_sha256: line.hidden("ha1_sha256")?,
+    })
+}
+
+pub(super) const REGISTRATIONS: &str = "select gateway_id, aor, contact_user, expires_s \
+     from registrations order by gateway_id";
+
+pub(super) fn registration(row: &impl Columns) -> Result<RegistrationRow, StoreError> {
+    let line = Line { table: "registrations", row };
+    Ok(RegistrationRow {
+        gateway_id: line.get("gateway_id")?,
+        aor: line.get("aor")?,
+        contact_user: line.get("contact_user")?,
+        expires_s: line.get("expires_s")?,
     })
 }
 

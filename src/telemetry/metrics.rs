@@ -74,6 +74,8 @@ pub struct EdgeCounters {
     pub records_waiting: u64,
     /// Datagrams that came while the socket's buffer was full.
     pub overflowed: u64,
+    /// Answers that went out before another node could have gone on with their call.
+    pub unkept: u64,
 }
 
 /// Takes over what a shard counts.
@@ -96,7 +98,16 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
         ("holdfast_retransmissions_received_total", counters.retransmissions_received),
         ("holdfast_late_answers_total", counters.late_answers),
+        ("holdfast_calls_adopted_total", counters.calls_adopted),
+        ("holdfast_calls_released_total", counters.calls_released),
+        ("holdfast_requests_passed_on_total", counters.passed_on),
+        ("holdfast_answers_unreplicated_total", edge.unkept),
         ("holdfast_probes_sent_total", counters.probes_sent),
+        ("holdfast_registrations_refused_total", counters.registrations_refused),
+        ("holdfast_challenges_answered_total", counters.challenges_answered),
+        ("holdfast_challenges_sent_total", counters.challenges_sent),
+        ("holdfast_authentications_failed_total", counters.authentications_failed),
+        ("holdfast_authentications_blocked_total", counters.authentications_blocked),
         ("holdfast_keep_alives_total", edge.keep_alives),
         ("holdfast_datagrams_unsent_total", edge.unsent),
         ("holdfast_datagrams_undelivered_total", edge.undelivered),
@@ -114,6 +125,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_strays", counters.strays_now),
         ("holdfast_dialogs", counters.dialogs_now),
         ("holdfast_channels", counters.channels_now),
+        ("holdfast_registrations", counters.registrations_now),
         ("holdfast_timers", counters.timers_now),
         ("holdfast_records_waiting", edge.records_waiting),
     ] {
@@ -165,6 +177,12 @@ pub fn target(carrier: &str, gateway: &str, view: &TargetView) {
         .set(view.latency_ms.unwrap_or_default() / 1_000.0);
 }
 
+/// Whether a gateway that wants a registration has accepted us.
+pub fn registered(carrier: &str, gateway: &str, is_registered: bool) {
+    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
+    gauge!("holdfast_gateway_registered", &labels).set(if is_registered { 1.0 } else { 0.0 });
+}
+
 /// What is left of a gateway's limits, 0.0 to 1.0.
 pub fn headroom(carrier: &str, gateway: &str, headroom: f64) {
     let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
@@ -196,10 +214,54 @@ pub fn store_up(is_up: bool) {
     gauge!("holdfast_store_up").set(if is_up { 1.0 } else { 0.0 });
 }
 
+/// Which of the servers of `database_url` is used.
+pub fn store_server<'a>(servers: impl Iterator<Item = &'a str>, used: &str) {
+    for server in servers {
+        let is_used = if server == used { 1.0 } else { 0.0 };
+        gauge!("holdfast_store_server", "server" => server.to_owned()).set(is_used);
+    }
+}
+
+/// Another server than before is used.
+pub fn store_moved() {
+    counter!("holdfast_store_moves_total").increment(1);
+}
+
 /// How writing a batch of records went.
 pub fn records_written(count: usize, took: Duration) {
     counter!("holdfast_records_written_total").increment(count as u64);
     histogram!("holdfast_record_batch_seconds").record(took.as_secs_f64());
+}
+
+/// Records that are on disk from now on, whatever becomes of this process.
+pub fn records_spooled(count: usize) {
+    counter!("holdfast_records_spooled_total").increment(count as u64);
+}
+
+/// Lines of the spool that are torn or spoilt.
+pub fn spool_unreadable(lines: usize) {
+    counter!("holdfast_spool_unreadable_total").increment(lines as u64);
+}
+
+/// Probe results that the store did not get.
+pub fn probe_results_dropped(count: usize) {
+    counter!("holdfast_probe_results_dropped_total").increment(count as u64);
+}
+
+/// Answered calls that another node could go on with now.
+pub fn kept(count: usize, took: Duration) {
+    counter!("holdfast_calls_replicated_total").increment(count as u64);
+    histogram!("holdfast_replication_seconds").record(took.as_secs_f64());
+}
+
+/// Whether the store takes answered calls.
+pub fn keeping(is_keeping: bool) {
+    gauge!("holdfast_replication_up").set(if is_keeping { 1.0 } else { 0.0 });
+}
+
+/// Nodes that are alive, this one included.
+pub fn nodes(count: usize) {
+    gauge!("holdfast_nodes").set(count as f64);
 }
 
 /// Records that wait on disk for the store.
@@ -265,6 +327,20 @@ fn describe() {
         "Answers of carriers that had been left, each acknowledged and hung up"
     );
     describe_counter!("holdfast_probes_sent_total", "OPTIONS probes sent");
+    describe_counter!(
+        "holdfast_registrations_refused_total",
+        "REGISTERs that were refused, or not answered"
+    );
+    describe_counter!(
+        "holdfast_challenges_answered_total",
+        "Requests sent again with the credentials that a carrier asked for"
+    );
+    describe_counter!("holdfast_challenges_sent_total", "INVITEs answered 401");
+    describe_counter!("holdfast_authentications_failed_total", "INVITEs with wrong credentials");
+    describe_counter!(
+        "holdfast_authentications_blocked_total",
+        "INVITEs answered 403 unread, for too many wrong credentials came from their address"
+    );
     describe_counter!("holdfast_keep_alives_total", "Keep-alive datagrams");
     describe_counter!(
         "holdfast_datagrams_unsent_total",
@@ -286,10 +362,42 @@ fn describe() {
         "holdfast_records_lost_total",
         "Records lost because store, spool and backlog were full"
     );
+    describe_counter!(
+        "holdfast_calls_adopted_total",
+        "Calls taken over from another node, or from an earlier run of this one"
+    );
+    describe_counter!(
+        "holdfast_calls_released_total",
+        "Calls that another node has taken over, or was given, forgotten here"
+    );
+    describe_counter!(
+        "holdfast_requests_passed_on_total",
+        "Requests within dialogs of another node that were sent on to it"
+    );
+    describe_counter!(
+        "holdfast_answers_unreplicated_total",
+        "Answers that went out before another node could have gone on with their call"
+    );
+    describe_counter!("holdfast_calls_replicated_total", "States of answered calls written");
+    describe_histogram!("holdfast_replication_seconds", "Writing a batch of such states");
+    describe_gauge!("holdfast_replication_up", "1 = the store takes answered calls");
+    describe_gauge!("holdfast_nodes", "Nodes that are alive, this one included");
     describe_counter!("holdfast_records_written_total", "Records written to the store");
     describe_counter!(
         "holdfast_records_refused_total",
         "Records that the store refused for what is in them, kept in the spool folder"
+    );
+    describe_counter!(
+        "holdfast_records_spooled_total",
+        "Records put on disk, before the store has them"
+    );
+    describe_counter!(
+        "holdfast_spool_unreadable_total",
+        "Torn or spoilt lines of the spool, kept in files that end in .unreadable"
+    );
+    describe_counter!(
+        "holdfast_probe_results_dropped_total",
+        "Probe results that are not in the store, since it was away or behind with records"
     );
     describe_counter!("holdfast_tables_loaded_total", "Times that new tables came into force");
     describe_gauge!("holdfast_calls", "Calls in progress");
@@ -299,6 +407,14 @@ fn describe() {
     describe_gauge!("holdfast_strays", "Attempts left behind that may still answer");
     describe_gauge!("holdfast_dialogs", "Dialogs now, early ones included");
     describe_gauge!("holdfast_channels", "Channels of gateways in use, attempts included");
+    describe_gauge!(
+        "holdfast_registrations",
+        "Registrations with carriers, wanted, held or being ended"
+    );
+    describe_gauge!(
+        "holdfast_gateway_registered",
+        "Of gateways that want a registration: 1 while we have one"
+    );
     describe_gauge!("holdfast_timers", "Deadlines in the queue");
     describe_gauge!(
         "holdfast_records_waiting",
@@ -340,6 +456,14 @@ fn describe() {
         "Rows in force that are hardly as they were meant; config_errors names them"
     );
     describe_gauge!("holdfast_store_up", "1 when the store answered last, 0 when it did not");
+    describe_gauge!(
+        "holdfast_store_server",
+        "1 for the server of database_url that is used, 0 for the others"
+    );
+    describe_counter!(
+        "holdfast_store_moves_total",
+        "Times that another database server than before was found, or the same one promoted"
+    );
     describe_gauge!("holdfast_spool_octets", "Records that wait on disk for the store");
     describe_histogram!(
         POST_DIAL_DELAY,

@@ -57,6 +57,11 @@ impl ClientNonInvite {
         this
     }
 
+    /// The octets that were sent; empty once a final response has come.
+    pub fn request(&self) -> &Bytes {
+        &self.request
+    }
+
     pub fn on_response(&mut self, status_code: u16, now: Instant, actions: &mut Actions) {
         self.state = match self.state {
             State::Trying { .. } | State::Proceeding => {

@@ -29,6 +29,8 @@ pub struct Client<O> {
     pub owner: O,
     /// The CANCEL of this INVITE, whose responses carry the same branch.
     pub cancel: Option<ClientKey>,
+    /// How often the same request went out before, each time as the answer to another challenge.
+    pub answers: u8,
     /// When the shard's timers will look at this transaction next.
     pub scheduled: Option<Instant>,
     nonce: u64,
@@ -140,7 +142,8 @@ impl<O: Copy> Table<O> {
                     actions,
                 )),
             };
-            Client { machine, flow, owner, cancel: None, scheduled: None, nonce, method }
+            let (cancel, scheduled, answers) = (None, None, 0);
+            Client { machine, flow, owner, cancel, answers, scheduled, nonce, method }
         })
     }
 
@@ -250,6 +253,14 @@ impl<O: Copy> Table<O> {
 }
 
 impl ClientMachine {
+    /// The octets that were sent; empty once nothing can need them.
+    pub fn request(&self) -> &Bytes {
+        match self {
+            Self::Invite(machine) => machine.request(),
+            Self::NonInvite(machine) => machine.request(),
+        }
+    }
+
     pub fn on_response(&mut self, response: &Message, now: Instant, actions: &mut Actions) {
         match self {
             Self::Invite(machine) => machine.on_response(response, now, actions),

@@ -7,6 +7,7 @@
 mod bites;
 mod checks;
 mod cx;
+mod gate;
 mod hearing;
 mod ladder;
 mod link;
@@ -21,11 +22,14 @@ mod world;
 
 use std::collections::BTreeSet;
 
+use gate::Gate;
 use link::{PROFILES, Profile};
 use world::World;
 
 const SEEDS: u64 = 100;
 const CALLS: usize = 100;
+/// Worlds with a gate.
+const GATED_SEEDS: u64 = 20;
 
 #[test]
 fn keeps_every_promise_in_ten_thousand_drawn_calls() {
@@ -40,6 +44,22 @@ fn keeps_every_promise_in_ten_thousand_drawn_calls() {
     if let Some(failure) = failures.first() {
         panic!("{failure}\n{} of {seeds} seeds failed:\n{}", heads.len(), heads.join("\n"));
     }
+}
+
+/// Fewer calls: each takes more messages, and what is drawn is the same.
+#[test]
+fn keeps_every_promise_where_every_carrier_asks_for_credentials() {
+    let mut challenges = 0;
+    for seed in 0..GATED_SEEDS {
+        let mut world = World::drawn(seed, profile_of(seed), CALLS);
+        world.gate = Some(Gate::default());
+        world.run();
+        if let Some(violation) = world.checks.violations.first() {
+            panic!("seed {seed}: {}", world.explain(violation));
+        }
+        challenges += world.gate.map_or(0, |gate| gate.challenges);
+    }
+    assert!(challenges > 500, "{challenges} challenges");
 }
 
 #[test]

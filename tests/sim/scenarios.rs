@@ -3,6 +3,7 @@
 use holdfast::call::{CallRecord, EndCause, EndedBy};
 
 use super::cx::{MS, S};
+use super::gate::Gate;
 use super::link::{PROFILES, Profile};
 use super::plan::{Plan, Step};
 use super::world::World;
@@ -21,6 +22,30 @@ fn carries_a_call_that_the_carrier_hangs_up() {
     everywhere(calling(&[]), answering(&[(0, Step::Hangup)]), |world| {
         assert_eq!(end(world), (200, EndCause::Completed, EndedBy::Callee));
     });
+}
+
+#[test]
+fn carries_a_call_through_challenges_of_its_invite_and_within_it() {
+    let change = [
+        (12 * S, Step::Reinvite { has_offer: true }),
+        (20 * S, Step::Info),
+        (30 * S, Step::Hangup),
+    ];
+    for profile in PROFILES {
+        for seed in 0..SEEDS {
+            let mut world = World::scripted(seed, profile, calling(&change), answering(&[]));
+            world.gate = Some(Gate::default());
+            world.run();
+            if let Some(violation) = world.checks.violations.first() {
+                panic!("seed {seed} ({}): {}", profile.name, world.explain(violation));
+            }
+            assert_eq!(end(&world), (200, EndCause::Completed, EndedBy::Caller));
+            assert!(
+                world.gate.is_some_and(|gate| gate.challenges >= 4),
+                "INVITE, re-INVITE, INFO, BYE"
+            );
+        }
+    }
 }
 
 #[test]

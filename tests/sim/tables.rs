@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use holdfast::carrier::Rows;
 use holdfast::carrier::rows::{
-    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, RouteCarrierRow, RouteRow,
+    CarrierCredentialsRow, CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow,
+    RouteCarrierRow, RouteRow,
 };
+use holdfast::digest::Hidden;
 
 pub const GATEWAYS: i64 = 5;
 
@@ -44,12 +46,24 @@ pub fn rows() -> Rows {
             .collect(),
         failure_rules: holdfast::carrier::seed::seed_rules(),
         number_rules: Vec::new(),
+        carrier_credentials: (1..=4).map(credentials).collect(),
         ..Rows::default()
     }
 }
 
 fn carrier(carrier_id: i64) -> CarrierRow {
     CarrierRow { carrier_id, name: format!("carrier-{carrier_id}"), ..CarrierRow::default() }
+}
+
+/// Used in worlds with a gate.
+fn credentials(carrier_id: i64) -> CarrierCredentialsRow {
+    CarrierCredentialsRow {
+        carrier_id,
+        username: "trunk".to_owned(),
+        realm: Some("gate".to_owned()),
+        password: Some(Hidden::new("secret".to_owned())),
+        ..CarrierCredentialsRow::default()
+    }
 }
 
 /// The second carrier has two.

@@ -16,6 +16,7 @@ use holdfast::health::{Board, BoardSettings, Target};
 
 use super::checks::{Checks, Violation};
 use super::cx::{Cx, Event, MS, S};
+use super::gate::Gate;
 use super::link::{Link, Profile};
 use super::party::{Party, Side, State};
 use super::plan::{self, Plan, Step, Temper};
@@ -46,6 +47,8 @@ pub struct World {
     calls_left: usize,
     calls: usize,
     scripts: Vec<(Plan, Plan)>,
+    /// Every carrier asks for credentials.
+    pub gate: Option<Gate>,
     wire: DefaultHasher,
 }
 
@@ -79,13 +82,9 @@ impl World {
                 address,
                 advertised: ENGINE.into(),
             }],
-            user_agent: "holdfast".into(),
             bucket_key: 7,
-            shards: 1,
-            max_calls: 10_000,
             max_call_duration: Some(MAX_CALL),
-            retry_after_s: 5,
-            overload_wait: Some(Duration::from_millis(50)),
+            ..EngineSettings::default()
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);
@@ -112,6 +111,7 @@ impl World {
             calls_left: 0,
             calls: 0,
             scripts: Vec::new(),
+            gate: None,
             wire: DefaultHasher::new(),
         }
     }
@@ -261,6 +261,13 @@ impl World {
     fn hand_over(&mut self, to: SocketAddr, bytes: &Bytes) {
         // What cannot be read has been complained of when it was sent.
         let Some(text) = Text::parse(bytes) else { return };
+        if let Some(gate) = &mut self.gate
+            && side_of(to) == Some(Side::Carrier)
+            && text.is_request()
+            && let Some(challenge) = gate.challenge(self.cx.now, &text)
+        {
+            return self.cx.agent_sends(to, challenge.print());
+        }
         let known = self.by_call_id.get(text.call_id()).cloned().unwrap_or_default();
         let tag = if text.is_request() { text.tag_of_to() } else { text.tag_of_from() };
         let is_for = |id: &usize| {
@@ -313,7 +320,8 @@ impl World {
                         self.checks.recorded(&record);
                         self.records.push(*record);
                     }
-                    Output::Event(_) => {}
+                    // Nothing is kept here.
+                    _ => {}
                 }
             }
             if let Some(view) = self.board.poll_view(now) {

@@ -17,7 +17,12 @@ const SOUND: &str = "\
     insert into route_carriers (route_id, carrier_id) values (1, 1);\
     insert into route_carrier_hours (route_id, carrier_id) values (1, 1);\
     insert into failure_rules (failure_rule_id, class, action) values (1, 'config', 'stop');\
-    insert into number_rules (carrier_id) values (1);";
+    insert into number_rules (carrier_id) values (1);\
+    insert into carrier_credentials (carrier_id, username, realm, ha1_md5) \
+    values (1, 'u', 'r', '0123456789abcdef0123456789abcdef');\
+    insert into customer_credentials (username, customer_id, realm, ha1_md5) \
+    values ('u', 1, 'r', '0123456789abcdef0123456789abcdef');\
+    insert into registrations (gateway_id, aor) values (1, 'sip:a@b.example');";
 
 /// Table, what is set in its sound row, and the constraint that refuses it.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -100,6 +105,31 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("failure_rules", "action = 'retry'", "action_is_one_that_the_manual_lists"),
     ("failure_rules", "weight = 1.01", "weight_is_0_to_1"),
     ("failure_rules", "weight = -0.01", "weight_is_0_to_1"),
+    ("customers", "auth = 'maybe'", "auth_is_address_digest_either_or_both"),
+    ("carrier_credentials", "username = ''", "username_has_1_to_255_characters"),
+    ("carrier_credentials", "realm = ''", "realm_has_1_to_255_characters"),
+    ("carrier_credentials", "ha1_md5 = 'abc'", "ha1_md5_has_32_hex_digits"),
+    ("carrier_credentials", "ha1_sha256 = ha1_md5", "ha1_sha256_has_64_hex_digits"),
+    ("carrier_credentials", "ha1_sha512_256 = ha1_md5", "ha1_sha512_256_has_64_hex_digits"),
+    ("carrier_credentials", "password = 'p'", "either_a_password_or_hashes"),
+    ("carrier_credentials", "ha1_md5 = null", "either_a_password_or_hashes"),
+    ("carrier_credentials", "realm = null", "hashes_need_their_realm"),
+    ("customer_credentials", "username = ''", "username_has_1_to_255_characters"),
+    ("customer_credentials", "realm = ''", "realm_has_1_to_255_characters"),
+    (
+        "customer_credentials",
+        "ha1_md5 = 'zz23456789abcdef0123456789abcdef'",
+        "ha1_md5_has_32_hex_digits",
+    ),
+    ("customer_credentials", "ha1_sha256 = ha1_md5", "ha1_sha256_has_64_hex_digits"),
+    ("customer_credentials", "ha1_md5 = null", "there_is_a_hash"),
+    ("registrations", "aor = 'b.example'", "aor_is_such_as_sip_user_at_host"),
+    ("registrations", "aor = 'sip:b.example'", "aor_is_such_as_sip_user_at_host"),
+    ("registrations", "aor = 'sip:a@b@c'", "aor_is_such_as_sip_user_at_host"),
+    ("registrations", "contact_user = ''", "contact_user_has_letters_digits_and_marks"),
+    ("registrations", "contact_user = 'a@b'", "contact_user_has_letters_digits_and_marks"),
+    ("registrations", "expires_s = 59", "expires_s_is_60_to_86400"),
+    ("registrations", "expires_s = 86401", "expires_s_is_60_to_86400"),
     ("number_rules", "called_format = 'x'", "called_format_is_unchanged_e164_digits_or_national"),
     (
         "number_rules",
@@ -174,6 +204,10 @@ async fn refuses_by_name(database: Database) {
         "insert into route_carriers (route_id, carrier_id) values (1, 9)",
         "insert into failure_rules (failure_rule_id, carrier_id, class, action) values (900, 9, 'config', 'stop')",
         "insert into number_rules (carrier_id) values (9)",
+        "insert into carrier_credentials (carrier_id, username, password) values (9, 'u', 'p')",
+        "insert into customer_credentials (username, customer_id, realm, ha1_md5) \
+         values ('u', 1, 'r', '0123456789abcdef0123456789abcdef')",
+        "insert into registrations (gateway_id, aor) values (9, 'sip:a@b')",
         "update carriers set carrier_group_id = 9",
         "insert into route_carrier_hours (route_id, carrier_id) values (2, 1)",
         "update route_carrier_hours set from_time = 'x'",
@@ -197,6 +231,8 @@ async fn takes_what_lies_on_the_edge(database: Database) {
         "update carriers set no_response_ms = 31000, no_ringing_ms = 120000, region = 'eu-1'",
         "update gateways set host = '2001:db8::1', port = 65535, priority = 65535, weight = 1000000",
         "update carriers set max_cps = 0.001, max_channels = 1",
+        "update carrier_credentials set realm = null, ha1_md5 = null, password = ''",
+        "update registrations set contact_user = '+49.a_b-c!~*()&=$', expires_s = 86400",
         "update gateways set max_cps = 1000000, max_channels = 1000000",
         "update routes set called_prefix = '+12345678901234567890' where route_id = 1",
         "update routes set max_carriers = 16, max_attempts = 32, max_ringing_ms = 3600000",
@@ -218,8 +254,15 @@ async fn a_row_goes_with_what_it_belongs_to(database: Database) {
     database.execute("update failure_rules set carrier_id = 1").await;
 
     database.execute("delete from carriers where carrier_id = 1").await;
-    let tables =
-        ["gateways", "route_carriers", "route_carrier_hours", "failure_rules", "number_rules"];
+    let tables = [
+        "gateways",
+        "route_carriers",
+        "route_carrier_hours",
+        "failure_rules",
+        "number_rules",
+        "carrier_credentials",
+        "registrations",
+    ];
     for table in tables {
         assert_eq!(database.count(table).await, 0, "{table}");
     }
@@ -228,6 +271,7 @@ async fn a_row_goes_with_what_it_belongs_to(database: Database) {
     assert_eq!(database.count("carriers where carrier_group_id is null").await, 1);
     database.execute("delete from customers").await;
     assert_eq!(database.count("customer_addresses").await, 0);
+    assert_eq!(database.count("customer_credentials").await, 0);
     assert_eq!(database.count("routes").await, 1);
 }
 

@@ -12,9 +12,13 @@ mod postgres;
 
 #[macro_use]
 mod database;
+mod answered;
 mod constraints;
+mod degraded;
+mod failover;
 mod health;
 mod history;
+mod kill;
 mod migrations;
 mod outage;
 mod records;

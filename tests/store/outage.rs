@@ -77,7 +77,8 @@ fn an_absent_server_is_no_error_until_it_is_used() {
         let begun = Instant::now();
         let error = store.ping().await.unwrap_err();
         assert!(error.is_unavailable());
-        assert!(error.to_string().starts_with("no connection to the store within 2 s"), "{error}");
+        assert!(error.to_string().contains(&format!("127.0.0.1:{port}: ")), "{error}");
+        assert!(error.to_string().contains("refused"), "{error}");
         assert!(store.watch().await.unwrap_err().is_unavailable());
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     });

@@ -41,6 +41,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "ended_by",
         "detail",
         "country",
+        "taken_from",
     ];
     columns.push(&source_address);
     columns.extend(times.iter().map(String::as_str));
@@ -63,6 +64,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
             "caller",
             "ended 'oddly'",
             "49",
+            "other-node",
             "2001:db8::1",
             "2026-03-04T05:06:07.123456Z",
             "2026-03-04T05:06:08.623456Z",

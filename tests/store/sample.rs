@@ -35,6 +35,7 @@ pub(crate) fn call(number: u128) -> StoredCall {
         detail: "ended 'oddly'".to_owned(),
         decision: Some(json!({ "candidates": [{ "gateway_id": 2, "score": 0.5 }] }).into()),
         country: Some(49),
+        taken_from: Some("other-node".to_owned()),
         attempts: vec![attempt("lost"), attempt("won")],
     }
 }

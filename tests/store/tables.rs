@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use holdfast::carrier::packs::Pack;
 use holdfast::carrier::rows::{
-    CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RouteCarrierRow, RouteRow,
+    CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RegistrationRow,
+    RouteCarrierRow, RouteRow,
 };
 use holdfast::carrier::{CarrierId, Refusal, Rows, Severity, Tables};
+use holdfast::digest::Hidden;
 use holdfast::store::StoreKind;
 
 use crate::database::Database;
@@ -29,7 +31,7 @@ const EVERY_COLUMN: &str = "\
     insert into gateways (gateway_id, carrier_id, name, host, port, transport, media, codecs, admin_state, \
       region, priority, weight, max_cps, max_channels) \
     values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'both', 'PCMU, opus', 'draining', 'eu', 4, 5, 7.25, 3);\
-    insert into customers (customer_id, name, enabled, region) values (6, 'acme', false, 'ap');\
+    insert into customers (customer_id, name, enabled, region, auth) values (6, 'acme', false, 'ap', 'both');\
     insert into customer_addresses (address_range, customer_id) values ('10.0.0.0/8', 6), ('2001:db8::1', 6);\
     insert into routes (route_id, enabled, customer_id, called_prefix, region, needs_srtp, is_emergency, strategy, \
       reroute_after_ringing, verify_unallocated, setup_budget_ms, max_carriers, max_attempts, max_ringing_ms) \
@@ -42,7 +44,16 @@ const EVERY_COLUMN: &str = "\
     values (10, false, 2, '5xx', 'a|b', 'Warning', '399', 34, 'remote', 'trying', 'carrier_soft', 'next_carrier', 0.25);\
     insert into number_rules (carrier_id, called_format, called_prefix, calling_format, country_code, \
       request_uri_host, from_host, identity) \
-    values (2, 'digits', '77#', 'national', '49', 'a.example:5070', 'b.example', 'pass');";
+    values (2, 'digits', '77#', 'national', '49', 'a.example:5070', 'b.example', 'pass');\
+    insert into carrier_credentials (carrier_id, username, realm, ha1_md5, ha1_sha256, ha1_sha512_256) \
+    values (2, 'trunk', 'r', '0123456789abcdef0123456789abcdef', \
+      '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', \
+      'fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210');\
+    insert into customer_credentials (username, customer_id, realm, ha1_md5, ha1_sha256) \
+    values ('bob', 6, 'us', '0123456789abcdef0123456789abcdef', \
+      '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef');\
+    insert into registrations (gateway_id, aor, contact_user, expires_s) \
+    values (3, 'sip:a@b.example', 'x', 900);";
 
 async fn reads_every_column(database: Database) {
     database.execute(EVERY_COLUMN).await;
@@ -54,7 +65,7 @@ carriers: [CarrierRow { carrier_id: 2, name: \"trunk\", enabled: false, region: 
 carrier_group_id: Some(4), probe_interval_ms: 700, no_response_ms: 300, no_ringing_ms: 900, max_cps: Some(0.5), max_channels: Some(20) }], \
 gateways: [GatewayRow { gateway_id: 3, carrier_id: 2, name: \"trunk-1\", host: \"2001:db8::5\", port: 5080, \
 transport: \"tls\", media: \"both\", codecs: Some(\"PCMU, opus\"), admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
-customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\") }], \
+customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\"), auth: \"both\" }], \
 customer_addresses: [CustomerAddressRow { address_range: 10.0.0.0/8, customer_id: 6 }, \
 CustomerAddressRow { address_range: 2001:db8::1/128, customer_id: 6 }], \
 routes: [RouteRow { route_id: 7, enabled: false, customer_id: Some(6), called_prefix: \"+49\", region: Some(\"eu\"), \
@@ -68,13 +79,35 @@ reason_regex: Some(\"a|b\"), header_name: Some(\"Warning\"), header_regex: Some(
 origin: Some(\"remote\"), stage: Some(\"trying\"), class: \"carrier_soft\", action: \"next_carrier\", weight: 0.25 }], \
 number_rules: [NumberRuleRow { carrier_id: 2, called_format: \"digits\", called_prefix: \"77#\", \
 calling_format: \"national\", country_code: \"49\", request_uri_host: Some(\"a.example:5070\"), \
-from_host: Some(\"b.example\"), identity: \"pass\" }] }";
+from_host: Some(\"b.example\"), identity: \"pass\" }], \
+carrier_credentials: [CarrierCredentialsRow { carrier_id: 2, username: \"trunk\", realm: Some(\"r\"), \
+ha1_md5: Some(***), ha1_sha256: Some(***), ha1_sha512_256: Some(***), password: None }], \
+customer_credentials: [CustomerCredentialsRow { username: \"bob\", customer_id: 6, realm: \"us\", \
+ha1_md5: Some(***), ha1_sha256: Some(***) }], \
+registrations: [RegistrationRow { gateway_id: 3, aor: \"sip:a@b.example\", contact_user: Some(\"x\"), expires_s: 900 }] }";
     // SQLite keeps times as they were written.
     let times = match database.store.kind() {
         StoreKind::Postgres => "from_time: \"08:30:00\", until_time: \"18:00:00\", ",
         StoreKind::Sqlite => "from_time: \"08:30\", until_time: \"18:00\", ",
     };
     assert_eq!(format!("{rows:?}"), expected.replace("FROM", times));
+    // What `Debug` hides.
+    let plain = |secret: &Option<Hidden>| secret.as_ref().map(|it| it.reveal().to_owned());
+    let digits = "0123456789abcdef";
+    let (trunk, user) = (&rows.carrier_credentials[0], &rows.customer_credentials[0]);
+    for md5 in [&trunk.ha1_md5, &user.ha1_md5] {
+        assert_eq!(plain(md5), Some(digits.repeat(2)));
+    }
+    for sha256 in [&trunk.ha1_sha256, &user.ha1_sha256] {
+        assert_eq!(plain(sha256), Some(digits.repeat(4)));
+    }
+    assert_eq!(plain(&trunk.ha1_sha512_256), Some("fedcba9876543210".repeat(4)));
+    let set = "update carrier_credentials set realm = null, ha1_md5 = null, ha1_sha256 = null, \
+               ha1_sha512_256 = null, password = 'open sesame'";
+    database.execute(set).await;
+    let rows = database.store.read_rows().await.unwrap();
+    assert_eq!(rows.carrier_credentials[0].realm, None);
+    assert_eq!(plain(&rows.carrier_credentials[0].password).as_deref(), Some("open sesame"));
 }
 
 async fn reads_the_defaults(database: Database) {
@@ -88,7 +121,8 @@ async fn reads_the_defaults(database: Database) {
              insert into route_carriers (route_id, carrier_id) values (1, 1);\
              insert into route_carrier_hours (route_id, carrier_id) values (1, 1);\
              insert into failure_rules (failure_rule_id, class, action) values (900, 'config', 'stop');\
-             insert into number_rules (carrier_id) values (1);",
+             insert into number_rules (carrier_id) values (1);\
+             insert into registrations (gateway_id, aor) values (1, 'sip:a@b');",
         )
         .await;
     let Rows {
@@ -101,6 +135,7 @@ async fn reads_the_defaults(database: Database) {
         route_carrier_hours,
         failure_rules,
         number_rules,
+        registrations,
         ..
     } = database.store.read_rows().await.unwrap();
     assert_eq!(
@@ -126,6 +161,11 @@ async fn reads_the_defaults(database: Database) {
     let (class, action) = ("config".to_owned(), "stop".to_owned());
     assert_eq!(failure_rules, [FailureRuleRow { class, action, ..rule }]);
     assert_eq!(number_rules, [NumberRuleRow { carrier_id: 1, ..NumberRuleRow::default() }]);
+    let aor = "sip:a@b".to_owned();
+    assert_eq!(
+        registrations,
+        [RegistrationRow { gateway_id: 1, aor, ..RegistrationRow::default() }]
+    );
 }
 
 async fn reads_a_hundred_thousand_routes(database: Database) {

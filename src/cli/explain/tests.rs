@@ -121,6 +121,7 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         name: "acme".into(),
         is_enabled: false,
         region: None,
+        auth: crate::carrier::CustomerAuth::Address,
     };
     let no_way = crate::routing::NoWay {
         status_code: 403,
@@ -148,6 +149,7 @@ fn explain(call: &StoredCall) -> String {
 fn call() -> StoredCall {
     let started_at = datetime!(2026-03-04 05:06:07.123456 UTC);
     StoredCall {
+        taken_from: None,
         call_id: Uuid::from_u128(1),
         node: "node-1".to_owned(),
         customer_id: Some(1),

@@ -7,7 +7,7 @@ fn refuses_new_calls_without_a_trace_while_it_is_behind_and_serves_those_in_prog
     let mut world = World::new();
     let (ok, _) = world.establish();
     for _ in 0..100 {
-        world.now += Duration::from_millis(20);
+        world.now += Duration::from_millis(100);
         world.engine.note_delay(Duration::from_millis(500), world.now);
     }
     let before = world.engine.counters();
@@ -31,7 +31,7 @@ fn refuses_new_calls_without_a_trace_while_it_is_behind_and_serves_those_in_prog
 fn takes_every_call_again_once_it_keeps_up() {
     let mut world = World::new();
     for turn in 0..200 {
-        world.now += Duration::from_millis(20);
+        world.now += Duration::from_millis(100);
         world.engine.note_delay(Duration::from_millis(if turn < 20 { 200 } else { 0 }), world.now);
     }
     for number in 1..=8 {
@@ -42,9 +42,10 @@ fn takes_every_call_again_once_it_keeps_up() {
 
 #[test]
 fn a_shard_that_may_be_behind_for_ever_refuses_nobody() {
-    let mut world = World::set(|settings| settings.overload_wait = None, |_| {});
+    let mut world =
+        World::at("203.0.113.1:5060", 1, rows(), |settings| settings.overload_wait = None);
     for _ in 0..100 {
-        world.now += Duration::from_millis(20);
+        world.now += Duration::from_millis(100);
         world.engine.note_delay(Duration::from_millis(500), world.now);
     }
     for number in 1..=8 {

@@ -17,7 +17,7 @@ macro_rules! calls_where {
                to_char(ringing_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as ringing_at, \
                to_char(answered_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as answered_at, \
                to_char(ended_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as ended_at, \
-               status_code, end_cause, ended_by, detail, cast(decision as text) as decision, country \
+               status_code, end_cause, ended_by, detail, cast(decision as text) as decision, country, taken_from \
              from calls where ",
             $condition,
             " order by calls.started_at desc, calls.call_id desc limit $1"

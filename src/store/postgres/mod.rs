@@ -1,7 +1,10 @@
 //! The store on Postgres, 15 or later.
 
+mod address;
+mod answered;
 mod health;
 mod history;
+mod hosts;
 mod migrate;
 mod records;
 mod tables;
@@ -9,81 +12,66 @@ mod watch;
 
 pub(super) use watch::PostgresWatch;
 
-use std::str::FromStr;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
-use super::{
-    ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
-};
+use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
 use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
-
-/// Connections for everything but the watch, which has its own.
-const MAX_CONNECTIONS: u32 = 5;
-/// After this time the server gives a statement up by itself; a little before we do.
-const STATEMENT_TIMEOUT_MS: &str = "9000";
+use hosts::Hosts;
 
 #[derive(Clone, Debug)]
 pub(super) struct PostgresStore {
-    pool: PgPool,
+    hosts: Hosts,
 }
 
 impl PostgresStore {
     pub(super) fn open(url: &str) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| StoreError::Url { reason: error.to_string() })?;
-        let options = match options.get_application_name() {
-            Some(_) => options,
-            None => options.application_name("holdfast"),
-        };
-        let options = options.options([
-            ("statement_timeout", STATEMENT_TIMEOUT_MS),
-            ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT_MS),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_LIMIT)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { hosts: Hosts::open(url)? })
+    }
+
+    /// How often another server than before was found.
+    pub(super) fn moves(&self) -> u64 {
+        *self.hosts.moves().borrow()
     }
 
     pub(super) async fn migrate(&self) -> Result<Vec<i64>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let migrated = within(MIGRATION_LIMIT, migrate::migrate(&mut connection)).await;
-        give_back(connection, migrated)
+        let mut borrowed = self.hosts.acquire().await?;
+        let migrated = within(MIGRATION_LIMIT, migrate::migrate(borrowed.connection())).await;
+        self.hosts.give_back(borrowed, migrated)
     }
 
     pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let pending = within(OPERATION_LIMIT, migrate::pending(&mut connection)).await;
-        give_back(connection, pending)
+        let mut borrowed = self.hosts.acquire().await?;
+        let pending = within(OPERATION_LIMIT, migrate::pending(borrowed.connection())).await;
+        self.hosts.give_back(borrowed, pending)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let rows = within(OPERATION_LIMIT, tables::read(&mut connection)).await;
-        give_back(connection, rows)
+        let mut borrowed = self.hosts.acquire().await?;
+        let rows = within(OPERATION_LIMIT, tables::read(borrowed.connection())).await;
+        self.hosts.give_back(borrowed, rows)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let written = within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await;
-        give_back(connection, written)
+        let mut borrowed = self.hosts.acquire().await?;
+        let written =
+            within(OPERATION_LIMIT, records::write_calls(borrowed.connection(), calls)).await;
+        self.hosts.give_back(borrowed, written)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let written = within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await;
-        give_back(connection, written)
+        let mut borrowed = self.hosts.acquire().await?;
+        let written =
+            within(OPERATION_LIMIT, records::write_probes(borrowed.connection(), probes)).await;
+        self.hosts.give_back(borrowed, written)
     }
 
     pub(super) async fn prune(
@@ -96,10 +84,10 @@ impl PostgresStore {
         let mut deleted = 0;
         for (statement, before) in probes.into_iter().chain(calls) {
             loop {
-                let mut connection = self.pool.acquire().await?;
-                let batch = records::delete(&mut connection, statement, before);
+                let mut borrowed = self.hosts.acquire().await?;
+                let batch = records::delete(borrowed.connection(), statement, before);
                 let batch = within(OPERATION_LIMIT, batch).await;
-                let batch = give_back(connection, batch)?;
+                let batch = self.hosts.give_back(borrowed, batch)?;
                 deleted += batch;
                 if batch < PRUNE_ROWS.into() {
                     break;
@@ -114,18 +102,19 @@ impl PostgresStore {
         node: &str,
         targets: &[SavedTarget],
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let saved = within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await;
-        give_back(connection, saved)
+        let mut borrowed = self.hosts.acquire().await?;
+        let saved =
+            within(OPERATION_LIMIT, health::save(borrowed.connection(), node, targets)).await;
+        self.hosts.give_back(borrowed, saved)
     }
 
     pub(super) async fn load_health(
         &self,
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let loaded = within(OPERATION_LIMIT, health::load(&mut connection, node)).await;
-        give_back(connection, loaded)
+        let mut borrowed = self.hosts.acquire().await?;
+        let loaded = within(OPERATION_LIMIT, health::load(borrowed.connection(), node)).await;
+        self.hosts.give_back(borrowed, loaded)
     }
 
     pub(super) async fn load_peers(
@@ -133,22 +122,24 @@ impl PostgresStore {
         node: &str,
         lately: Duration,
     ) -> Result<Vec<PeerTarget>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let loaded =
-            within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await;
-        give_back(connection, loaded)
+            within(OPERATION_LIMIT, health::load_peers(borrowed.connection(), node, lately)).await;
+        self.hosts.give_back(borrowed, loaded)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await;
-        give_back(connection, read)
+        let mut borrowed = self.hosts.acquire().await?;
+        let read =
+            within(OPERATION_LIMIT, history::by_call_id(borrowed.connection(), call_id)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await;
-        give_back(connection, read)
+        let mut borrowed = self.hosts.acquire().await?;
+        let read =
+            within(OPERATION_LIMIT, history::by_header(borrowed.connection(), call_id)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn calls_between(
@@ -157,10 +148,10 @@ impl PostgresStore {
         to: OffsetDateTime,
         limit: u32,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await;
-        give_back(connection, read)
+            within(OPERATION_LIMIT, history::between(borrowed.connection(), from, to, limit)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn probes_between(
@@ -168,26 +159,26 @@ impl PostgresStore {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Result<Vec<StoredProbe>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let read =
-            within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await;
-        give_back(connection, read)
+            within(OPERATION_LIMIT, history::probes_between(borrowed.connection(), from, to)).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::quality(&mut connection)).await;
-        give_back(connection, read)
+        let mut borrowed = self.hosts.acquire().await?;
+        let read = within(OPERATION_LIMIT, history::quality(borrowed.connection())).await;
+        self.hosts.give_back(borrowed, read)
     }
 
     pub(super) async fn add_failure_rules(
         &self,
         rules: &[FailureRuleRow],
     ) -> Result<usize, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let added =
-            within(OPERATION_LIMIT, tables::add_failure_rules(&mut connection, rules)).await;
-        give_back(connection, added)
+            within(OPERATION_LIMIT, tables::add_failure_rules(borrowed.connection(), rules)).await;
+        self.hosts.give_back(borrowed, added)
     }
 
     pub(super) async fn report(
@@ -195,40 +186,99 @@ impl PostgresStore {
         node: &str,
         complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let reported =
-            within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await;
-        give_back(connection, reported)
+            within(OPERATION_LIMIT, tables::report(borrowed.connection(), node, complaints)).await;
+        self.hosts.give_back(borrowed, reported)
+    }
+
+    pub(super) async fn keep(
+        &self,
+        lease: &Lease,
+        calls: &[KeptCall],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::keep(borrowed.connection(), lease, calls)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::renew(borrowed.connection(), lease)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn claim(
+        &self,
+        lease: &Lease,
+        dead: &[i64],
+        call_id: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ClaimedCall>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(
+            OPERATION_LIMIT,
+            answered::claim(borrowed.connection(), lease, dead, call_id, limit),
+        )
+        .await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::owned(borrowed.connection(), lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::find(borrowed.connection(), tag)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::give(borrowed.connection(), from, to, calls)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::unsettled(borrowed.connection(), lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, answered::end_lease(borrowed.connection(), lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, answered::sweep(borrowed.connection(), lease_id)).await;
+        self.hosts.give_back(borrowed, done)
     }
 
     pub(super) async fn watch(&self) -> Result<PostgresWatch, StoreError> {
-        PostgresWatch::start((*self.pool.connect_options()).clone()).await
+        PostgresWatch::start(self.hosts.clone()).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut borrowed = self.hosts.acquire().await?;
         let pinged = within(OPERATION_LIMIT, async {
-            sqlx::raw_sql("select 1").execute(&mut *connection).await?;
+            sqlx::raw_sql("select 1").execute(borrowed.connection()).await?;
             Ok(())
         })
         .await;
-        give_back(connection, pinged)
+        self.hosts.give_back(borrowed, pinged)
     }
 
     pub(super) async fn close(&self) {
-        // What does not end by itself is cut off when the process ends.
-        let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
+        self.hosts.close().await;
     }
-}
-
-/// A connection that did not answer in time is cut off: put back, it would hold its place in the pool until the kernel
-/// gives it up, which takes a quarter of an hour.
-fn give_back<T>(
-    connection: PoolConnection<Postgres>,
-    result: Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    if matches!(result, Err(StoreError::TimedOut(_))) {
-        drop(connection.detach());
-    }
-    result
 }

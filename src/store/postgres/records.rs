@@ -9,16 +9,24 @@ use uuid::Uuid;
 use super::super::record::{StoredAttempt, StoredCall, StoredProbe};
 use super::super::{Json, PRUNE_ROWS, StoreError};
 
+/// Calls that are over, as far as they are still their writer's. Those of another node stay, and it writes their record.
+const DELETE_ANSWERED: &str = "\
+    delete from calls_in_progress \
+    using unnest($1::uuid[], $2::text[]) as ended (call_id, node) \
+    where calls_in_progress.call_id = ended.call_id and calls_in_progress.node = ended.node";
+
 const INSERT_CALLS: &str = "\
     insert into calls (\
       call_id, node, customer_id, customer, route_id, region, calling, called, source_address, \
       source_port, inbound_call_id, started_at, ringing_at, answered_at, ended_at, status_code, \
-      end_cause, ended_by, detail, decision, country) \
-    select * from unnest(\
+      end_cause, ended_by, detail, decision, country, taken_from) \
+    select ended.* from unnest(\
       $1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], \
       $8::text[], $9::inet[], $10::integer[], $11::text[], $12::timestamptz[], \
       $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::integer[], $17::text[], \
-      $18::text[], $19::text[], $20::text[]::jsonb[], $21::smallint[]) \
+      $18::text[], $19::text[], $20::text[]::jsonb[], $21::smallint[], $22::text[]) as ended (call_id) \
+    where not exists (\
+      select from calls_in_progress where calls_in_progress.call_id = ended.call_id) \
     on conflict (call_id) do nothing \
     returning call_id";
 
@@ -52,6 +60,11 @@ pub(super) async fn write_calls(
     calls: &[StoredCall],
 ) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
+    sqlx::query(DELETE_ANSWERED)
+        .bind(column(calls, |call| call.call_id))
+        .bind(column(calls, |call| call.node.as_str()))
+        .execute(&mut *transaction)
+        .await?;
     let new = insert_calls(&mut transaction, calls).await?;
     insert_attempts(&mut transaction, calls, new).await?;
     transaction.commit().await?;
@@ -85,6 +98,7 @@ async fn insert_calls(
         .bind(column(calls, |call| call.detail.as_str()))
         .bind(column(calls, |call| call.decision.as_ref().map(Json::as_str)))
         .bind(column(calls, |call| call.country))
+        .bind(column(calls, |call| call.taken_from.as_deref()))
         .fetch_all(connection)
         .await?;
     Ok(new.into_iter().collect())

@@ -24,6 +24,11 @@ pub(super) async fn read(connection: &mut PgConnection) -> Result<Rows, StoreErr
             .await?,
         failure_rules: read_all(at, rows::FAILURE_RULES, rows::failure_rule).await?,
         number_rules: read_all(at, rows::NUMBER_RULES, rows::number_rule).await?,
+        carrier_credentials: read_all(at, rows::CARRIER_CREDENTIALS, rows::carrier_credentials)
+            .await?,
+        customer_credentials: read_all(at, rows::CUSTOMER_CREDENTIALS, rows::customer_credentials)
+            .await?,
+        registrations: read_all(at, rows::REGISTRATIONS, rows::registration).await?,
     };
     transaction.commit().await?;
     Ok(rows)

@@ -14,7 +14,7 @@ macro_rules! calls_where {
         concat!(
             "select call_id, node, customer_id, customer, route_id, region, calling, called, \
                source_address, source_port, inbound_call_id, started_at, ringing_at, answered_at, \
-               ended_at, status_code, end_cause, ended_by, detail, decision, country \
+               ended_at, status_code, end_cause, ended_by, detail, decision, country, taken_from \
              from calls where ",
             $condition,
             " order by started_at desc, call_id desc limit $1"

@@ -1,5 +1,6 @@
 //! The store in a SQLite file.
 
+mod answered;
 mod health;
 mod history;
 mod migrate;
@@ -9,6 +10,7 @@ mod watch;
 
 pub(super) use watch::SqliteWatch;
 
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
@@ -192,6 +195,61 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
         within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await
+    }
+
+    pub(super) async fn keep(
+        &self,
+        lease: &Lease,
+        calls: &[KeptCall],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::keep(&mut connection, lease, calls)).await
+    }
+
+    pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::renew(&mut connection, lease)).await
+    }
+
+    pub(super) async fn claim(
+        &self,
+        lease: &Lease,
+        dead: &[i64],
+        call_id: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<ClaimedCall>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::claim(&mut connection, lease, dead, call_id, limit)).await
+    }
+
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await
+    }
+
+    pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::find(&mut connection, tag)).await
+    }
+
+    pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::give(&mut connection, from, to, calls)).await
+    }
+
+    pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::unsettled(&mut connection, lease_id)).await
+    }
+
+    pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await
+    }
+
+    pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await
     }
 
     pub(super) async fn watch(&self) -> Result<SqliteWatch, StoreError> {

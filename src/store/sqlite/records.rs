@@ -7,13 +7,17 @@ use super::super::record::{StoredAttempt, StoredCall, StoredProbe};
 use super::super::{Json, PRUNE_ROWS, StoreError};
 use super::{BEGIN_WRITING, address_text, time_text};
 
+/// A call that is over, if it is still its writer's. One of another node stays, and that writes its record.
+const DELETE_ANSWERED: &str = "delete from calls_in_progress where call_id = $1 and node = $2";
+
 const INSERT_CALL: &str = "\
     insert into calls (\
       call_id, node, customer_id, customer, route_id, region, calling, called, source_address, \
       source_port, inbound_call_id, started_at, ringing_at, answered_at, ended_at, status_code, \
-      end_cause, ended_by, detail, decision, country) \
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-      $20, $21) \
+      end_cause, ended_by, detail, decision, country, taken_from) \
+    select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+      $20, $21, $22 \
+    where not exists (select 1 from calls_in_progress where call_id = $1) \
     on conflict (call_id) do nothing";
 
 const INSERT_ATTEMPT: &str = "\
@@ -43,6 +47,11 @@ pub(super) async fn write_calls(
     let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
     for call in calls {
         let call_id = call.call_id.to_string();
+        sqlx::query(DELETE_ANSWERED)
+            .bind(&call_id)
+            .bind(&call.node)
+            .execute(&mut *transaction)
+            .await?;
         if !insert_call(&mut transaction, &call_id, call).await? {
             continue;
         }
@@ -82,6 +91,7 @@ async fn insert_call(
         .bind(&call.detail)
         .bind(call.decision.as_ref().map(Json::as_str))
         .bind(call.country)
+        .bind(&call.taken_from)
         .execute(connection)
         .await?;
     Ok(inserted.rows_affected() > 0)

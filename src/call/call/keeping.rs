@@ -1,0 +1,231 @@
+//! An answered call beyond its node: kept outside, gone on with elsewhere, let go.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::{Call, Move, State, Talk};
+use crate::call::context::{CallKey, Context, Output, Owner};
+use crate::call::draft::Draft;
+use crate::call::leg::Leg;
+use crate::call::{EndCause, EndedBy, LegReplica, Replica, RingingReplica, Side};
+use crate::carrier::Transport;
+use crate::dialog::Tag;
+use crate::sip::{HeaderName, Message, Method, Printer, print};
+use crate::transaction::Flow;
+
+/// How long a peer that refuses to hear where its call has gone is left alone.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How long the CANCEL of a dead node's INVITE is repeated.
+const CANCEL_LIMIT: Duration = Duration::from_secs(4);
+/// Why calls that rang are ended (RFC 3326).
+const NODE_DIED: &[u8] = b"SIP;cause=503;text=\"Node Died\"";
+
+impl Call {
+    /// Asks for what is known of the call to be kept outside of this node.
+    pub(super) fn keep(&mut self, cx: &mut Context) {
+        if !cx.settings.replicates {
+            return;
+        }
+        let (State::Talk(talk), Some(record)) = (&mut self.state, self.draft.record()) else {
+            return;
+        };
+        talk.kept_revision = talk.revision();
+        let replica = Replica {
+            record: record.clone(),
+            ends_at: talk.ends_at.map(|at| cx.wall_at(at)),
+            channel: talk.channel.as_ref().map(|held| (held.carrier_id, held.gateway_id)),
+            inbound: talk.inbound.replica(cx),
+            outbound: talk.outbound.replica(cx),
+        };
+        cx.outputs.push_back(Output::Keep { call: self.key, replica: Box::new(replica) });
+    }
+
+    /// Asks again where nothing has come of it.
+    pub fn keep_at_last(&mut self, cx: &mut Context) -> bool {
+        let is_missing = matches!(&self.state, State::Talk(talk) if !talk.is_kept);
+        if is_missing {
+            self.keep(cx);
+        }
+        is_missing
+    }
+
+    /// Another node could go on with it from now on.
+    pub fn on_kept(&mut self) {
+        if let State::Talk(talk) = &mut self.state {
+            talk.is_kept = true;
+        }
+    }
+
+    /// Goes on with a call that another node, or an earlier run, has had answered. Its legs want a target
+    /// refresh at `refresh_at`: only then do the peers send to us. The call is over at once where no listener of
+    /// ours reaches a peer.
+    pub fn adopt(
+        cx: &mut Context,
+        key: CallKey,
+        replica: Replica,
+        refresh_at: [Instant; 2],
+    ) -> Self {
+        let Replica { mut record, ends_at, channel, inbound, outbound } = replica;
+        record.plan = None;
+        let mut this = Self { key, draft: Draft::of(record), state: State::Over, scheduled: None };
+        let flows = (
+            flow_to(cx, inbound.transport, inbound.peer),
+            flow_to(cx, outbound.transport, outbound.peer),
+        );
+        let (Some(to_caller), Some(to_callee)) = flows else {
+            let detail = "taken over, but no listener of this node reaches both sides";
+            this.draft.end(cx, None, EndCause::Terminated, EndedBy::Holdfast, detail);
+            return this;
+        };
+        let seq = seq_now(cx);
+        let mut leg = |side, kept: LegReplica, flow| {
+            cx.dialogs.insert(kept.dialog.local_tag, (key, side));
+            Leg::restore(key, side, kept, flow, seq)
+        };
+        let inbound = leg(Side::Inbound, inbound, to_caller);
+        let outbound = leg(Side::Outbound, outbound, to_callee);
+        let channel = channel.map(|of| cx.capacity.resume(of, cx.now));
+        let ends_at = ends_at.map(|at| instant_of(cx, at));
+        let mut talk = Talk::new(inbound, outbound, ends_at, channel);
+        talk.is_kept = true;
+        talk.moves = refresh_at.map(Move::Due);
+        this.state = State::Talk(Box::new(talk));
+        cx.counters.calls_adopted += 1;
+        this
+    }
+
+    /// Forgets the call without a word to anybody and without a record: another node goes on with it.
+    pub fn release(&mut self, cx: &mut Context) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Setup(mut setup) => {
+                setup.fall_silent(cx);
+                cx.counters.calls_released += 1;
+            }
+            State::Talk(mut talk) => {
+                talk.release(cx);
+                talk.inbound.fall_silent(cx);
+                talk.outbound.fall_silent(cx);
+                cx.dialogs.remove(&talk.inbound.dialog.local_tag);
+                cx.dialogs.remove(&talk.outbound.dialog.local_tag);
+                cx.counters.calls_released += 1;
+            }
+            State::Ending { .. } | State::Over => {}
+        }
+        self.draft.discard();
+    }
+
+    /// Whether another node could go on with it, and nothing is under way that it would miss.
+    pub fn is_ready_to_go(&self) -> bool {
+        matches!(&self.state, State::Talk(talk)
+            if talk.is_kept && talk.inbound.is_quiet() && talk.outbound.is_quiet())
+    }
+
+    /// Whether another node could go on with it, or end it.
+    pub fn is_kept(&self) -> bool {
+        match &self.state {
+            State::Setup(setup) => setup.is_kept(),
+            State::Talk(talk) => talk.is_kept,
+            State::Ending { .. } | State::Over => false,
+        }
+    }
+
+    /// Another node would end it, where it is not answered yet.
+    pub fn on_ringing_kept(&mut self) {
+        if let State::Setup(setup) = &mut self.state {
+            setup.on_kept();
+        }
+    }
+
+    /// Ends a call of a dead node that was not answered: the phone stops ringing, the caller is told to try again, the
+    /// record is written.
+    pub fn end_ringing(cx: &mut Context, replica: RingingReplica) {
+        if let Some(carrier) = &replica.carrier
+            && let Some(flow) = flow_to(cx, carrier.transport, carrier.peer)
+        {
+            let invite = Bytes::copy_from_slice(&carrier.invite.0);
+            let cancel = print::cancel_for(&invite, Some(NODE_DIED));
+            let client = cx.start_client(Method::Cancel, flow, Owner::Nobody, |_, _| cancel);
+            // Its response finds no INVITE here, and may go to the dead node.
+            let limit = cx.now + CANCEL_LIMIT;
+            cx.with_client(client, |client, _, _| client.machine.limit(limit));
+        }
+        let invite = Message::parse(Bytes::copy_from_slice(&replica.caller.invite.0));
+        if let Ok(invite) = invite
+            && let Some(flow) = flow_to(cx, replica.caller.transport, replica.caller.peer)
+        {
+            let tag = Tag::derived(invite.call_id(), cx.settings.bucket_key).to_string();
+            let tag = Some(tag.as_bytes());
+            let mut printer = Printer::response_to(&invite, 503, b"", tag, flow.remote);
+            let seconds = cx.settings.retry_after_s;
+            printer
+                .header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"))
+                .header(HeaderName::Reason, NODE_DIED)
+                .header(HeaderName::Server, cx.settings.user_agent.as_bytes());
+            cx.send(flow, printer.finish(b""));
+        }
+        let mut draft = Draft::of(replica.record);
+        let detail = "its node died before it was answered";
+        draft.end(cx, Some(503), EndCause::Terminated, EndedBy::Holdfast, detail);
+    }
+
+    /// The call's number in records, until its record is given out.
+    pub fn id(&self) -> Option<uuid::Uuid> {
+        self.draft.record().map(|record| record.call_id)
+    }
+}
+
+impl Talk {
+    /// When a peer is to be told that its call has moved.
+    pub(super) fn moves_due(&self) -> impl Iterator<Item = Option<Instant>> {
+        self.moves.into_iter().map(|step| match step {
+            Move::Due(at) => Some(at),
+            Move::Known | Move::Told => None,
+        })
+    }
+
+    /// Tells the peers where we are, when it is time.
+    pub(super) fn tell_moves(&mut self, cx: &mut Context) {
+        let legs = [&mut self.inbound, &mut self.outbound];
+        for (leg, step) in legs.into_iter().zip(&mut self.moves) {
+            if matches!(step, Move::Due(at) if *at <= cx.now) {
+                *step = Move::Told;
+                leg.refresh(cx);
+            }
+        }
+    }
+
+    /// A peer did not want to be told. Its call goes on as far as it can, and it is told again later.
+    pub(super) fn tell_later(&mut self, cx: &Context, side: Side) {
+        let step = &mut self.moves[side as usize];
+        if *step == Move::Told {
+            *step = Move::Due(cx.now + TELL_AGAIN_AFTER);
+        }
+    }
+
+    /// A peer knows. Says whether both do now, and one did not before.
+    pub(super) fn note_told(&mut self, side: Side) -> bool {
+        let before = std::mem::replace(&mut self.moves[side as usize], Move::Known);
+        before != Move::Known && self.moves == [Move::Known; 2]
+    }
+}
+
+fn flow_to(cx: &Context, transport: Transport, peer: SocketAddr) -> Option<Flow> {
+    let listener = cx.settings.listener_for(transport, peer)?;
+    Some(Flow { listener, remote: peer })
+}
+
+/// Seconds of the wall clock: more than any node has counted to by sending requests.
+fn seq_now(cx: &Context) -> u32 {
+    let wall = cx.wall_at(cx.now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Since the beginning of 2020, so that CSeq stays below 2^31 for decades.
+    const SINCE: Duration = Duration::from_secs(1_577_836_800);
+    let seconds = wall.saturating_sub(SINCE).as_secs();
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+fn instant_of(cx: &Context, wall: SystemTime) -> Instant {
+    let now = cx.wall_at(cx.now);
+    cx.now + wall.duration_since(now).unwrap_or_default()
+}

@@ -1,0 +1,100 @@
+//! A call's record while the call goes on.
+
+use uuid::Uuid;
+
+use super::attempt::Offer;
+use super::context::{Context, Output};
+use super::{CallRecord, EndCause, EndedBy};
+use crate::transaction::Flow;
+
+/// The record as far as it is known; given out once.
+#[derive(Debug)]
+pub struct Draft {
+    record: Option<Box<CallRecord>>,
+}
+
+impl Draft {
+    pub fn new(cx: &mut Context, flow: Flow, offer: &Offer) -> Self {
+        cx.counters.calls += 1;
+        let started_at = cx.wall_at(cx.now);
+        let since_epoch = started_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let record = CallRecord {
+            call_id: uuid_v7(since_epoch.as_millis(), cx.ids.next_u64(), cx.ids.next_u64()),
+            customer: None,
+            route_id: None,
+            region: None,
+            calling: offer.calling.clone(),
+            called: offer.called.clone(),
+            country: offer.country,
+            source: flow.remote,
+            inbound_call_id: String::from_utf8_lossy(offer.invite.call_id()).into_owned(),
+            started_at,
+            ringing_at: None,
+            answered_at: None,
+            ended_at: started_at,
+            status_code: 0,
+            end_cause: EndCause::Failed,
+            ended_by: EndedBy::Holdfast,
+            detail: String::new(),
+            attempts: Vec::new(),
+            plan: None,
+            earlier_decision: None,
+            taken_from: None,
+        };
+        Self { record: Some(Box::new(record)) }
+    }
+
+    /// That of a call which was begun elsewhere.
+    pub fn of(record: CallRecord) -> Self {
+        Self { record: Some(Box::new(record)) }
+    }
+
+    /// The record, until it has been given out.
+    pub fn record(&self) -> Option<&CallRecord> {
+        self.record.as_deref()
+    }
+
+    /// Another node gives the record out.
+    pub fn discard(&mut self) {
+        self.record = None;
+    }
+
+    /// Writes into the record, as long as it is here.
+    pub fn note(&mut self, write: impl FnOnce(&mut CallRecord)) {
+        if let Some(record) = &mut self.record {
+            write(record);
+        }
+    }
+
+    /// Completes the record and gives it out; the first end of a call is the one that counts.
+    /// `status_code`: the final response to the caller, where that was not noted before.
+    pub fn end(
+        &mut self,
+        cx: &mut Context,
+        status_code: Option<u16>,
+        cause: EndCause,
+        by: EndedBy,
+        detail: &str,
+    ) {
+        let Some(mut record) = self.record.take() else { return };
+        record.status_code = status_code.unwrap_or(record.status_code);
+        record.end_cause = cause;
+        record.ended_by = by;
+        // The wall clock may have been set back since.
+        let last = record.answered_at.or(record.ringing_at).unwrap_or(record.started_at);
+        record.ended_at = cx.wall_at(cx.now).max(last);
+        if record.detail.is_empty() {
+            record.detail = detail.to_owned();
+        }
+        cx.outputs.push_back(Output::Record(record));
+    }
+}
+
+/// RFC 9562 §5.7.
+fn uuid_v7(unix_ms: u128, high: u64, low: u64) -> Uuid {
+    let random = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    let mut random10 = [0; 10];
+    random10.copy_from_slice(&random[..10]);
+    let unix_ms = u64::try_from(unix_ms).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(unix_ms, &random10).into_uuid()
+}

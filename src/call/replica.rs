@@ -1,0 +1,63 @@
+//! What another node needs to go on with an answered call, and to end one that rings.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::CallRecord;
+use super::attempt::Trunk;
+use crate::carrier::{CarrierId, GatewayId, Transport};
+use crate::dialog::Dialog;
+use crate::sip::octets::Octets;
+
+/// An answered call as it is kept outside of its node, from before the caller hears of the answer to its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replica {
+    /// As far as it is known.
+    pub record: CallRecord,
+    /// When the call is to be ended, however well it goes.
+    #[serde(default)]
+    pub ends_at: Option<SystemTime>,
+    /// Whose channel it holds.
+    #[serde(default)]
+    pub channel: Option<(CarrierId, GatewayId)>,
+    pub inbound: LegReplica,
+    pub outbound: LegReplica,
+}
+
+/// One leg of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LegReplica {
+    pub dialog: Dialog,
+    pub transport: Transport,
+    /// Where the peer's messages come from.
+    pub peer: SocketAddr,
+    /// The carrier, on the outbound side.
+    #[serde(default)]
+    pub trunk: Option<Trunk>,
+    #[serde(default)]
+    pub allows_update: bool,
+    /// The last session description that we sent, for a refresh by re-INVITE.
+    #[serde(default)]
+    pub description: Option<Octets>,
+}
+
+/// A call that is being set up, kept once that takes long: it cannot move, but no phone must ring for nobody.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RingingReplica {
+    /// As it is to be written should the node die now.
+    pub record: CallRecord,
+    pub caller: KeptInvite,
+    /// The attempt under way.
+    pub carrier: Option<KeptInvite>,
+}
+
+/// An INVITE that has no final response yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptInvite {
+    pub invite: Octets,
+    pub transport: Transport,
+    /// Where it came from, or went to.
+    pub peer: SocketAddr,
+}

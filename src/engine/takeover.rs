@@ -1,0 +1,73 @@
+//! Calls that come from other nodes, or go to them.
+
+use std::time::Instant;
+
+use hashbrown::HashSet;
+use uuid::Uuid;
+
+use super::engine::Engine;
+use crate::call::{Call, CallKey, Output, Replica};
+use crate::sip::Message;
+use crate::transaction::Flow;
+
+/// Calls that are asked for again at a time, so that the place where they are kept is not flooded.
+const MISSING_AT_ONCE: usize = 1_000;
+
+impl Engine {
+    pub(super) fn adopt(&mut self, replica: Replica, refresh_at: [Instant; 2]) {
+        let tags = [&replica.inbound, &replica.outbound].map(|leg| leg.dialog.local_tag);
+        if tags.iter().any(|tag| self.cx.dialogs.contains_key(tag)) {
+            // Ours already.
+            return;
+        }
+        let cx = &mut self.cx;
+        let key = self.calls.insert_with_key(|key| Call::adopt(cx, key, replica, refresh_at));
+        if self.calls.get(key).is_some_and(Call::is_answered) {
+            self.cx.counters.answered_now += 1;
+        }
+        self.with_call(key, |_, _| {});
+    }
+
+    pub(super) fn keep_missing(&mut self) {
+        let cx = &mut self.cx;
+        let mut asked = 0;
+        for (_, call) in &mut self.calls {
+            asked += usize::from(call.keep_at_last(cx));
+            if asked == MISSING_AT_ONCE {
+                break;
+            }
+        }
+    }
+
+    /// A node that was cut off, or frozen, finds that others have gone on without it.
+    pub(super) fn release_others(&mut self, owned: &HashSet<Uuid>) {
+        let is_lost = |call: &Call| {
+            call.is_kept() && call.id().is_some_and(|call_id| !owned.contains(&call_id))
+        };
+        let lost: Vec<CallKey> =
+            self.calls.iter().filter(|(_, call)| is_lost(call)).map(|(key, _)| key).collect();
+        for key in lost {
+            self.with_call(key, Call::release);
+        }
+    }
+
+    pub(super) fn hand_over(&mut self, limit: usize) {
+        let ready = self.calls.iter().filter(|(_, call)| call.is_ready_to_go());
+        let ready: Vec<CallKey> = ready.map(|(key, _)| key).take(limit).collect();
+        for key in ready {
+            let Some(call_id) = self.calls.get(key).and_then(Call::id) else { continue };
+            self.with_call(key, Call::release);
+            self.cx.outputs.push_back(Output::Released(call_id));
+        }
+    }
+
+    /// Asks whether another node knows a dialog; `false` where nobody can be asked.
+    pub(super) fn ask_others(&mut self, request: &Message, flow: Flow) -> bool {
+        let may_ask = self.may_ask && self.cx.settings.replicates;
+        let may_ask = may_ask && self.lookups.take(self.cx.now).is_some();
+        if may_ask {
+            self.cx.outputs.push_back(Output::Unknown(Box::new((flow, request.clone()))));
+        }
+        may_ask
+    }
+}

@@ -1,0 +1,108 @@
+//! Answered calls on their way to the store: what has come in while one statement ran goes out with the next.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::{Kept, KeptState, command};
+use crate::call::CallKey;
+use crate::engine::Command;
+use crate::shard::ShardHandle;
+use crate::store::answered::{KeptCall, Lease};
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics;
+
+/// Calls in one statement at most.
+const MAX_BATCH: usize = 500;
+/// How long the store may take; then answers wait for it no more.
+const LIMIT: Duration = Duration::from_secs(2);
+/// How often a store that was away is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+pub(super) struct Keeper {
+    pub(super) store: Store,
+    pub(super) lease: Lease,
+    pub(super) shards: Vec<ShardHandle>,
+    pub(super) queue: mpsc::Receiver<Kept>,
+    pub(super) is_keeping: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::new();
+        while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
+            match self.keep(std::mem::take(&mut batch)).await {
+                Ok(()) => {}
+                Err(error) => self.wait_for_store(&error).await,
+            }
+        }
+    }
+
+    async fn keep(&self, batch: Vec<Kept>) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        // Of a call that stands twice in it, the later state counts.
+        let mut states: HashMap<(usize, CallKey), KeptCall> = HashMap::new();
+        for kept in batch {
+            let call = match kept.state {
+                KeptState::Answered(replica) => KeptCall::new(*replica),
+                KeptState::Ringing(replica) => KeptCall::ringing(*replica),
+            };
+            if let Some(call) = call {
+                states.insert((kept.shard, kept.call), call);
+            }
+        }
+        let (keys, calls): (Vec<_>, Vec<_>) = states.into_iter().unzip();
+        let keeping = self.store.keep(&self.lease, &calls);
+        let timed_out = |_| StoreError::TimedOut(LIMIT);
+        let kept = tokio::time::timeout(LIMIT, keeping).await.map_err(timed_out)??;
+        metrics::kept(kept.len(), begun.elapsed());
+        let mut by_shard: BTreeMap<(usize, bool), Vec<CallKey>> = BTreeMap::new();
+        for ((shard, key), call) in keys.into_iter().zip(&calls) {
+            if kept.contains(&call.call_id) {
+                by_shard.entry((shard, call.answered_at.is_some())).or_default().push(key);
+            }
+        }
+        for ((shard, is_answered), calls) in by_shard {
+            let told = match is_answered {
+                true => Command::Kept(calls),
+                false => Command::RingingKept(calls),
+            };
+            command(&self.shards[shard], told).await;
+        }
+        Ok(())
+    }
+
+    /// Answers do not wait meanwhile; what they would have waited for is asked for again at the end.
+    async fn wait_for_store(&mut self, error: &StoreError) {
+        tracing::warn!(%error, "calls are not kept: should this node die now, they die with it");
+        self.is_keeping.store(false, Ordering::Relaxed);
+        metrics::keeping(false);
+        loop {
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            while self.queue.try_recv().is_ok() {}
+            let ping = tokio::time::timeout(LIMIT, self.store.ping());
+            if ping.await.is_ok_and(|pinged| pinged.is_ok()) {
+                break;
+            }
+        }
+        self.is_keeping.store(true, Ordering::Relaxed);
+        metrics::keeping(true);
+        tracing::info!("calls are kept again");
+        let missing = self.shards.clone();
+        tokio::spawn(async move {
+            // Each time some: until every shard has asked for all of its calls.
+            for _ in 0..MISSING_ROUNDS {
+                for shard in &missing {
+                    shard.command(Command::KeepMissing);
+                }
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            }
+        });
+    }
+}
+
+/// Rounds of a thousand calls of each shard.
+const MISSING_ROUNDS: u32 = 60;

@@ -1,0 +1,600 @@
+//! One node among others: its lease, its calls kept outside, and those of dead nodes taken over.
+
+mod keeper;
+mod ping;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::call::{CallKey, Replica, RingingReplica};
+use crate::cluster::{Membership, Peer, refresh_times};
+use crate::engine::{Command, Flow};
+use crate::shard::{Beyond, ClusterSink, ShardHandle};
+use crate::sip::{Message, peek};
+use crate::store::answered::{ClaimedCall, LEASE_LIMIT, Lease, Renewed};
+use crate::store::{Store, StoreError, StoreKind};
+use crate::telemetry::metrics;
+use keeper::Keeper;
+use ping::Pinger;
+
+/// How often the lease is renewed, and the others' are read.
+const RENEW_EVERY: Duration = Duration::from_millis(400);
+/// How often the task looks at the time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often what crossed its record on the way is cleared away.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Calls taken over in one transaction.
+const CLAIM_BATCH: u32 = 2_000;
+/// Calls of one shard that are handed over at a time, and how often.
+const HAND_OVER_BATCH: usize = 500;
+/// What shards ask, on its way to this task; and answers of the store.
+const QUEUE_LEN: usize = 20_000;
+/// How long a node that has given its calls away stays for the peers that do not know yet.
+const SETTLE_LIMIT: Duration = Duration::from_secs(12);
+/// A request for a call that is being taken over waits so long before it is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What the cluster task is made of.
+#[derive(Debug)]
+pub(super) struct ClusterSettings {
+    pub(super) node: String,
+    pub(super) region: Option<String>,
+    /// Where other nodes can ask us whether we are alive.
+    pub(super) ping_address: Option<String>,
+    pub(super) legs_per_s: u32,
+    pub(super) bucket_key: u64,
+}
+
+/// The shards' ends of the queues.
+#[derive(Clone, Debug)]
+pub(super) struct ClusterQueues {
+    keep: mpsc::Sender<Kept>,
+    ask: mpsc::Sender<Beyond>,
+    /// The store takes what is to be kept.
+    is_keeping: Arc<AtomicBool>,
+}
+
+/// One call to be kept.
+#[derive(Debug)]
+struct Kept {
+    shard: usize,
+    call: CallKey,
+    state: KeptState,
+}
+
+#[derive(Debug)]
+enum KeptState {
+    Answered(Box<Replica>),
+    Ringing(Box<RingingReplica>),
+}
+
+/// The task's ends.
+#[derive(Debug)]
+pub(super) struct ClusterInbox {
+    keep: mpsc::Receiver<Kept>,
+    ask: mpsc::Receiver<Beyond>,
+    is_keeping: Arc<AtomicBool>,
+}
+
+/// What a drain asks of the task: to give all calls away.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    #[default]
+    Not,
+    /// Give calls to whoever takes them.
+    HandOver,
+    /// Keep what is left.
+    Stay,
+}
+
+pub(super) fn queues() -> (ClusterQueues, ClusterInbox) {
+    let (keep, kept) = mpsc::channel(QUEUE_LEN);
+    let (ask, asked) = mpsc::channel(QUEUE_LEN);
+    let is_keeping = Arc::new(AtomicBool::new(true));
+    let queues = ClusterQueues { keep, ask, is_keeping: is_keeping.clone() };
+    (queues, ClusterInbox { keep: kept, ask: asked, is_keeping })
+}
+
+impl ClusterQueues {
+    /// What a shard calls.
+    pub(super) fn sink(&self) -> ClusterSink {
+        let this = self.clone();
+        let keep = move |this: &Self, shard, call, state| {
+            this.is_keeping.load(Ordering::Relaxed)
+                && this.keep.try_send(Kept { shard, call, state }).is_ok()
+        };
+        Box::new(move |beyond| match beyond {
+            Beyond::Keep { shard, call, replica } => {
+                keep(&this, shard, call, KeptState::Answered(replica))
+            }
+            Beyond::KeepRinging { shard, call, replica } => {
+                keep(&this, shard, call, KeptState::Ringing(replica))
+            }
+            other => this.ask.try_send(other).is_ok(),
+        })
+    }
+}
+
+/// Answers of the store.
+#[derive(Debug)]
+enum Answer {
+    Renewed(Result<Renewed, StoreError>),
+    Claimed {
+        calls: Vec<ClaimedCall>,
+        is_all: bool,
+    },
+    ClaimFailed(StoreError),
+    /// The calls that are ours, for one shard, or for all of them.
+    Owned {
+        shard: Option<usize>,
+        owned: Option<Arc<HashSet<Uuid>>>,
+    },
+    Found {
+        shard: usize,
+        request: Box<(Flow, Message)>,
+        run: Option<(Uuid, i64)>,
+    },
+    /// A call that was claimed by itself, and the request that asked for it.
+    ClaimedFor {
+        shard: usize,
+        request: Box<(Flow, Message)>,
+        calls: Vec<ClaimedCall>,
+    },
+    Given(Result<(), StoreError>),
+    Unsettled(i64),
+}
+
+pub(super) struct ClusterTask {
+    store: Store,
+    lease: Lease,
+    shards: Vec<ShardHandle>,
+    settings: ClusterSettings,
+    membership: Membership,
+    pinger: Option<Pinger>,
+    answers: mpsc::Sender<Answer>,
+    /// `None` = not at all: nobody else looks.
+    renew_at: Option<Instant>,
+    sweep_at: Instant,
+    is_renewing: bool,
+    is_claiming: bool,
+    /// There may be more to claim.
+    is_behind: bool,
+    /// Calls that shards have let go of, to be given away.
+    released: Vec<Uuid>,
+    is_giving: bool,
+    hand_over_at: Instant,
+    /// Told once everything is given away and settled.
+    settled: watch::Sender<bool>,
+    is_asking_unsettled: bool,
+    has_given: bool,
+    settle_until: Option<Instant>,
+}
+
+/// Starts the task. The lease ends when it is stopped.
+pub(super) fn start(
+    store: Store,
+    shards: Vec<ShardHandle>,
+    settings: ClusterSettings,
+    inbox: ClusterInbox,
+    drain: watch::Receiver<Drain>,
+    settled: watch::Sender<bool>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let lease = Lease {
+        id: random_id(),
+        node: settings.node.clone(),
+        address: settings.ping_address.clone(),
+        region: settings.region.clone(),
+        is_draining: false,
+    };
+    let keeper = Keeper {
+        store: store.clone(),
+        lease: lease.clone(),
+        shards: shards.clone(),
+        queue: inbox.keep,
+        is_keeping: inbox.is_keeping,
+    };
+    tokio::spawn(async move {
+        let keeping = tokio::spawn(keeper.run());
+        let (answers, answered) = mpsc::channel(QUEUE_LEN);
+        let now = Instant::now();
+        let task = ClusterTask {
+            membership: Membership::new(lease.node.clone(), LEASE_LIMIT),
+            pinger: Pinger::bind().await,
+            store,
+            lease,
+            shards,
+            settings,
+            answers,
+            renew_at: Some(now),
+            sweep_at: now + SWEEP_EVERY,
+            is_renewing: false,
+            is_claiming: false,
+            is_behind: true,
+            released: Vec::new(),
+            is_giving: false,
+            hand_over_at: now,
+            settled,
+            is_asking_unsettled: false,
+            has_given: false,
+            settle_until: None,
+        };
+        task.run(inbox.ask, answered, drain, stop).await;
+        keeping.abort();
+    })
+}
+
+impl ClusterTask {
+    async fn run(
+        mut self,
+        mut asked: mpsc::Receiver<Beyond>,
+        mut answered: mpsc::Receiver<Answer>,
+        drain: watch::Receiver<Drain>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.changed() => break,
+                Some(asked) = asked.recv() => self.on_asked(asked),
+                Some(answer) = answered.recv() => self.on_answer(answer).await,
+                Some(id) = ping::answered(&mut self.pinger) => {
+                    self.membership.handle_answer(id, Instant::now());
+                }
+                _ = look.tick() => {
+                    let wanted = *drain.borrow();
+                    self.on_tick(wanted, Instant::now()).await;
+                }
+            }
+        }
+        // The others need not wait until it lapses.
+        let end = self.store.end_lease(self.lease.id);
+        let _ = tokio::time::timeout(LEASE_LIMIT, end).await;
+    }
+
+    fn on_asked(&mut self, asked: Beyond) {
+        match asked {
+            Beyond::Released(call_id) => self.released.push(call_id),
+            Beyond::StoodStill { shard } => self.check_ownership(Some(shard)),
+            Beyond::Unknown { shard, request } => {
+                let (store, answers) = (self.store.clone(), self.answers.clone());
+                tokio::spawn(async move {
+                    let tag = request.1.to_tag().unwrap_or_default();
+                    let tag = String::from_utf8_lossy(tag).into_owned();
+                    let run = store.find_dialog(&tag).await.unwrap_or_default();
+                    let _ = answers.send(Answer::Found { shard, request, run }).await;
+                });
+            }
+            // These go another way.
+            Beyond::Keep { .. } | Beyond::KeepRinging { .. } => {}
+        }
+    }
+
+    async fn on_answer(&mut self, answer: Answer) {
+        let now = Instant::now();
+        match answer {
+            Answer::Renewed(renewed) => {
+                self.is_renewing = false;
+                match renewed {
+                    Ok(renewed) => self.on_renewed(renewed, now),
+                    Err(error) => tracing::debug!(%error, "the lease is not renewed"),
+                }
+            }
+            Answer::Claimed { calls, is_all } => {
+                self.is_claiming = false;
+                self.is_behind = !is_all;
+                self.adopt(&calls, now).await;
+            }
+            Answer::ClaimFailed(error) => {
+                self.is_claiming = false;
+                tracing::warn!(%error, "calls of dead nodes cannot be taken over now");
+            }
+            Answer::Owned { shard, owned } => {
+                for (index, handle) in self.shards.iter().enumerate() {
+                    if shard.is_some_and(|shard| shard != index) {
+                        continue;
+                    }
+                    if let Some(owned) = &owned {
+                        command(handle, Command::Owned(owned.clone())).await;
+                    }
+                    handle.go_on();
+                }
+            }
+            Answer::Found { shard, request, run } => self.on_found(shard, request, run, now).await,
+            Answer::ClaimedFor { shard, request, calls } => {
+                self.adopt(&calls, now).await;
+                command(&self.shards[shard], Command::Again(request)).await;
+            }
+            Answer::Given(given) => {
+                self.is_giving = false;
+                match given {
+                    Ok(()) => self.has_given = true,
+                    Err(error) => {
+                        tracing::error!(%error, "calls cannot be given away; they wait for a node to take them over")
+                    }
+                }
+            }
+            Answer::Unsettled(count) => {
+                self.is_asking_unsettled = false;
+                if count == 0 {
+                    self.settled.send_replace(true);
+                }
+            }
+        }
+    }
+
+    fn on_renewed(&mut self, renewed: Renewed, now: Instant) {
+        if renewed.own_age.is_some_and(|age| age >= LEASE_LIMIT / 2) {
+            // It was as good as lost for a while: somebody may have taken our place.
+            self.check_ownership(None);
+        }
+        let peers = renewed.peers.into_iter().map(|(lease, lease_age)| Peer {
+            id: lease.id,
+            node: lease.node,
+            address: lease.address.and_then(|address| address.parse().ok()),
+            region: lease.region,
+            is_draining: lease.is_draining,
+            lease_age,
+        });
+        self.membership.take_leases(peers.collect(), now);
+        metrics::nodes(self.membership.living() + 1);
+        self.claim_if_due(now);
+    }
+
+    async fn on_tick(&mut self, drain: Drain, now: Instant) {
+        while let Some((id, address)) = self.membership.poll_ping(now) {
+            if let Some(pinger) = &mut self.pinger {
+                pinger.ask(id, address).await;
+            }
+        }
+        if self.renew_at.is_some_and(|at| now >= at) && !self.is_renewing {
+            self.renew_at = has_others(&self.store).then(|| now + RENEW_EVERY);
+            self.renew(drain);
+        }
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP_EVERY;
+            let (store, id) = (self.store.clone(), self.lease.id);
+            tokio::spawn(async move { store.sweep(id).await });
+        }
+        self.claim_if_due(now);
+        if drain == Drain::HandOver {
+            self.hand_over(now).await;
+        }
+    }
+
+    fn renew(&mut self, drain: Drain) {
+        self.lease.is_draining = drain != Drain::Not;
+        self.is_renewing = true;
+        let (store, lease) = (self.store.clone(), self.lease.clone());
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let renewed = store.renew(&lease).await;
+            let _ = answers.send(Answer::Renewed(renewed)).await;
+        });
+    }
+
+    fn claim_if_due(&mut self, now: Instant) {
+        let dead = self.membership.dead(now);
+        let is_due = !dead.is_empty() || self.is_behind || self.membership.is_anybody_draining();
+        if self.is_claiming || !is_due || self.lease.is_draining {
+            return;
+        }
+        self.is_claiming = true;
+        self.is_behind = false;
+        let (store, lease) = (self.store.clone(), self.lease.clone());
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let answer = match store.claim(&lease, &dead, None, CLAIM_BATCH).await {
+                Ok(calls) => {
+                    let is_all = calls.len() < CLAIM_BATCH as usize;
+                    if is_all {
+                        // A dead run without calls is looked at no more than this often.
+                        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                    }
+                    Answer::Claimed { calls, is_all }
+                }
+                Err(error) => {
+                    tokio::time::sleep(RENEW_EVERY).await;
+                    Answer::ClaimFailed(error)
+                }
+            };
+            let _ = answers.send(answer).await;
+        });
+    }
+
+    /// Has the shards of their calls go on with claimed ones.
+    async fn adopt(&mut self, calls: &[ClaimedCall], now: Instant) {
+        if calls.is_empty() {
+            return;
+        }
+        let mut from: HashMap<&str, usize> = HashMap::new();
+        let (answered, ringing): (Vec<_>, Vec<_>) =
+            calls.iter().partition(|claimed| claimed.is_answered);
+        let times = refresh_times(answered.len(), self.settings.legs_per_s, now);
+        for (claimed, refresh_at) in answered.into_iter().zip(times) {
+            *from.entry(&claimed.taken_from).or_default() += 1;
+            match claimed.replica() {
+                Ok(replica) => {
+                    let shard = self.shard_of(&replica.inbound.dialog.call_id);
+                    let replica = Box::new(replica);
+                    command(shard, Command::Adopt { replica, refresh_at }).await;
+                }
+                Err(error) => complain(claimed, &error),
+            }
+        }
+        for claimed in ringing {
+            match claimed.ringing() {
+                Ok(replica) => {
+                    let shard = self.shard_of(replica.record.inbound_call_id.as_bytes());
+                    command(shard, Command::EndRinging(Box::new(replica))).await;
+                }
+                Err(error) => complain(claimed, &error),
+            }
+        }
+        for (node, calls) in from {
+            tracing::warn!(from = node, calls, "calls are taken over");
+        }
+    }
+
+    /// The shard that messages with this Call-ID belong to.
+    fn shard_of(&self, call_id: &[u8]) -> &ShardHandle {
+        let bucket = peek::bucket(call_id, self.settings.bucket_key);
+        &self.shards[(bucket % self.shards.len() as u64) as usize]
+    }
+
+    /// What has become of a request's dialog.
+    async fn on_found(
+        &mut self,
+        shard: usize,
+        request: Box<(Flow, Message)>,
+        run: Option<(Uuid, i64)>,
+        now: Instant,
+    ) {
+        let handle = &self.shards[shard];
+        match run {
+            None => command(handle, Command::Again(request)).await,
+            Some((_, run)) if run == self.lease.id => {
+                // On its way to the shard.
+                let handle = handle.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                    command(&handle, Command::Again(request)).await;
+                });
+            }
+            Some((call_id, run)) if self.membership.dead(now).contains(&run) => {
+                self.claim_one(shard, request, call_id, run);
+            }
+            // Of one that is not dead yet, and cannot be reached, nothing is said: it will be sent again.
+            Some((_, run)) => {
+                if let Some(to) = self.membership.address_of_living(run) {
+                    command(handle, Command::PassOn { request, to }).await;
+                }
+            }
+        }
+    }
+
+    fn claim_one(&self, shard: usize, request: Box<(Flow, Message)>, call_id: Uuid, run: i64) {
+        let (store, lease) = (self.store.clone(), self.lease.clone());
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let claimed = store.claim(&lease, &[run], Some(call_id), 1).await;
+            let calls = claimed.unwrap_or_default();
+            let _ = answers.send(Answer::ClaimedFor { shard, request, calls }).await;
+        });
+    }
+
+    /// Reads which calls are ours, and has the shards forget the others.
+    fn check_ownership(&self, shard: Option<usize>) {
+        let (store, lease) = (self.store.clone(), self.lease.clone());
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            // Waits for whoever is taking them just now, and bars whoever would.
+            let read = async {
+                store.renew(&lease).await?;
+                store.owned(lease.id).await
+            };
+            let owned = match read.await {
+                Ok(owned) => Some(Arc::new(owned.into_iter().collect())),
+                Err(error) => {
+                    tracing::warn!(%error, "whose our calls are cannot be read; going on");
+                    None
+                }
+            };
+            let _ = answers.send(Answer::Owned { shard, owned }).await;
+        });
+    }
+
+    /// Lets go of calls, and gives them to a living node.
+    async fn hand_over(&mut self, now: Instant) {
+        let Some(heir) = self.membership.heir(self.settings.region.as_deref()) else {
+            if !self.has_given {
+                self.settled.send_replace(true);
+            }
+            return;
+        };
+        let heir = (heir.id, heir.node.clone());
+        if self.settle_until.is_none() {
+            self.settled.send_replace(false);
+        }
+        if now >= self.hand_over_at {
+            self.hand_over_at = now + 2 * LOOK_EVERY;
+            for shard in &self.shards {
+                shard.command(Command::HandOver { limit: HAND_OVER_BATCH });
+            }
+        }
+        if !self.released.is_empty() && !self.is_giving {
+            self.is_giving = true;
+            let calls = std::mem::take(&mut self.released);
+            tracing::info!(to = heir.1, calls = calls.len(), "calls are handed over");
+            let (store, from, answers) = (self.store.clone(), self.lease.id, self.answers.clone());
+            tokio::spawn(async move {
+                let given = store.give(from, heir.0, &calls).await;
+                let _ = answers.send(Answer::Given(given)).await;
+            });
+        }
+        let is_empty = self.released.is_empty() && !self.is_giving;
+        let calls_now: u64 = self.shards.iter().map(|shard| shard.counters().calls_now).sum();
+        if is_empty && calls_now == 0 && !self.is_asking_unsettled {
+            let until = *self.settle_until.get_or_insert(now + SETTLE_LIMIT);
+            if now >= until {
+                self.settled.send_replace(true);
+                return;
+            }
+            self.is_asking_unsettled = true;
+            let (store, id, answers) = (self.store.clone(), self.lease.id, self.answers.clone());
+            tokio::spawn(async move {
+                let count = store.unsettled(id).await.unwrap_or(1);
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                let _ = answers.send(Answer::Unsettled(count)).await;
+            });
+        }
+    }
+}
+
+fn complain(claimed: &ClaimedCall, error: &serde_json::Error) {
+    tracing::error!(call.id = %claimed.call_id, %error,
+        "a kept call cannot be read; is it of another version?");
+}
+
+/// Gives a shard a command that must not be lost.
+async fn command(shard: &ShardHandle, command: Command) {
+    const TRIES: u32 = 1_000;
+    for _ in 0..TRIES {
+        if shard.command(command.clone()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tracing::error!("a shard takes no commands");
+}
+
+fn random_id() -> i64 {
+    // Above 0, and 0 itself once in 2^63 times.
+    i64::from_ne_bytes(getrandom::u64().expect("the system gives random numbers").to_ne_bytes())
+        & i64::MAX
+}
+
+/// Whether this store can have several nodes.
+pub(super) fn has_others(store: &Store) -> bool {
+    store.kind() == StoreKind::Postgres
+}
+
+/// The address that others can ask: a UDP listener whose advertised address is one.
+pub(super) fn ping_address(listeners: &[crate::engine::Listener]) -> Option<String> {
+    let udp = listeners.iter().filter(|l| l.transport == crate::carrier::Transport::Udp);
+    let address = |listener: &crate::engine::Listener| {
+        let advertised = listener.advertised.parse::<SocketAddr>().ok();
+        advertised.or(Some(listener.address)).filter(|at| !at.ip().is_unspecified())
+    };
+    udp.filter_map(address).map(|address| address.to_string()).next()
+}

@@ -1,0 +1,146 @@
+//! Answered calls outlive the node that carries them: two real nodes at two addresses, one Postgres, and SIPp on both
+//! sides, half of the calls ended by the caller and half by the callee.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test below the purity line")]
+
+#[path = "../../sip-tests/harness/ports.rs"]
+mod ports;
+#[path = "../../sip-tests/harness/postgres.rs"]
+#[allow(dead_code, reason = "a part is enough here")]
+mod postgres;
+#[path = "../../sip-tests/harness/process.rs"]
+#[allow(dead_code, reason = "a part is enough here")]
+mod process;
+
+mod pair;
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use pair::{Pair, long};
+
+/// Until a node that is silent both ways is found dead, and a moment to claim its calls.
+const TAKEN_WITHIN: Duration = Duration::from_millis(3_500);
+
+/// The whole of it: what the promise says.
+#[test]
+fn every_answered_call_outlives_the_kill_of_its_node_and_is_recorded_once() {
+    let calls = if long() { 1_000 } else { 200 };
+    let mut pair = Pair::start();
+    let sipp = pair.establish(calls);
+    let killed_at = Instant::now();
+    pair.a.process.kill();
+    pair.until("b has them", TAKEN_WITHIN, |pair| pair.owned_by("b") == calls);
+    pair.until("all are refreshed", Duration::from_secs(10), |pair| pair.settled() == calls);
+    println!("{calls} calls were refreshed {:?} after the kill", killed_at.elapsed());
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(calls, "b|a|completed|200");
+    pair.b.ends_cleanly();
+}
+
+#[test]
+fn a_frozen_node_wakes_up_and_harms_no_call_that_another_has_taken() {
+    let mut pair = Pair::start();
+    let sipp = pair.establish(100);
+    pair.a.process.signal("STOP").unwrap();
+    pair.until("b has them", TAKEN_WITHIN, |pair| pair.owned_by("b") == 100);
+    pair.a.process.signal("CONT").unwrap();
+    pair.until("a forgets them", Duration::from_secs(3), |pair| {
+        pair.a.metric("holdfast_calls") == 0
+    });
+    assert_eq!(pair.a.metric("holdfast_calls_released_total"), 100);
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(100, "b|a|completed|200");
+    pair.a.ends_cleanly();
+    pair.b.ends_cleanly();
+}
+
+#[test]
+fn a_node_that_is_started_again_goes_on_with_its_own_calls() {
+    let mut pair = Pair::start();
+    pair.b.process.kill();
+    let sipp = pair.establish(50);
+    pair.a.process.kill();
+    sleep(Duration::from_millis(300));
+    pair.a.start(&[]);
+    pair.until("a has them again", Duration::from_secs(3), |pair| {
+        pair.a.metric("holdfast_calls_adopted_total") == 50
+    });
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(50, "a|a|completed|200");
+    pair.a.ends_cleanly();
+}
+
+#[test]
+fn a_drain_hands_the_calls_over_and_ends_as_soon_as_both_sides_know() {
+    let mut pair = Pair::start();
+    let sipp = pair.establish(100);
+    let begun = Instant::now();
+    pair.a.process.signal("TERM").unwrap();
+    let code = pair.a.process.wait(Instant::now() + Duration::from_secs(20)).unwrap();
+    assert_eq!(code, 0, "no call was cut: {}", pair.a.process.log());
+    println!("the drain took {:?}", begun.elapsed());
+    assert_eq!(pair.settled(), 100);
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(100, "b|a|completed|200");
+    pair.b.ends_cleanly();
+}
+
+#[test]
+fn phones_that_ring_for_a_dead_node_stop_and_their_calls_are_recorded() {
+    let mut pair = Pair::start();
+    let ringing = pair.ring(20);
+    pair.a.process.kill();
+    ringing.all_succeed(&pair);
+    pair.ends_with(20, "b|a|terminated|503|holdfast");
+    pair.b.ends_cleanly();
+}
+
+#[test]
+fn a_store_that_hangs_takes_nothing_over_and_loses_nothing() {
+    let mut pair = Pair::start();
+    let sipp = pair.establish(50);
+    pair.server.stop().unwrap();
+    sleep(Duration::from_secs(4));
+    pair.server.restart().unwrap();
+    sleep(Duration::from_secs(2));
+    assert_eq!(pair.owned_by("a"), 50, "both nodes were alive all the time");
+    assert_eq!(pair.a.metric("holdfast_calls"), 50);
+    pair.a.process.kill();
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(50, "b|a|completed|200");
+    pair.b.ends_cleanly();
+}
+
+#[test]
+fn a_call_answered_while_the_store_was_away_is_kept_when_it_is_back() {
+    let mut pair = Pair::start();
+    pair.server.stop().unwrap();
+    sleep(Duration::from_millis(500));
+    let sipp = pair.call(20);
+    pair.until("they talk", Duration::from_secs(15), |pair| {
+        pair.a.metric("holdfast_calls_talking") == 20
+    });
+    assert!(pair.a.metric("holdfast_answers_unreplicated_total") > 0);
+    pair.server.restart().unwrap();
+    pair.until("they are kept", Duration::from_secs(15), |pair| pair.owned_by("a") == 20);
+    pair.a.process.kill();
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(20, "b|a|completed|200");
+}
+
+#[test]
+fn a_node_takes_no_calls_that_have_to_stay_in_another_region() {
+    let mut pair = Pair::with(
+        "update customers set region = 'eu'; update carriers set region = 'eu';",
+        &[("region", "us")],
+    );
+    let _sipp = pair.establish(10);
+    pair.a.process.kill();
+    sleep(TAKEN_WITHIN);
+    assert_eq!(pair.owned_by("a"), 10);
+    assert_eq!(pair.b.metric("holdfast_calls"), 0);
+    pair.b.process.kill();
+    pair.b.start(&[("region", "eu")]);
+    pair.until("one of their region does", TAKEN_WITHIN, |pair| pair.owned_by("b") == 10);
+}

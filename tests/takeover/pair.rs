@@ -1,0 +1,352 @@
+//! Two nodes, their store, and SIPp on both sides.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tempfile::TempDir;
+
+use crate::ports::free_port;
+use crate::postgres::Server;
+use crate::process::{Process, tail};
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// Long cases in full length.
+pub(crate) fn long() -> bool {
+    std::env::var_os("HOLDFAST_TEST_LONG").is_some()
+}
+
+pub(crate) struct Pair {
+    pub(crate) a: Node,
+    pub(crate) b: Node,
+    pub(crate) server: Server,
+    url: String,
+    runtime: tokio::runtime::Runtime,
+    /// The one that waits for a BYE, and the one that sends it.
+    callees: [u16; 2],
+    dir: TempDir,
+}
+
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    name: &'static str,
+    sip: SocketAddrV4,
+    admin: SocketAddrV4,
+    url: String,
+    dir: PathBuf,
+}
+
+/// Callers and callees of both kinds.
+pub(crate) struct Sipp {
+    parties: Vec<Process>,
+}
+
+impl Pair {
+    pub(crate) fn start() -> Self {
+        Self::with("", &[])
+    }
+
+    /// With these statements on top of the usual rows, and settings of node b.
+    pub(crate) fn with(sql: &str, of_b: &[(&str, &str)]) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let server = Server::start().unwrap();
+        let url = server.create_database("takeover").unwrap();
+        let callees = [free_port().unwrap(), free_port().unwrap()];
+        let [waits, ends] = callees;
+        let rows = format!(
+            "insert into carriers (carrier_id, name, probe_interval_ms) values (1, 'waits', 0), (2, 'ends', 0);
+             insert into gateways (carrier_id, name, host, port)
+             values (1, 'waits', '127.0.0.1', {waits}), (2, 'ends', '127.0.0.1', {ends});
+             insert into customers (customer_id, name) values (1, 'everybody');
+             insert into customer_addresses values ('127.0.0.0/8', 1);
+             insert into routes (route_id, called_prefix) values (1, '44'), (2, '49');
+             insert into route_carriers (route_id, carrier_id) values (1, 1), (2, 2); {sql}"
+        );
+        runtime.block_on(async {
+            let store = holdfast::store::Store::open(&url).unwrap();
+            store.migrate().await.unwrap();
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(rows)).execute(&mut connection).await.unwrap();
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port().unwrap();
+        let a = Node::new("a", [127, 0, 0, 2], port, &url, dir.path(), &[]);
+        let b = Node::new("b", [127, 0, 0, 3], port, &url, dir.path(), of_b);
+        let pair = Self { a, b, server, url, runtime, callees, dir };
+        pair.until("both nodes know of each other", Duration::from_secs(10), |pair| {
+            pair.a.metric("holdfast_nodes") == 2 && pair.b.metric("holdfast_nodes") == 2
+        });
+        pair
+    }
+
+    /// Begins calls through node a; half of them are to be ended by the caller, half by the callee.
+    pub(crate) fn call(&self, calls: usize) -> Sipp {
+        let half = (calls / 2).to_string();
+        let mut parties = Vec::new();
+        for (prefix, callee, at_callee, at_caller) in [
+            ("44", self.callees[0], include_str!("is_hung_up.xml"), include_str!("hangs_up.xml")),
+            ("49", self.callees[1], include_str!("hangs_up.xml"), include_str!("is_hung_up.xml")),
+        ] {
+            let files = [
+                ("callee", include_str!("callee.xml"), at_callee, callee),
+                ("caller", include_str!("caller.xml"), at_caller, free_port().unwrap()),
+            ];
+            for (name, scenario, end, port) in files {
+                let name = format!("{name}-{prefix}");
+                let file = self.dir.path().join(format!("{name}.xml"));
+                std::fs::write(&file, scenario.replace("{{end}}", end)).unwrap();
+                let sipp = Process::start(&name, self.dir.path(), "sipp", |command| {
+                    command.args(["-sf", &file.display().to_string(), "-nostdin"]);
+                    command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", &half]);
+                    if name.starts_with("caller") {
+                        command.args(["-r", "50", "-l", &half, "-s", &format!("{prefix}30100")]);
+                        command.arg(self.a.sip.to_string());
+                    }
+                });
+                parties.push(sipp.unwrap());
+                listens(port);
+            }
+        }
+        Sipp { parties }
+    }
+
+    /// Calls that ring, and are kept as such.
+    pub(crate) fn ring(&self, calls: usize) -> Sipp {
+        let count = calls.to_string();
+        let caller = free_port().unwrap();
+        let mut parties = Vec::new();
+        for (name, scenario, port) in [
+            ("rings", include_str!("rings.xml"), self.callees[0]),
+            ("hears", include_str!("hears.xml"), caller),
+        ] {
+            let file = self.dir.path().join(format!("{name}.xml"));
+            std::fs::write(&file, scenario).unwrap();
+            let sipp = Process::start(name, self.dir.path(), "sipp", |command| {
+                command.args(["-sf", &file.display().to_string(), "-nostdin"]);
+                command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", &count]);
+                if name == "hears" {
+                    command.args(["-r", "50", "-l", &count, "-s", "4430100"]);
+                    command.arg(self.a.sip.to_string());
+                }
+            });
+            parties.push(sipp.unwrap());
+            listens(port);
+        }
+        self.until("all calls are kept", Duration::from_secs(20), |pair| {
+            pair.count("calls_in_progress where answered_at is null") == calls
+        });
+        Sipp { parties }
+    }
+
+    /// Calls that are answered, acknowledged and kept.
+    pub(crate) fn establish(&self, calls: usize) -> Sipp {
+        let sipp = self.call(calls);
+        self.until("all calls are kept", Duration::from_secs(60), |pair| {
+            pair.owned_by("a") == calls && pair.a.metric("holdfast_calls_talking") == calls
+        });
+        // The ACKs are on their way.
+        sleep(Duration::from_millis(700));
+        sipp
+    }
+
+    pub(crate) fn until(&self, what: &str, limit: Duration, is: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !is(self) {
+            assert!(begun.elapsed() < limit, "{what}: not within {limit:?}\n{}", self.state());
+            sleep(POLL);
+        }
+    }
+
+    /// For whoever has to find out why.
+    fn state(&self) -> String {
+        let calls = [&self.a, &self.b].map(|node| node.metric("holdfast_calls"));
+        let ended = self.texts(
+            "select concat_ws('|', node, end_cause, status_code, detail), count(*)::text \
+             from calls group by 1",
+        );
+        let logs = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        let logs = logs.map(|path| {
+            let text = std::fs::read(&path).unwrap_or_default();
+            format!("-- {}\n{}\n", path.display(), tail(&String::from_utf8_lossy(&text), 30))
+        });
+        format!("calls {calls:?}, ended {ended:?}\n{}", logs.collect::<String>())
+    }
+
+    pub(crate) fn owned_by(&self, node: &str) -> usize {
+        self.count(&format!("calls_in_progress where node = '{node}'"))
+    }
+
+    /// Calls that have changed hands, and both of whose peers know.
+    pub(crate) fn settled(&self) -> usize {
+        let refreshed = "(state::json #>> '{inbound,dialog,local_seq}')::bigint > 1000 \
+             and (state::json #>> '{outbound,dialog,local_seq}')::bigint > 1000";
+        self.count(&format!("calls_in_progress where epoch > 1 and {refreshed}"))
+    }
+
+    /// As many records as calls, all alike: node, node it was taken from, end, status code.
+    pub(crate) fn ends_with_records(&self, calls: usize, alike: &str) {
+        self.until("all records are there", Duration::from_secs(10), |pair| {
+            pair.count("calls") == calls
+        });
+        let rows = self.texts(
+            "select concat_ws('|', node, taken_from, end_cause, status_code), count(*)::text, \
+               count(distinct ended_by)::text \
+             from calls group by 1",
+        );
+        assert_eq!(rows, [[alike.to_owned(), calls.to_string(), "2".to_owned()]]);
+        assert_eq!(self.count("call_attempts"), calls);
+        assert_eq!(self.count("calls_in_progress"), 0);
+    }
+
+    /// The same of calls that were never answered; with who ended them.
+    pub(crate) fn ends_with(&self, calls: usize, alike: &str) {
+        self.until("all records are there", Duration::from_secs(10), |pair| {
+            pair.count("calls") == calls
+        });
+        let rows = self.texts(
+            "select concat_ws('|', node, taken_from, end_cause, status_code, ended_by), \
+               count(*)::text from calls group by 1",
+        );
+        assert_eq!(rows, [[alike.to_owned(), calls.to_string()]]);
+        assert_eq!(self.count("call_attempts"), calls);
+        assert_eq!(self.count("calls_in_progress"), 0);
+    }
+
+    fn count(&self, what: &str) -> usize {
+        let rows = self.texts(&format!("select count(*)::text from {what}"));
+        rows.first().map_or(0, |row| row[0].parse().unwrap())
+    }
+
+    /// Nothing where the store is away.
+    fn texts(&self, sql: &str) -> Vec<Vec<String>> {
+        self.runtime.block_on(async {
+            let Ok(mut connection) = PgConnection::connect(&self.url).await else {
+                return Vec::new();
+            };
+            let sql = AssertSqlSafe(sql.to_owned());
+            let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+            rows.iter().map(|row| (0..row.len()).map(|at| row.get(at)).collect()).collect()
+        })
+    }
+}
+
+impl Node {
+    fn new(
+        name: &'static str,
+        ip: [u8; 4],
+        port: u16,
+        url: &str,
+        dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let sip = SocketAddrV4::new(ip.into(), port);
+        let admin = SocketAddrV4::new(ip.into(), free_port().unwrap());
+        let (url, dir) = (url.to_owned(), dir.to_owned());
+        let process = run(name, sip, admin, &url, &dir, settings);
+        let node = Self { process, name, sip, admin, url, dir };
+        node.ready();
+        node
+    }
+
+    /// Starts it again.
+    pub(crate) fn start(&mut self, settings: &[(&str, &str)]) {
+        self.process = run(self.name, self.sip, self.admin, &self.url, &self.dir, settings);
+        self.ready();
+    }
+
+    fn ready(&self) {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !get(self.admin, "/readyz").is_some_and(|answer| answer.contains(" 200 ")) {
+            assert!(Instant::now() < limit, "not ready: {}", self.process.log());
+            sleep(POLL);
+        }
+    }
+
+    /// A metric's sum over the shards; 0 where the node does not answer.
+    pub(crate) fn metric(&self, name: &str) -> usize {
+        let text = get(self.admin, "/metrics").unwrap_or_default();
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let of = series.split('{').next()?;
+            (of == name).then(|| value.parse::<f64>().ok())?
+        });
+        values.sum::<f64>() as usize
+    }
+
+    pub(crate) fn ends_cleanly(&mut self) {
+        self.process.signal("TERM").unwrap();
+        let code = self.process.wait(Instant::now() + Duration::from_secs(20)).unwrap();
+        assert_eq!(code, 0, "{}", self.process.log());
+        assert!(!self.process.log().contains("panicked"), "{}", self.process.log());
+    }
+}
+
+impl Sipp {
+    pub(crate) fn all_succeed(mut self, pair: &Pair) {
+        let limit = Instant::now() + Duration::from_secs(90);
+        for party in &mut self.parties {
+            let code = party.wait(limit).unwrap();
+            let nodes = [&pair.a, &pair.b].map(|node| tail(&node.process.log(), 10)).join("\n--\n");
+            assert_eq!(code, 0, "{}: {}\n{nodes}", party.name, tail(&party.log(), 60));
+        }
+    }
+}
+
+/// Waits until somebody has the port: the first calls must not find it closed.
+fn listens(port: u16) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        assert!(Instant::now() < limit, "nobody listens on {port}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn run(
+    name: &str,
+    sip: SocketAddrV4,
+    admin: SocketAddrV4,
+    url: &str,
+    dir: &Path,
+    settings: &[(&str, &str)],
+) -> Process {
+    let program = env!("CARGO_BIN_EXE_holdfast");
+    let process = Process::start(name, dir, program, |command| {
+        command.arg("serve");
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("HOLDFAST_") {
+                command.env_remove(variable);
+            }
+        }
+        let spool = dir.join(format!("{name}-spool")).display().to_string();
+        for (setting, text) in [
+            ("NODE_NAME", name),
+            ("LISTEN", &format!("udp:{sip}")),
+            ("ADMIN_LISTEN", &admin.to_string()),
+            ("DATABASE_URL", url),
+            ("CLUSTER_KEY", "shared"),
+            ("SPOOL_DIR", &spool),
+            ("SHARDS", "2"),
+        ] {
+            command.env(format!("HOLDFAST_{setting}"), text);
+        }
+        for (setting, text) in settings {
+            command.env(format!("HOLDFAST_{}", setting.to_uppercase()), text);
+        }
+    });
+    process.unwrap()
+}
+
+fn get(address: SocketAddrV4, path: &str) -> Option<String> {
+    let limit = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&address.into(), limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
