@@ -203,6 +203,69 @@ fn replay_finds_no_difference_where_nothing_was_changed_and_shows_what_a_change_
 }
 
 #[test]
+fn adds_a_vendor_as_a_carrier_once_and_prints_it_before() {
+    let world = World::new(&[]);
+    let add = [
+        "carriers",
+        "add",
+        "twilio",
+        "--trunk",
+        "acme",
+        "--name",
+        "us-trunk",
+        "--edges",
+        "ashburn,dublin",
+    ];
+    let printed = world.text(&[&add[..], &["--dry-run"]].concat());
+    assert!(printed.starts_with("insert into carriers (name, "), "{printed}");
+    assert_eq!(printed.matches("insert into gateways ").count(), 2);
+    let said = world.text(&add);
+    let first = "us-trunk: 1 carrier, 2 gateways, 1 number rule, 6 failure rules added; none were there already";
+    assert!(said.starts_with(first), "{said}");
+    assert!(said.contains("insert into route_carriers"), "{said}");
+    assert!(world.text(&["check"]).ends_with("the tables make sense"));
+
+    let again = "us-trunk: none added; 1 carrier, 2 gateways, 1 number rule, 6 failure rules were there already";
+    assert_eq!(world.text(&add), again);
+    assert_eq!(world.text(&[&add[..], &["--dry-run"]].concat()), "");
+    let more = [&add[..8], &["dublin,tokyo"]].concat();
+    assert!(world.text(&more).starts_with("us-trunk: 1 gateway added;"));
+}
+
+#[test]
+fn says_which_vendors_there_are_and_what_one_needs() {
+    let world = World::new(&[]);
+    assert_eq!(world.text(&["carriers", "list"]).lines().count(), 3);
+    for (line, says) in [
+        (&["carriers", "add", "vonage"][..], "there is no vendor 'vonage'"),
+        (&["carriers", "add", "twilio"], "twilio needs --trunk"),
+    ] {
+        let output = world.run(line);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8(output.stderr).unwrap().contains(says), "{says}");
+    }
+}
+
+#[test]
+fn a_check_says_which_example_does_not_hold() {
+    let world = World::new(&[]);
+    world.execute(
+        "insert into number_rules (carrier_id, called_format) values (1, 'e164');\
+         insert into number_examples (number_example_id, carrier_id, called, expected_request_uri) \
+         values (1, 1, '0049301', 'sip:+49301@198.51.100.1'), (2, 1, '0049301', 'sip:49301@198.51.100.1');",
+    );
+    let output = world.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let refused: Vec<&str> = said.lines().filter(|line| line.starts_with("refused: ")).collect();
+    assert_eq!(
+        refused,
+        ["refused: number_examples row 2, column expected_request_uri: '0049301' becomes \
+          'sip:+49301@198.51.100.1', not 'sip:49301@198.51.100.1'"]
+    );
+}
+
+#[test]
 fn hashes_a_password_that_it_never_shows() {
     let dir = tempfile::tempdir().unwrap();
     let hash = |input: &str| {
@@ -245,6 +308,8 @@ fn tells_of_its_commands_and_flags() {
         &["serve", "--help"],
         &["check", "--help"],
         &["migrate", "--help"],
+        &["carriers", "--help"],
+        &["carriers", "add", "--help"],
         &["secret", "--help"],
         &["explain", "--help"],
         &["replay", "--help"],

@@ -43,6 +43,9 @@ pub(crate) struct Case {
     /// Holdfast's settings on top of the usual ones.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, toml::Value>,
+    /// What the name server says that Holdfast then asks, by name.
+    #[serde(default)]
+    pub(crate) dns: BTreeMap<String, Names>,
     #[serde(default)]
     pub(crate) party: BTreeMap<String, Party>,
     /// Nothing here: every caller is started, in order of name, and awaited.
@@ -67,6 +70,15 @@ pub(crate) struct Case {
     /// What Holdfast's log must have said (regular expressions).
     #[serde(default)]
     pub(crate) log: Vec<String>,
+}
+
+/// Records of one name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Names {
+    pub(crate) a: Vec<String>,
+    /// `PRIORITY WEIGHT PORT HOST`
+    pub(crate) srv: Vec<String>,
 }
 
 /// A case in its full length.

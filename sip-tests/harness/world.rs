@@ -1,5 +1,6 @@
 //! One case from its first file to its last check.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -11,6 +12,7 @@ use regex::Regex;
 use tempfile::TempDir;
 
 use super::case::{Case, HoldfastStep, Role, Step, plain, root};
+use super::name_server::NameServer;
 use super::party::{Parties, Party, State};
 use super::ports::free_port;
 use super::process::{POLL, tail};
@@ -34,6 +36,8 @@ pub(crate) struct World<'a> {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) wire: Wire,
+    /// Answers as long as it is here.
+    _name_server: Option<NameServer>,
     /// The case's own end.
     pub(crate) until: Instant,
 }
@@ -58,6 +62,30 @@ pub(crate) fn run(case: &Case, kind: StoreKind) -> Result<()> {
         return Ok(());
     }
     bail!("{}", world.report(&wrong, &dir))
+}
+
+/// With the case's records, where it has any.
+fn name_server(case: &Case, values: &Values) -> Result<Option<NameServer>> {
+    if case.dns.is_empty() {
+        return Ok(None);
+    }
+    let server = NameServer::start();
+    for (name, told) in &case.dns {
+        let addresses: Vec<&str> = told.a.iter().map(String::as_str).collect();
+        server.zone().a(name, &addresses);
+        let filled: Result<Vec<String>> = told.srv.iter().map(|text| values.fill(text)).collect();
+        let filled = filled?;
+        let mut records = Vec::new();
+        for text in &filled {
+            let parts: Vec<&str> = text.split(' ').collect();
+            let [priority, weight, port, host] = parts[..] else {
+                bail!("'{text}' is not PRIORITY WEIGHT PORT HOST");
+            };
+            records.push((priority.parse()?, weight.parse()?, port.parse()?, host));
+        }
+        server.zone().srv(name, &records);
+    }
+    Ok(Some(server))
 }
 
 impl<'a> World<'a> {
@@ -86,16 +114,22 @@ impl<'a> World<'a> {
         let steps: Vec<_> = case.step.iter().filter_map(Step::of_store).collect();
         let store = Store::create(kind, dir, &case.name, &steps)?;
         let settings = case.settings.iter().map(|(key, value)| (key.clone(), plain(value)));
+        let mut settings: BTreeMap<String, String> = settings.collect();
+        let name_server = name_server(case, &values)?;
+        if let Some(server) = &name_server {
+            settings.insert("name_servers".to_owned(), server.address.to_string());
+        }
         let addresses = parties.iter().map(|(name, party)| (name.clone(), party.address));
         let traces =
             parties.iter().filter_map(|(name, party)| Some((name.clone(), party.trace()?)));
         Ok(Self {
-            router: Router::new(dir, sip, admin, &store.url, settings.collect()),
+            router: Router::new(dir, sip, admin, &store.url, settings),
             wire: Wire::new(addresses.collect(), sip, traces.collect()),
             case,
             values,
             parties,
             store,
+            _name_server: name_server,
             until: Instant::now() + Duration::from_secs(case.limit_s),
         })
     }

@@ -52,7 +52,7 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
     let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
     let wanted = Ask {
         customer,
-        called: &offer.called,
+        called: &offer.called.user,
         country: offer.country,
         wall,
         audio: audio.as_ref(),

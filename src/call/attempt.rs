@@ -12,13 +12,13 @@ use super::record::AttemptRecord;
 use super::settings::Settings;
 use super::verdict::Failure;
 use super::{Carried, KeptInvite, header_policy, stray};
-use crate::carrier::number_rule::{Identity, country_of, digits_of};
-use crate::carrier::{Action, CarrierId, Class, Origin, RuleMatch, Stage, Transport};
+use crate::carrier::number_rule::{country_of, digits_of};
+use crate::carrier::{Action, CarrierId, Class, Identity, Origin, RuleMatch, Stage, Transport};
 use crate::dialog::Tag;
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
-use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri, sdp};
+use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Subscriber, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
 
 /// What a leg keeps of the carrier it goes to.
@@ -63,23 +63,22 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Offer {
     pub invite: Message,
-    /// User part of the Request-URI, escapes resolved.
-    pub called: String,
+    /// Whom the Request-URI names.
+    pub called: Subscriber,
     /// Country code of the called number, where it is one.
     pub country: Option<u16>,
-    /// User part of From, escapes resolved; empty where there is none.
-    pub calling: String,
+    /// Whom From names.
+    pub calling: Subscriber,
     /// The INVITE carries an offer (RFC 3264); else the answer's ACK carries the answer.
     pub has_sdp: bool,
 }
 
 impl Offer {
     pub fn new(invite: Message) -> Self {
-        let user_of =
-            |uri: &[u8]| Uri::parse(uri).and_then(|uri| uri.user_text()).unwrap_or_default();
-        let called = user_of(invite.request_uri());
-        let calling = from_of(&invite).map(|from| user_of(from.uri)).unwrap_or_default();
-        let country = country_of(&called);
+        let called = Subscriber::parse(invite.request_uri());
+        let from = from_of(&invite);
+        let calling = from.map(|from| Subscriber::parse(from.uri)).unwrap_or_default();
+        let country = country_of(&called.user).filter(|_| !called.is_local());
         let has_sdp = sdp::is_session_description(&invite);
         Self { invite, called, country, calling, has_sdp }
     }
@@ -361,7 +360,8 @@ struct NewLeg<'a> {
 impl NewLeg<'_> {
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
         let listener = settings.listener(self.listener);
-        let uri = self.request_uri(offer);
+        let Candidate { carrier, gateway, .. } = self.candidate;
+        let uri = carrier.number_rule.request_uri(&offer.called, gateway);
         let mut printer = Printer::request(b"INVITE", &uri);
         printer
             .header_fmt(
@@ -373,59 +373,27 @@ impl NewLeg<'_> {
                 ),
             )
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
-        self.print_parties(offer, listener, &uri, &mut printer);
+        self.print_parties(offer, listener, &mut printer);
         printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
         write_contact(listener, self.contact_user, &mut printer);
         printer
             .header(HeaderName::Allow, super::context::ALLOW)
             .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
         let carried = Carried::of(&offer.invite);
-        header_policy::write(carried, self.candidate.carrier.number_rule.identity, &mut printer);
+        header_policy::write(carried, &carrier.number_rule.headers, &mut printer);
         printer.finish(header_policy::body(carried))
     }
 
-    /// `sip:{number}@{host}`, with `user=phone` where it came with it.
-    fn request_uri(&self, offer: &Offer) -> Vec<u8> {
-        let rule = &self.candidate.carrier.number_rule;
-        let gateway = &self.candidate.gateway;
-        let received = Uri::parse(offer.invite.request_uri());
-        let raw_user = received.and_then(|uri| uri.user).unwrap_or_default();
-        let mut uri = b"sip:".to_vec();
-        push_user(&mut uri, raw_user, &offer.called, &rule.write_called(&offer.called));
-        match &rule.request_uri_host {
-            Some(host) => uri.extend_from_slice(host.as_bytes()),
-            None => {
-                push_host(&mut uri, &gateway.host);
-                if gateway.port != 5060 {
-                    uri.extend_from_slice(format!(":{}", gateway.port).as_bytes());
-                }
-            }
-        }
-        if received
-            .and_then(|uri| uri.param("user"))
-            .is_some_and(|user| user.eq_ignore_ascii_case(b"phone"))
-        {
-            uri.extend_from_slice(b";user=phone");
-        }
-        uri
-    }
-
     /// From with our tag, To without one, and the identity that the carrier's rule asks for.
-    fn print_parties(&self, offer: &Offer, listener: &Listener, uri: &[u8], printer: &mut Printer) {
+    fn print_parties(&self, offer: &Offer, listener: &Listener, printer: &mut Printer) {
         let rule = &self.candidate.carrier.number_rule;
         let from = from_of(&offer.invite);
-        let from_uri = from.and_then(|from| Uri::parse(from.uri));
-        let raw_user = from_uri.and_then(|uri| uri.user).unwrap_or_default();
-        let mut calling = b"sip:".to_vec();
-        push_user(&mut calling, raw_user, &offer.calling, &rule.write_calling(&offer.calling));
-        match (&rule.from_host, from_uri.map(|uri| uri.host)) {
-            (_, Some(host)) if host.eq_ignore_ascii_case(ANONYMOUS_HOST) => {
-                // RFC 3323 §4.1.1.3: the caller's anonymity is not ours to undo.
-                calling.extend_from_slice(ANONYMOUS_HOST);
-            }
-            (Some(host), _) => calling.extend_from_slice(host.as_bytes()),
-            (None, _) => calling.extend_from_slice(host_of(&listener.advertised).as_bytes()),
-        }
+        let from_host = from.and_then(|from| Uri::parse(from.uri)).map(|uri| uri.host);
+        let calling = rule.from_uri(
+            &offer.calling,
+            from_host.unwrap_or_default(),
+            host_of(&listener.advertised),
+        );
         printer.raw(b"From: ");
         if let Some(from) = from.filter(|from| !from.display_name.is_empty()) {
             printer.raw(from.display_name).raw(b" ");
@@ -436,45 +404,13 @@ impl NewLeg<'_> {
             .raw(b">;tag=")
             .raw(self.local_tag.to_string().as_bytes())
             .raw(b"\r\nTo: <")
-            .raw(uri)
+            .raw(&rule.to_uri(&offer.called, &self.candidate.gateway))
             .raw(b">\r\n");
-        if rule.identity == Identity::Assert && digits_of(&offer.calling).is_some() {
+        let is_told = rule.headers.identity == Identity::Assert
+            && header_policy::may_know_the_caller(&offer.invite, &rule.headers);
+        if is_told && digits_of(&offer.calling.user).is_some() {
             printer.raw(b"P-Asserted-Identity: <").raw(&calling).raw(b">\r\n");
         }
-    }
-}
-
-/// RFC 3323 §4.1.1.3.
-const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
-
-/// Writes `user@`: the octets that came where the rule changed nothing, so that nothing in them is lost.
-/// What a rule wrote is escaped: the text it was written from may hold anything, line ends included.
-fn push_user(uri: &mut Vec<u8>, raw: &[u8], text: &str, written: &str) {
-    let start = uri.len();
-    match written == text {
-        true => uri.extend_from_slice(raw),
-        false => written.bytes().for_each(|octet| push_escaped(uri, octet)),
-    }
-    if uri.len() > start {
-        uri.push(b'@');
-    }
-}
-
-/// RFC 3261 §25.1: `unreserved` and `user-unreserved` stand for themselves.
-fn push_escaped(uri: &mut Vec<u8>, octet: u8) {
-    if octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&octet) {
-        uri.push(octet);
-    } else {
-        uri.extend_from_slice(format!("%{octet:02X}").as_bytes());
-    }
-}
-
-fn push_host(uri: &mut Vec<u8>, host: &str) {
-    match host.parse() {
-        Ok(std::net::IpAddr::V6(address)) => {
-            uri.extend_from_slice(format!("[{address}]").as_bytes())
-        }
-        _ => uri.extend_from_slice(host.as_bytes()),
     }
 }
 

@@ -4,23 +4,37 @@
 //! what belongs to the call, and whatever we do not know, crosses byte for byte.
 
 use super::Carried;
-use crate::carrier::number_rule::Identity;
+use crate::carrier::{Carry, HeaderRule, Identity};
 use crate::sip::{Header, HeaderName, Message, Printer};
 
-/// Writes the header fields of `carried` that may cross, Content-Type and its like included.
-pub fn write(carried: Carried<'_>, identity: Identity, printer: &mut Printer) {
+/// Writes the header fields of `carried` that may cross under a rule, Content-Type and its like included.
+pub fn write(carried: Carried<'_>, rule: &HeaderRule, printer: &mut Printer) {
     let has_body = !carried.0.body().is_empty();
+    let is_told = rule.identity == Identity::Pass && may_know_the_caller(carried.0, rule);
     for header in carried.0.headers() {
         let crosses = match fate_of(header) {
             Fate::Crosses => true,
             Fate::Stays => false,
             Fate::GoesWithBody => has_body,
-            Fate::ByTrust => identity == Identity::Pass,
+            Fate::ByTrust => is_told,
+            Fate::AsDiversion => rule.diversion == Carry::Pass,
+            Fate::AsHistory => rule.history_info == Carry::Pass,
+            Fate::AsExtension => rule.lets_cross(header.name_text),
         };
         if crosses {
             printer.copy(header);
         }
     }
+}
+
+/// RFC 3325 §7: who asks for the privacy of `id` has no identity told outside the trust domain.
+pub fn may_know_the_caller(message: &Message, rule: &HeaderRule) -> bool {
+    let asks = |value: &[u8]| {
+        // RFC 3323 §4.2: values between semicolons; a peer that writes commas means the same.
+        let mut values = value.split(|octet| b";,".contains(octet)).map(<[u8]>::trim_ascii);
+        values.any(|value| value.eq_ignore_ascii_case(b"id"))
+    };
+    rule.is_trusted || !message.all(HeaderName::Privacy).any(|header| asks(header.value))
 }
 
 /// The body crosses as it came.
@@ -35,6 +49,10 @@ enum Fate {
     GoesWithBody,
     /// RFC 3325 §5: only inside the trust domain.
     ByTrust,
+    AsDiversion,
+    AsHistory,
+    /// It begins with `X-`.
+    AsExtension,
 }
 
 /// Fields that only matter here, so that the parser need not know them. Authentication-Info and the
@@ -60,8 +78,13 @@ fn fate_of(header: Header<'_>) -> Fate {
     let is = |name: &&str| header.name_text.eq_ignore_ascii_case(name.as_bytes());
     match header.name {
         HeaderName::Other if STAYING.iter().any(is) => Fate::Stays,
+        HeaderName::Other if is_extension(header.name_text) => Fate::AsExtension,
         name => fate(name),
     }
+}
+
+fn is_extension(name: &[u8]) -> bool {
+    name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"X-"))
 }
 
 /// Why the caller takes its INVITE back, in its own words (RFC 3326 §2): a phone that rings must not
@@ -116,16 +139,16 @@ fn fate(name: HeaderName) -> Fate {
         | H::ContentLanguage
         | H::MimeVersion => Fate::GoesWithBody,
         H::PAssertedIdentity | H::PPreferredIdentity | H::RemotePartyId => Fate::ByTrust,
+        H::Diversion => Fate::AsDiversion,
+        H::HistoryInfo => Fate::AsHistory,
         H::Accept
         | H::AcceptContact
         | H::AlertInfo
         | H::CallInfo
         | H::Date
-        | H::Diversion
         | H::ErrorInfo
         | H::Event
         | H::Expires
-        | H::HistoryInfo
         | H::Identity
         | H::IdentityInfo
         | H::MaxBreadth
@@ -176,7 +199,7 @@ mod tests {
             "P-Charging-Vector: icid-value=1",
         ];
         for line in stays {
-            assert_eq!(crossed(&[line], "", Identity::Pass), "", "{line}");
+            assert_eq!(crossed(&[line], "", &identity(Identity::Pass)), "", "{line}");
         }
     }
 
@@ -196,14 +219,18 @@ mod tests {
             "x-lower:  spaced ",
         ];
         for line in crosses {
-            assert_eq!(crossed(&[line], "", Identity::Strip), format!("{line}\r\n"), "{line}");
+            assert_eq!(
+                crossed(&[line], "", &HeaderRule::default()),
+                format!("{line}\r\n"),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn keeps_the_order_of_what_crosses() {
         let lines = ["X-B: 2", "Contact: <sip:a@b>", "X-A: 1", "X-B: 3"];
-        assert_eq!(crossed(&lines, "", Identity::Strip), "X-B: 2\r\nX-A: 1\r\nX-B: 3\r\n");
+        assert_eq!(crossed(&lines, "", &HeaderRule::default()), "X-B: 2\r\nX-A: 1\r\nX-B: 3\r\n");
     }
 
     #[test]
@@ -213,22 +240,61 @@ mod tests {
             "P-Preferred-Identity: <sip:+1@a>",
             "Remote-Party-ID: <sip:+1@a>",
         ] {
-            assert_eq!(crossed(&[line], "", Identity::Pass), format!("{line}\r\n"));
-            assert_eq!(crossed(&[line], "", Identity::Strip), "");
-            assert_eq!(crossed(&[line], "", Identity::Assert), "");
+            assert_eq!(crossed(&[line], "", &identity(Identity::Pass)), format!("{line}\r\n"));
+            assert_eq!(crossed(&[line], "", &HeaderRule::default()), "");
+            assert_eq!(crossed(&[line], "", &identity(Identity::Assert)), "");
         }
+    }
+
+    #[test]
+    fn tells_no_identity_against_the_callers_wish_but_to_whom_we_trust() {
+        let rule = identity(Identity::Pass);
+        let trusting = HeaderRule { is_trusted: true, ..rule.clone() };
+        let line = "P-Asserted-Identity: <sip:+1@a>";
+        for privacy in ["Privacy: id", "Privacy: header; ID;critical", "privacy: user,id"] {
+            assert_eq!(crossed(&[line, privacy], "", &rule), format!("{privacy}\r\n"));
+            let both = format!("{line}\r\n{privacy}\r\n");
+            assert_eq!(crossed(&[line, privacy], "", &trusting), both);
+        }
+        let other = format!("{line}\r\nPrivacy: history\r\n");
+        assert_eq!(crossed(&[line, "Privacy: history"], "", &rule), other);
+    }
+
+    #[test]
+    fn strips_diversion_and_history_where_the_rule_says_so() {
+        let lines = ["Diversion: <sip:+49@a>", "History-Info: <sip:a@b>;index=1"];
+        let rule = HeaderRule { diversion: Carry::Strip, ..HeaderRule::default() };
+        assert_eq!(crossed(&lines, "", &rule), format!("{}\r\n", lines[1]));
+        let rule = HeaderRule { history_info: Carry::Strip, ..HeaderRule::default() };
+        assert_eq!(crossed(&lines, "", &rule), format!("{}\r\n", lines[0]));
+    }
+
+    #[test]
+    fn lets_only_the_x_headers_of_the_list_cross() {
+        let lines = ["X-Call: 1", "x-trace: 2", "X-: 3", "Feature-Caps: *"];
+        let with = |names: &[&str]| HeaderRule {
+            x_headers: Some(names.iter().map(|name| (*name).into()).collect()),
+            ..HeaderRule::default()
+        };
+        assert_eq!(crossed(&lines, "", &with(&["x-trace"])), "x-trace: 2\r\nFeature-Caps: *\r\n");
+        assert_eq!(crossed(&lines, "", &with(&["x-call"])), "X-Call: 1\r\nFeature-Caps: *\r\n");
+        assert_eq!(crossed(&lines, "", &with(&[])), "Feature-Caps: *\r\n");
     }
 
     #[test]
     fn lets_the_bodys_headers_cross_with_a_body_only() {
         let lines =
             ["Content-Type: application/sdp", "Content-Disposition: session", "MIME-Version: 1.0"];
-        assert_eq!(crossed(&lines, "", Identity::Strip), "");
-        assert_eq!(crossed(&lines, "v=0", Identity::Strip), lines.join("\r\n") + "\r\n");
+        assert_eq!(crossed(&lines, "", &HeaderRule::default()), "");
+        assert_eq!(crossed(&lines, "v=0", &HeaderRule::default()), lines.join("\r\n") + "\r\n");
+    }
+
+    fn identity(identity: Identity) -> HeaderRule {
+        HeaderRule { identity, ..HeaderRule::default() }
     }
 
     /// The lines that cross of a request with these lines and this body.
-    fn crossed(lines: &[&str], text: &str, identity: Identity) -> String {
+    fn crossed(lines: &[&str], text: &str, rule: &HeaderRule) -> String {
         let octets = format!(
             "INFO sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0\r\n\
              From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 INFO\r\n\
@@ -238,7 +304,7 @@ mod tests {
         );
         let message = Message::parse(Bytes::from(octets)).expect("a request");
         let mut printer = Printer::request(b"X", b"sip:x");
-        write(Carried::of(&message), identity, &mut printer);
+        write(Carried::of(&message), rule, &mut printer);
         let printed = printer.finish(b"");
         let printed = String::from_utf8(printed.to_vec()).expect("text");
         let (_, rest) = printed.split_once("\r\n").expect("a start line");

@@ -165,10 +165,10 @@ mod tests {
 
     use super::*;
     use crate::carrier::{
-        AdminState, Carrier, Gateway, GatewayId, Limits, Media, NumberRule, RerouteAfterRinging,
-        Route, RouteId, Strategy, Transport,
+        AdminState, Carrier, Dns, Gateway, GatewayId, Limits, Media, NumberRule,
+        RerouteAfterRinging, Route, RouteId, Strategy, Transport,
     };
-    use crate::health::{Target, TargetView};
+    use crate::health::{Srv, Target, TargetView};
 
     #[test]
     fn tries_every_gateway_in_the_order_of_the_plan() {
@@ -351,6 +351,7 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            dns: Dns::Address,
             media: Media::Rtp,
             codecs: None,
             admin_state: AdminState::On,
@@ -363,6 +364,7 @@ mod tests {
             carrier,
             gateway,
             target: target(index),
+            srv: Srv::default(),
             priority: 1,
             reachability: Reachability::Up,
             ramp: 1.0,

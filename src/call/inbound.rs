@@ -6,7 +6,7 @@ use super::attempt::write_contact;
 use super::context::{ALLOW, CallKey, Context};
 use super::leg::Leg;
 use super::{Carried, Side, header_policy};
-use crate::carrier::number_rule::Identity;
+use crate::carrier::HeaderRule;
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener, ServerKey};
@@ -51,7 +51,7 @@ impl Inbound {
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, None, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &HeaderRule::default(), printer);
         };
         let body = header_policy::body(carried);
         cx.respond(self.server, status_code, response.reason(), Some(tag), write, body);

@@ -1,5 +1,6 @@
 //! One leg of an answered call: its dialog, the INVITEs within it, and what else passes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,8 +12,7 @@ use super::credentials::{self, Challenged, SentAgain};
 use super::inbound::write_dialog_headers;
 use super::refresh::Refresh;
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
-use crate::carrier::CarrierId;
-use crate::carrier::number_rule::Identity;
+use crate::carrier::{CarrierId, HeaderRule};
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets::Octets;
@@ -36,6 +36,8 @@ pub struct Leg {
     /// The carrier, on the outbound side.
     pub trunk: Option<Trunk>,
     pub dialog: Dialog,
+    /// What of the other leg's messages this one may carry.
+    pub header_rule: Arc<HeaderRule>,
     /// Where the peer's messages come from, and go to where its Contact is no address.
     pub flow: Flow,
     /// The peer takes UPDATE, as the last Allow that it sent says (RFC 3311 §4).
@@ -107,6 +109,7 @@ impl Leg {
             side,
             trunk: None,
             dialog,
+            header_rule: Arc::default(),
             flow,
             allows_update: false,
             description: None,
@@ -380,7 +383,7 @@ impl Leg {
             printer
                 .header(HeaderName::Allow, ALLOW)
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
+            header_policy::write(carried, &self.header_rule, &mut printer);
             printer.finish(header_policy::body(carried))
         });
         let SentAgain { client, request: invite } = sent;
@@ -413,7 +416,7 @@ impl Leg {
         let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, user, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let body = header_policy::body(carried);
         cx.respond(received.server, status_code, b"", Some(self.dialog.local_tag), write, body);
@@ -426,7 +429,7 @@ impl Leg {
         let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
             write_dialog_headers(&listener, user, invite, printer);
-            header_policy::write(carried, Identity::Strip, printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let tag = Some(self.dialog.local_tag);
         let body = header_policy::body(carried);
@@ -453,7 +456,7 @@ impl Leg {
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let write = |printer: &mut Printer, _: &Message| {
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -472,7 +475,7 @@ impl Leg {
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
                 note_description(&mut self.description, carried.0);
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }
             None => b"",
@@ -510,7 +513,7 @@ impl Leg {
                 printer.header(HeaderName::Allow, ALLOW);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, Identity::Strip, &mut printer);
+            header_policy::write(carried, &self.header_rule, &mut printer);
             printer.finish(header_policy::body(carried))
         });
         true
@@ -544,7 +547,7 @@ impl Leg {
                 printer.header(HeaderName::Allow, ALLOW);
             }
             if let Some(carried) = carried {
-                header_policy::write(carried, Identity::Strip, printer);
+                header_policy::write(carried, &self.header_rule, printer);
             }
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
@@ -597,7 +600,7 @@ impl Leg {
             let mut printer = dialog.request(b"BYE", listener, branch);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if let Some(carried) = reason {
-                header_policy::write(carried, Identity::Strip, &mut printer);
+                header_policy::write(carried, &self.header_rule, &mut printer);
             }
             printer.finish(reason.map(header_policy::body).unwrap_or_default())
         });

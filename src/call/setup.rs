@@ -12,8 +12,7 @@ use super::inbound::Inbound;
 use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
-use crate::carrier::number_rule::Identity;
-use crate::carrier::{Action, Class, RerouteAfterRinging, Stage};
+use crate::carrier::{Action, Class, HeaderRule, RerouteAfterRinging, Stage};
 use crate::dialog::{Dialog, OwnInvite};
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
@@ -385,6 +384,7 @@ impl Setup {
         let dialog = Dialog::uac(invite, attempt.local_tag, response);
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
+        outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
         outbound.trunk = Some(attempt.trunk.clone());
         let sent = attempt.invite.clone();
         outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent, response);
@@ -567,7 +567,8 @@ impl Setup {
         let reason = response.filter(|_| !is_mapped).map(Message::reason).unwrap_or_default();
         self.inbound.refuse(cx, answer.status_code, reason, |printer: &mut Printer| {
             if let Some(response) = response {
-                header_policy::write(super::Carried::of(response), Identity::Strip, printer);
+                let carried = super::Carried::of(response);
+                header_policy::write(carried, &HeaderRule::default(), printer);
             }
             if is_mapped {
                 // RFC 3326 §2: what really happened, for whoever wants to know.

@@ -345,7 +345,7 @@ mod tests {
                 max_channels: None,
             });
             let mut unseen: Vec<i64> = Vec::new();
-            for (number, row) in (1..).zip(pack.rows_for(CarrierId(1))) {
+            for (number, row) in (1..).zip(pack.rules_for(CarrierId(1))) {
                 unseen.push(number);
                 rows.failure_rules.push(FailureRuleRow { failure_rule_id: 1_000 + number, ..row });
             }

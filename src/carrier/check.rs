@@ -1,6 +1,7 @@
 //! From rows to [`Tables`]: everything that makes no sense is named, all at once.
 
 mod credentials;
+mod numbers;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,16 +15,15 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::class::{Action, Class, Origin, Stage};
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
 use super::gateway::{AdminState, Limits, Transport};
-use super::number_rule::{Identity, NumberFormat};
 use super::route::{RerouteAfterRinging, Strategy};
 use super::rows::{
-    CarrierGroupRow, CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow,
-    RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
+    CarrierGroupRow, CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, RouteCarrierHoursRow,
+    RouteCarrierRow, RouteRow,
 };
 use super::{
-    Carrier, CarrierId, Customer, CustomerAuth, CustomerId, ErrorsInRow, FailureRuleId, Gateway,
-    GatewayId, Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows, Tables,
-    shadow,
+    Carrier, CarrierId, Customer, CustomerAuth, CustomerId, Dns, ErrorsInRow, FailureRuleId,
+    Gateway, GatewayId, Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows,
+    Tables, shadow,
 };
 
 /// Longest pattern of a failure rule.
@@ -55,6 +55,7 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
     for gateways in gateways_by_carrier.values_mut() {
         gateways.sort_by_key(|gateway| (gateway.priority, gateway.id));
     }
+    check.number_examples(&rows.number_examples, &carriers, &gateways_by_carrier);
     let carrier_rows = check.route_carriers(&rows, &carriers, &gateways_by_carrier);
     let mut hours = check.hours(&rows.route_carrier_hours, &carrier_rows);
     let routes = check.routes(&rows.routes, &customers, &carrier_rows, &mut hours);
@@ -102,19 +103,6 @@ struct Row<'a> {
 impl Check {
     fn row(&mut self, table: &'static str, key: impl ToString) -> Row<'_> {
         Row { check: self, table, key: key.to_string() }
-    }
-
-    fn number_rules(&mut self, rows: &Rows) -> HashMap<i64, NumberRule> {
-        let carriers: HashSet<i64> = rows.carriers.iter().map(|row| row.carrier_id).collect();
-        let mut rules = HashMap::new();
-        for row in &rows.number_rules {
-            let mut check = self.row("number_rules", row.carrier_id);
-            if !carriers.contains(&row.carrier_id) {
-                check.refuse("carrier_id", format!("there is no carrier {}", row.carrier_id));
-            }
-            rules.insert(row.carrier_id, number_rule(&mut check, row));
-        }
-        rules
     }
 
     fn carrier_groups(&mut self, rows: &[CarrierGroupRow]) -> HashMap<i64, ErrorsInRow> {
@@ -210,6 +198,11 @@ impl Check {
                 }
                 Some(Transport::Udp) | None => {}
             }
+            let dns = check.one_of("dns", &row.dns, Dns::from_text, Dns::ALL);
+            if dns == Some(Dns::Srv) && row.host.parse::<IpAddr>().is_ok() {
+                let reason = format!("an address such as {} has no SRV records", row.host);
+                check.refuse("dns", reason);
+            }
             let admin_state = check.one_of(
                 "admin_state",
                 &row.admin_state,
@@ -230,6 +223,7 @@ impl Check {
                 host: row.host.as_str().into(),
                 port: u16::try_from(port).unwrap_or_default(),
                 transport: transport.unwrap_or(Transport::Udp),
+                dns: dns.unwrap_or(Dns::Address),
                 media: media.unwrap_or(Media::Rtp),
                 codecs,
                 admin_state: admin_state.unwrap_or(AdminState::Off),
@@ -404,53 +398,6 @@ impl Check {
         }
         FailureRules::new(rules)
     }
-}
-
-fn number_rule(check: &mut Row<'_>, row: &NumberRuleRow) -> NumberRule {
-    let formats = NumberFormat::ALL;
-    let called_format =
-        check.one_of("called_format", &row.called_format, NumberFormat::from_text, formats);
-    let calling_format =
-        check.one_of("calling_format", &row.calling_format, NumberFormat::from_text, formats);
-    let identity = check.one_of("identity", &row.identity, Identity::from_text, Identity::ALL);
-    if row.called_prefix.len() > 32 || !row.called_prefix.bytes().all(is_prefix_octet) {
-        check.refuse("called_prefix", "at most 32 of the characters 0-9 + * #".to_owned());
-    }
-    let is_code =
-        row.country_code.len() <= 3 && row.country_code.bytes().all(|o| o.is_ascii_digit());
-    if !is_code {
-        check.refuse(
-            "country_code",
-            format!("'{}' must be up to three digits, such as 49", row.country_code),
-        );
-    }
-    let is_national = [called_format, calling_format].contains(&Some(NumberFormat::National));
-    if is_national && row.country_code.is_empty() {
-        check.refuse(
-            "country_code",
-            "the format 'national' needs a country code, such as 49".to_owned(),
-        );
-    }
-    for (column, host) in
-        [("request_uri_host", &row.request_uri_host), ("from_host", &row.from_host)]
-    {
-        if let Some(host) = host {
-            check.host_with_port(column, host);
-        }
-    }
-    NumberRule {
-        called_format: called_format.unwrap_or(NumberFormat::Unchanged),
-        called_prefix: row.called_prefix.as_str().into(),
-        calling_format: calling_format.unwrap_or(NumberFormat::Unchanged),
-        country_code: row.country_code.as_str().into(),
-        request_uri_host: row.request_uri_host.as_deref().map(Into::into),
-        from_host: row.from_host.as_deref().map(Into::into),
-        identity: identity.unwrap_or(Identity::Strip),
-    }
-}
-
-fn is_prefix_octet(octet: u8) -> bool {
-    octet.is_ascii_digit() || matches!(octet, b'+' | b'*' | b'#')
 }
 
 fn route(

@@ -35,7 +35,9 @@ pub struct Gateway {
     pub name: Arc<str>,
     /// An IP address (IPv6 without brackets) or a host name that is resolved in the background.
     pub host: Arc<str>,
+    /// Where it listens, unless SRV records of the host say otherwise.
     pub port: u16,
+    pub dns: Dns,
     pub transport: Transport,
     pub media: Media,
     /// Codecs that it takes, in lower case; `None` = any.
@@ -66,6 +68,26 @@ spelled! {
         Udp = "udp",
         Tcp = "tcp",
         Tls = "tls",
+    }
+}
+
+impl Transport {
+    /// Where a SIP URI without a port is reached by it (RFC 3261 §19.1.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+}
+
+spelled! {
+    /// What name servers are asked about a gateway's host (RFC 3263 §4.2).
+    Dns {
+        /// Its addresses: the port is the admin's.
+        Address = "address",
+        /// NAPTR and SRV, which say hosts, ports, priorities and weights; addresses where it has no SRV records.
+        Srv = "srv",
     }
 }
 

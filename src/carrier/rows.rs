@@ -23,6 +23,8 @@ pub struct Rows {
     pub failure_rules: Vec<FailureRuleRow>,
     pub number_rules: Vec<NumberRuleRow>,
     #[serde(default)]
+    pub number_examples: Vec<NumberExampleRow>,
+    #[serde(default)]
     pub carrier_credentials: Vec<CarrierCredentialsRow>,
     #[serde(default)]
     pub customer_credentials: Vec<CustomerCredentialsRow>,
@@ -63,6 +65,7 @@ pub struct GatewayRow {
     pub host: String,
     pub port: i32,
     pub transport: String,
+    pub dns: String,
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -163,6 +166,29 @@ pub struct NumberRuleRow {
     pub request_uri_host: Option<String>,
     pub from_host: Option<String>,
     pub identity: String,
+    pub is_trusted: bool,
+    pub called_regex: Option<String>,
+    pub called_replacement: Option<String>,
+    pub calling_regex: Option<String>,
+    pub calling_replacement: Option<String>,
+    pub user_phone: String,
+    pub portability: String,
+    pub diversion: String,
+    pub history_info: String,
+    /// Names between commas; `None` = all.
+    pub x_headers: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NumberExampleRow {
+    pub number_example_id: i64,
+    pub carrier_id: i64,
+    /// A user part, or a whole URI.
+    pub called: String,
+    pub calling: String,
+    pub expected_request_uri: Option<String>,
+    pub expected_from: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -225,6 +251,7 @@ impl Default for GatewayRow {
             host: String::new(),
             port: 5060,
             transport: "udp".to_owned(),
+            dns: "address".to_owned(),
             media: "both".to_owned(),
             codecs: None,
             admin_state: "on".to_owned(),
@@ -314,6 +341,16 @@ impl Default for NumberRuleRow {
             request_uri_host: None,
             from_host: None,
             identity: "strip".to_owned(),
+            is_trusted: false,
+            called_regex: None,
+            called_replacement: None,
+            calling_regex: None,
+            calling_replacement: None,
+            user_phone: "as_received".to_owned(),
+            portability: "pass".to_owned(),
+            diversion: "pass".to_owned(),
+            history_info: "pass".to_owned(),
+            x_headers: None,
         }
     }
 }

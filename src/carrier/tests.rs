@@ -1,6 +1,6 @@
 //! What each column of failure_rules, number_rules, routes and customers does.
 
-use super::number_rule::{Identity, NumberFormat, NumberRule, digits_of};
+use super::number_rule::digits_of;
 use super::rows::{
     CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerRow, FailureRuleRow, GatewayRow,
     RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
@@ -90,32 +90,6 @@ fn knows_what_to_do_without_any_rule() {
 }
 
 #[test]
-fn writes_numbers_in_each_format_and_leaves_what_is_no_number() {
-    let rule = |format| NumberRule {
-        called_format: format,
-        calling_format: format,
-        country_code: "49".into(),
-        ..NumberRule::default()
-    };
-    for (format, came, written) in [
-        (NumberFormat::Unchanged, "0049 30-123", "0049 30-123"),
-        (NumberFormat::E164, "0049 30-123", "+4930123"),
-        (NumberFormat::Digits, "+49(30)123", "4930123"),
-        (NumberFormat::National, "+4930123", "030123"),
-        (NumberFormat::National, "+14155550100", "0014155550100"),
-        (NumberFormat::E164, "alice", "alice"),
-        (NumberFormat::E164, "*21#", "*21#"),
-    ] {
-        assert_eq!(rule(format).write_called(came), written);
-        assert_eq!(rule(format).write_calling(came), written);
-    }
-    let prefixed = NumberRule { called_prefix: "77*".into(), ..rule(NumberFormat::Digits) };
-    assert_eq!(prefixed.write_called("+4930123"), "77*4930123");
-    assert_eq!(prefixed.write_calling("+4930123"), "4930123");
-    assert_eq!(NumberRule::default().identity, Identity::Strip);
-}
-
-#[test]
 fn takes_no_name_and_no_endless_row_of_digits_for_a_number() {
     for user in ["", "+", "alice", "49x", "4+9", &"1".repeat(33)] {
         assert_eq!(digits_of(user), None, "{user}");
@@ -168,7 +142,7 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 28] = [
+    let changes: [(Change, &str); 30] = [
         (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
         (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
         (|rows| rows.gateways[0].max_cps = Some(f64::NAN), "gateways 1 max_cps"),
@@ -193,6 +167,8 @@ fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
         (|rows| rows.gateways[0].media = "zrtp".into(), "gateways 1 media"),
         (|rows| rows.gateways[0].codecs = Some("PCMU PCMA".into()), "gateways 1 codecs"),
         (|rows| rows.gateways[0].codecs = Some("PCMU,".into()), "gateways 1 codecs"),
+        (|rows| rows.gateways[0].dns = "naptr".into(), "gateways 1 dns"),
+        (|rows| rows.gateways[0].dns = "srv".into(), "gateways 1 dns"),
         (|rows| rows.routes[0].needs_srtp = "maybe".into(), "routes 1 needs_srtp"),
         (|rows| hours(rows).carrier_id = 2, "route_carrier_hours 1/2/mon/08:00 carrier_id"),
         (|rows| hours(rows).days = "moon".into(), "route_carrier_hours 1/1/moon/08:00 days"),
@@ -341,18 +317,18 @@ fn warns_of_rules_that_are_never_taken_and_lets_the_tables_come_into_force() {
 }
 
 #[test]
-fn reads_rows_that_were_kept_before_there_were_groups_hours_and_media() {
+fn reads_rows_that_were_kept_before_there_were_some_columns_and_tables() {
     let json = serde_json::to_value(rows()).expect("JSON");
     let mut old = json.clone();
     for (table, columns) in [
         ("carriers", &["carrier_group_id"][..]),
-        ("gateways", &["media", "codecs"]),
+        ("gateways", &["media", "codecs", "dns"]),
         ("routes", &["needs_srtp", "is_emergency"]),
     ] {
         let row = old[table][0].as_object_mut().expect("a row");
         columns.iter().for_each(|column| assert!(row.remove(*column).is_some(), "{column}"));
     }
-    for table in ["carrier_groups", "route_carrier_hours"] {
+    for table in ["carrier_groups", "route_carrier_hours", "number_examples"] {
         assert!(old.as_object_mut().expect("tables").remove(table).is_some());
     }
     assert_eq!(serde_json::from_value::<Rows>(old).expect("they are read"), rows());
@@ -365,7 +341,7 @@ fn warns_of_none_of_the_rules_that_come_with_it() {
     for pack in super::packs::all() {
         let id = i64::try_from(rows.carriers.len() + 1).expect("small");
         rows.carriers.push(carrier(id));
-        for row in pack.rows_for(CarrierId(id)) {
+        for row in pack.rules_for(CarrierId(id)) {
             let failure_rule_id = i64::try_from(rows.failure_rules.len() + 1).expect("small");
             rows.failure_rules.push(FailureRuleRow { failure_rule_id, ..row });
         }

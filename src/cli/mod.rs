@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod carriers;
 mod check;
 mod demo;
 mod explain;
@@ -37,6 +38,9 @@ enum Command {
     Check(SettingsFlags),
     /// Bring the store's tables up to date
     Migrate(SettingsFlags),
+    /// Add a known vendor as a carrier with its gateways and rules, or list the vendors there are
+    #[command(subcommand)]
+    Carriers(carriers::CarriersCommand),
     /// Load failure rules in the words of a known vendor, or list the rules there are
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -56,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => check::run(&flags),
         Command::Migrate(flags) => migrate::run(&flags),
+        Command::Carriers(command) => carriers::run(&command),
         Command::Rules(command) => rules::run(&command),
         Command::Secret(flags) => secret::run(&flags),
         Command::Explain(flags) => explain::run(&flags),

@@ -10,7 +10,7 @@ use super::flags::SettingsFlags;
 use crate::carrier::packs::{self, Pack};
 use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{CarrierId, Rows, Tables};
-use crate::store::Store;
+use crate::store::{Store, insert};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RulesCommand {
@@ -41,7 +41,7 @@ pub(super) fn run(command: &RulesCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn with_store(
+pub(super) fn with_store(
     flags: &SettingsFlags,
     work: impl AsyncFnOnce(&Store) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
@@ -61,9 +61,12 @@ fn with_store(
 async fn add(store: &Store, pack: &Pack, carrier: &str) -> anyhow::Result<()> {
     let rows = store.read_rows().await?;
     let id = carrier_named(&rows, carrier)?;
-    let rules = pack.rows_for(id);
-    let added = store.add_failure_rules(&rules).await?;
-    let kept = rules.len() - added;
+    let failure_rules = pack.rules_for(id);
+    let all = failure_rules.len();
+    let missing = packs::missing(&rows, Rows { failure_rules, ..Rows::default() })?;
+    store.execute(&insert::statements(&missing)).await?;
+    let added = missing.failure_rules.len();
+    let kept = all - added;
     println!("{added} rules of {} added for {carrier}, {kept} were there already", pack.name);
     Ok(())
 }
@@ -144,7 +147,7 @@ mod tests {
         rows.failure_rules[2].enabled = false;
         rows.carriers.push(carrier());
         let pack = Pack::named("twilio").expect("a pack");
-        for row in pack.rows_for(CarrierId(1)) {
+        for row in pack.rules_for(CarrierId(1)) {
             let failure_rule_id = i64::try_from(rows.failure_rules.len() + 1).expect("small");
             rows.failure_rules.push(FailureRuleRow { failure_rule_id, ..row });
         }

@@ -15,7 +15,7 @@ use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
 use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
-use crate::sip::{HeaderName, Message, Method, Printer};
+use crate::sip::{HeaderName, Message, Method, Printer, Subscriber};
 use crate::transaction::{Branch, Flow};
 
 use super::overload::Overload;
@@ -251,20 +251,17 @@ impl Engine {
             return;
         };
         let flow = Flow { listener, remote: target.address };
-        let host = cx
-            .tables
-            .carrier(carrier_id)
-            .and_then(|carrier| carrier.number_rule.request_uri_host.clone());
+        // Nobody at its host: a carrier may answer nothing that does not name it.
+        let rule = cx.tables.carrier(carrier_id).map(|carrier| carrier.number_rule.clone());
+        let rule = rule.unwrap_or_default();
+        let uri = rule.request_uri(&Subscriber::default(), &gateway);
+        let to = rule.to_uri(&Subscriber::default(), &gateway);
         let (tag, call_id) = (cx.new_tag(), cx.new_call_id(b""));
         let key = cx.probes.insert(Probe { target, carrier_id, sent_at: cx.now });
         let print = |branch: Branch, settings: &Settings| {
             let listener = settings.listener(flow.listener);
-            let uri = match host {
-                Some(host) => format!("sip:{host}"),
-                None => format!("sip:{}", target.address),
-            };
             let (transport, own) = (listener.via_transport(), &listener.advertised);
-            let mut printer = Printer::request(b"OPTIONS", uri.as_bytes());
+            let mut printer = Printer::request(b"OPTIONS", &uri);
             printer
                 .header_fmt(
                     HeaderName::Via,
@@ -272,7 +269,9 @@ impl Engine {
                 )
                 .header(HeaderName::MaxForwards, b"70")
                 .header_fmt(HeaderName::From, format_args!("<sip:{own}>;tag={tag}"))
-                .header_fmt(HeaderName::To, format_args!("<{uri}>"))
+                .raw(b"To: <")
+                .raw(&to)
+                .raw(b">\r\n")
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
             crate::call::attempt::write_contact(listener, None, &mut printer);

@@ -10,7 +10,7 @@ use super::entry::{Entry, Prior, SavedTarget};
 use super::posterior::{PRIOR_MEAN, Posterior};
 use super::streak::Streak;
 use super::window::{Counts, SLOW_WIDTH, Slow};
-use super::{Evidence, Outcome, Reachability, Target, View};
+use super::{Evidence, Outcome, Reachability, Resolved, Target, View};
 use crate::carrier::{AdminState, CarrierId, ErrorsInRow, Tables};
 use crate::random::Random;
 
@@ -100,20 +100,28 @@ impl Board {
         }
     }
 
-    /// Takes new tables and the addresses their gateways resolve to now. Known targets keep their state.
-    pub fn set_targets(&mut self, tables: &Tables, targets: &[Target], now: Instant) {
+    /// Takes new tables and the addresses their gateways resolve to now ([`Resolved`], or a [`Target`] where there are
+    /// no SRV records). Known targets keep their state.
+    pub fn set_targets<T: Copy + Into<Resolved>>(
+        &mut self,
+        tables: &Tables,
+        targets: &[T],
+        now: Instant,
+    ) {
         let mut old = std::mem::take(&mut self.targets);
         self.agenda.clear();
-        for target in targets {
+        for resolved in targets {
+            let Resolved { target, srv } = (*resolved).into();
             let Some(gateway) = tables.gateway(target.gateway_id) else { continue };
             let Some(carrier) = tables.carrier(gateway.carrier_id) else { continue };
             let is_probed = carrier.is_enabled && gateway.admin_state != AdminState::Off;
             let probe_interval = carrier.probe_interval.filter(|_| is_probed);
-            let mut entry = match old.remove(target) {
+            let mut entry = match old.remove(&target) {
                 Some(entry) => entry,
-                None => self.new_entry(*target, carrier.id, now),
+                None => self.new_entry(target, carrier.id, now),
             };
             entry.carrier_id = carrier.id;
+            entry.srv = srv;
             if entry.probe_interval != probe_interval {
                 entry.probe_interval = probe_interval;
                 let within = probe_interval.map(|interval| interval.min(FIRST_PROBES_WITHIN));
@@ -121,8 +129,8 @@ impl Board {
                     within.map(|within| now + within.mul_f64(self.random.unit_f64()));
             }
             entry.on_agenda = None;
-            self.targets.insert(*target, entry);
-            self.put_on_agenda(*target);
+            self.targets.insert(target, entry);
+            self.put_on_agenda(target);
         }
         self.destinations.retain(|(carrier_id, _), _| tables.carrier(*carrier_id).is_some());
         let mut streaks = std::mem::take(&mut self.streaks);

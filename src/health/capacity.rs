@@ -358,7 +358,7 @@ fn headroom(usage: Option<&Usage>, limits: Limits, parts: f64, now: Instant) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::{AdminState, Media, NumberRule, Transport};
+    use crate::carrier::{AdminState, Dns, Media, NumberRule, Transport};
 
     #[test]
     fn lets_a_seconds_calls_begin_at_once_and_then_as_many_a_second() {
@@ -629,6 +629,7 @@ mod tests {
             host: "192.0.2.1".into(),
             port: 5060,
             transport: Transport::Udp,
+            dns: Dns::Address,
             media: Media::Both,
             codecs: None,
             admin_state: AdminState::On,

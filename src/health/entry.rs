@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::posterior::{PRIOR_MEAN, Posterior};
 use super::reachability::{Machine, SavedReachability, Sign, jittered};
 use super::window::{Counts, FAST_WIDTH, Fast, Latest, SLOW_WIDTH, Slow};
-use super::{Evidence, Reachability, Target, TargetView};
+use super::{Evidence, Reachability, Srv, Target, TargetView};
 use crate::carrier::{CarrierId, Class};
 use crate::random::Random;
 
@@ -62,6 +62,7 @@ pub(super) struct Prior {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) carrier_id: CarrierId,
+    pub(super) srv: Srv,
     /// `None` where the carrier, or the gateway's admin state, wants no probes.
     pub(super) probe_interval: Option<Duration>,
     pub(super) next_probe: Option<Instant>,
@@ -105,6 +106,7 @@ impl Entry {
     pub(super) fn new(carrier_id: CarrierId, now: Instant) -> Self {
         Self {
             carrier_id,
+            srv: Srv::default(),
             probe_interval: None,
             next_probe: None,
             probed_at: None,
@@ -436,6 +438,7 @@ impl Entry {
         let posterior = self.posterior(prior);
         TargetView {
             target,
+            srv: self.srv,
             reachability: self.machine.reachability(),
             failure_rate: 1.0 - posterior.mean(),
             deviation: posterior.deviation(),

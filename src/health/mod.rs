@@ -31,5 +31,34 @@ pub struct Target {
     pub address: SocketAddr,
 }
 
+/// Where SRV records put a target among those of its gateway (RFC 2782).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Srv {
+    /// Targets of the lowest number are tried first.
+    pub priority: u16,
+    /// Share among those of one priority, above 0.0; they are 1.0 on average.
+    pub weight: f64,
+}
+
+impl Default for Srv {
+    /// What a target has without SRV records: all are alike.
+    fn default() -> Self {
+        Self { priority: 0, weight: 1.0 }
+    }
+}
+
+/// A target as it was resolved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resolved {
+    pub target: Target,
+    pub srv: Srv,
+}
+
+impl From<Target> for Resolved {
+    fn from(target: Target) -> Self {
+        Self { target, srv: Srv::default() }
+    }
+}
+
 #[cfg(test)]
 mod tests;

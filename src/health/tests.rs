@@ -303,7 +303,7 @@ mod restarts {
         before.silence(1).silence(1);
         let saved = before.board.save(before.now);
         let mut world = World::new(1);
-        world.board.set_targets(&world.tables, &[], world.now);
+        world.board.set_targets::<Target>(&world.tables, &[], world.now);
         let aged = saved.into_iter().map(|saved| (saved, Duration::ZERO)).collect();
         world.board.restore(aged, world.now);
         let targets = [target(1)];

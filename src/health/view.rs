@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::Target;
 use super::posterior::{PRIOR_MEAN, Posterior};
 use super::window::Counts;
+use super::{Srv, Target};
 use crate::carrier::class::spelled;
 use crate::carrier::{CarrierId, GatewayId};
 
@@ -31,6 +31,8 @@ spelled! {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetView {
     pub target: Target,
+    /// Among the targets of its gateway.
+    pub srv: Srv,
     pub reachability: Reachability,
     /// Estimated share of attempts that fail by the carrier's fault, prior included; 0.0 to 1.0.
     pub failure_rate: f64,
@@ -62,6 +64,7 @@ impl TargetView {
         let posterior = Posterior::new(Counts::default(), PRIOR_MEAN, 0.0);
         Self {
             target,
+            srv: Srv::default(),
             reachability: Reachability::Unknown,
             failure_rate: 1.0 - posterior.mean(),
             deviation: posterior.deviation(),
@@ -97,6 +100,7 @@ pub struct Glance {
     pub is_plain: bool,
     /// Its carrier has our registration there.
     pub is_registered: bool,
+    pub srv: Srv,
     /// Estimated share of good attempts, and how far from it a draw may fall.
     pub mean: f64,
     pub spread: f64,
@@ -212,6 +216,7 @@ impl View {
         Glance {
             target: view.target,
             is_registered: view.is_registered,
+            srv: view.srv,
             is_plain: match view.reachability {
                 Reachability::Unknown | Reachability::Up => view.unusable_until.is_none(),
                 Reachability::Suspect | Reachability::Down | Reachability::HalfOpen => false,

@@ -146,6 +146,8 @@ struct Look {
     /// Where its gateway stands among the carrier's, and where it stands in the health view.
     gateway: u32,
     place: u32,
+    /// Among the usable targets of its gateway, by SRV priority from 0.
+    srv_rank: u16,
     headroom: f64,
     score: f64,
 }
@@ -268,6 +270,7 @@ impl<'a> Decision<'a> {
             if places.is_empty() {
                 self.drop(carrier, gateway, None, Drop::Unresolved);
             }
+            let first = self.looks.len();
             let is_registered = places.len() > 1
                 && glances[places.clone()].iter().any(|glance| glance.is_registered);
             for place in places {
@@ -283,7 +286,8 @@ impl<'a> Decision<'a> {
                 let headroom = (self.headroom)(carrier, gateway);
                 let has_room = headroom > 0.0;
                 let score = self.drawn(glance) * destination_factor * self.latency_factor(glance);
-                let look = Look { gateway: index, place: place as u32, headroom, score };
+                let look =
+                    Look { gateway: index, place: place as u32, srv_rank: 0, headroom, score };
                 if glance.is_plain && has_room {
                     self.looks.push(look);
                     continue;
@@ -305,12 +309,14 @@ impl<'a> Decision<'a> {
                     None => self.drop(carrier, gateway, Some(view), Drop::Capacity),
                 }
             }
+            rank_by_srv(&mut self.looks[first..], glances);
         }
         self.usable += self.looks.len();
         self.rank(carrier, gateways, tier);
     }
 
-    /// What was looked at goes into the pool by the gateways' priority; within one, at random by weight.
+    /// What was looked at goes into the pool by the gateways' priority, then by that of SRV records; within one, at random
+    /// by weight.
     fn rank(&mut self, carrier: &'a Arc<Carrier>, gateways: &'a [Arc<Gateway>], tier: u16) {
         let views = self.view.targets();
         let pick = |look: &Look| Pick {
@@ -334,11 +340,12 @@ impl<'a> Decision<'a> {
             // A suspect would go behind all others of the plan.
             let is_suspect =
                 !glances[place].is_plain && views[place].reachability == Reachability::Suspect;
-            let weight = f64::from(gateway.weight) * sharpened(look.score);
+            let weight =
+                f64::from(gateway.weight) * glances[place].srv.weight * sharpened(look.score);
             ranking.offer(
                 index,
                 is_suspect,
-                gateway.priority,
+                (gateway.priority, look.srv_rank),
                 weight * share_of_room(look.headroom),
                 self.random.unit_f64(),
             );
@@ -479,6 +486,7 @@ impl<'a> Decision<'a> {
             carrier: pick.carrier.clone(),
             gateway: pick.gateway.clone(),
             target: view.target,
+            srv: view.srv,
             priority: pick.tier,
             reachability: view.reachability,
             ramp: view.ramp,
@@ -491,6 +499,23 @@ impl<'a> Decision<'a> {
             headroom: pick.headroom,
             score: pick.score,
         }
+    }
+}
+
+/// RFC 2782: the targets of one gateway that can be used, those of the lowest priority first. Another gateway's
+/// priorities say nothing of these.
+fn rank_by_srv(looks: &mut [Look], glances: &[Glance]) {
+    let priority = |look: &Look| glances[look.place as usize].srv.priority;
+    let Some(first) = looks.first().map(priority) else { return };
+    if looks.iter().all(|look| priority(look) == first) {
+        return;
+    }
+    let mut priorities: SmallVec<[u16; 16]> = looks.iter().map(priority).collect();
+    priorities.sort_unstable();
+    priorities.dedup();
+    for look in looks {
+        let rank = priorities.partition_point(|known| *known < priority(look));
+        look.srv_rank = u16::try_from(rank).unwrap_or(u16::MAX);
     }
 }
 

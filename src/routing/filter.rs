@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Drop, Query};
-use crate::carrier::{AdminState, Carrier, Gateway, Media};
+use crate::carrier::{AdminState, Carrier, Gateway, Media, Transport};
 use crate::sip::sdp::Audio;
 
 /// What a call asks of every gateway.
@@ -12,6 +12,7 @@ pub(super) struct Filter<'a> {
     audio: Option<&'a Audio>,
     can_be_rtp: bool,
     can_be_srtp: bool,
+    needs_tls: bool,
 }
 
 impl<'a> Filter<'a> {
@@ -23,6 +24,7 @@ impl<'a> Filter<'a> {
             audio: audio.filter(|audio| !audio.codecs.is_empty()),
             can_be_rtp: audio.is_none_or(|it| it.has_rtp) && !query.route.needs_srtp,
             can_be_srtp: audio.is_none_or(|it| it.has_srtp),
+            needs_tls: query.needs_tls,
         }
     }
 
@@ -38,9 +40,14 @@ impl<'a> Filter<'a> {
             && is_open
             && gateway.admin_state == AdminState::On
             && self.region.is_none_or(|region| gateway.region.as_ref() == Some(region))
+            && self.is_secure_enough(gateway)
             && self.takes_media(gateway)
             && gateway.codecs.is_none();
         if fits { None } else { self.which_reason(carrier, is_open, gateway) }
+    }
+
+    fn is_secure_enough(&self, gateway: &Gateway) -> bool {
+        !self.needs_tls || gateway.transport == Transport::Tls
     }
 
     fn takes_media(&self, gateway: &Gateway) -> bool {
@@ -66,6 +73,9 @@ impl<'a> Filter<'a> {
         }
         if !is_open {
             return Some(Drop::OutOfHours);
+        }
+        if !self.is_secure_enough(gateway) {
+            return Some(Drop::NotSecure);
         }
         if !self.takes_media(gateway) {
             return Some(Drop::Media);

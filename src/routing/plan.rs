@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::text::PlanText;
 use crate::carrier::class::spelled;
 use crate::carrier::{Carrier, Gateway, GatewayId, Route};
-use crate::health::{Reachability, Target, TargetView};
+use crate::health::{Reachability, Srv, Target, TargetView};
 
 /// What the JSON of one candidate takes, or a little more.
 const OCTETS_OF_ONE: usize = 448;
@@ -44,6 +44,8 @@ pub struct Candidate {
     pub carrier: Arc<Carrier>,
     pub gateway: Arc<Gateway>,
     pub target: Target,
+    /// Among the targets of its gateway.
+    pub srv: Srv,
     /// Tier of the route: its `priority`.
     pub priority: u16,
     pub reachability: Reachability,

@@ -12,19 +12,19 @@ pub(super) struct Ranking {
     /// Up to twice as many as are wanted, before the worse half is cut off again.
     kept: SmallVec<[Ranked; 2 * MAX_CANDIDATES]>,
     /// The last one that was wanted when it was last cut off: what comes behind it need not be drawn.
-    last_rank: u32,
+    last_rank: u64,
     last_waiting: f64,
 }
 
 /// What it is sorted by (rank, then the bits of the waiting time, which is not negative, then its number).
-type Ranked = (u32, u64, u32);
+type Ranked = (u64, u64, u32);
 
-/// Above all priorities of gateways.
-const SUSPECT: u32 = 1 << 16;
+/// Above all priorities of gateways, and of SRV records within them.
+const SUSPECT: u64 = 1 << 32;
 
 impl Ranking {
     pub(super) fn new() -> Self {
-        Self { kept: SmallVec::new(), last_rank: u32::MAX, last_waiting: f64::INFINITY }
+        Self { kept: SmallVec::new(), last_rank: u64::MAX, last_waiting: f64::INFINITY }
     }
 
     /// `unit` is a random number, even over `0.0..1.0`. A suspect goes behind everybody else.
@@ -33,11 +33,13 @@ impl Ranking {
         &mut self,
         index: u32,
         is_suspect: bool,
-        priority: u16,
+        (priority, srv_rank): (u16, u16),
         weight: f64,
         unit: f64,
     ) {
-        let rank = u32::from(priority) + if is_suspect { SUSPECT } else { 0 };
+        let rank = (u64::from(priority) << 16)
+            + u64::from(srv_rank)
+            + if is_suspect { SUSPECT } else { 0 };
         // -ln(1 - u) >= u: most are behind by far, and need no logarithm.
         if rank >= self.last_rank && (rank > self.last_rank || unit > self.last_waiting * weight) {
             return;
@@ -93,7 +95,8 @@ mod tests {
             let mut ranking = Ranking::new();
             let mut all = Vec::new();
             for index in 0..count {
-                let (is_suspect, priority) = (random.below(3) == 0, random.below(3) as u16);
+                let is_suspect = random.below(3) == 0;
+                let priority = (random.below(3) as u16, random.below(2) as u16);
                 let (weight, unit) = (2.0 * random.unit_f64(), random.unit_f64());
                 ranking.offer(index, is_suspect, priority, weight, unit);
                 all.push((is_suspect, priority, waiting(unit, weight), index));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Drop, Dropped, Plan};
 use crate::carrier::{CarrierId, GatewayId, RouteId, Strategy};
-use crate::health::{Reachability, Target, TargetView, View};
+use crate::health::{Reachability, Srv, Target, TargetView, View};
 
 /// What was asked, what there was, and what was left out.
 ///
@@ -91,6 +91,13 @@ pub struct HealthRecord {
     pub ramp: f64,
     pub latency_ms: Option<f64>,
     pub ringing_ms: Option<f64>,
+    /// Where SRV records put it among the targets of its gateway.
+    #[serde(default, skip_serializing_if = "is_without_srv")]
+    pub srv: Srv,
+}
+
+pub(super) fn is_without_srv(srv: &Srv) -> bool {
+    *srv == Srv::default()
 }
 
 fn one() -> f64 {
@@ -135,6 +142,7 @@ impl From<&Candidate> for CandidateRecord {
                 ramp: candidate.ramp,
                 latency_ms: candidate.latency_ms,
                 ringing_ms: candidate.ringing_ms,
+                srv: candidate.srv,
             },
             destination_factor: candidate.destination_factor,
             latency_factor: candidate.latency_factor,
@@ -162,6 +170,7 @@ impl From<&Dropped> for DroppedRecord {
                 ramp: view.ramp,
                 latency_ms: view.latency_ms,
                 ringing_ms: view.ringing_ms,
+                srv: view.srv,
             }),
         }
     }
@@ -235,6 +244,7 @@ impl HealthRecord {
             ramp: self.ramp,
             latency_ms: self.latency_ms,
             ringing_ms: self.ringing_ms,
+            srv: self.srv,
             ..TargetView::unknown(target)
         }
     }

@@ -5,9 +5,10 @@
 use serde::{Serialize, Serializer};
 use std::net::SocketAddr;
 
+use super::record::is_without_srv;
 use super::{Candidate, Drop, Dropped, Plan};
 use crate::carrier::{CarrierId, GatewayId, RouteId, Strategy};
-use crate::health::{Reachability, TargetView};
+use crate::health::{Reachability, Srv, TargetView};
 
 #[derive(Serialize)]
 pub(super) struct PlanText<'a> {
@@ -47,6 +48,8 @@ struct CandidateText<'a> {
     reachability: Reachability,
     ringing_ms: Option<f64>,
     score: f64,
+    #[serde(skip_serializing_if = "is_without_srv")]
+    srv: Srv,
     theta: f64,
 }
 
@@ -71,6 +74,8 @@ struct HealthText {
     ramp: f64,
     reachability: Reachability,
     ringing_ms: Option<f64>,
+    #[serde(skip_serializing_if = "is_without_srv")]
+    srv: Srv,
     theta: f64,
 }
 
@@ -114,6 +119,7 @@ impl<'a> From<&'a Candidate> for CandidateText<'a> {
             reachability: candidate.reachability,
             ringing_ms: candidate.ringing_ms,
             score: candidate.score,
+            srv: candidate.srv,
             theta: 1.0 - candidate.failure_rate,
         }
     }
@@ -143,6 +149,7 @@ impl From<&TargetView> for HealthText {
             ramp: view.ramp,
             reachability: view.reachability,
             ringing_ms: view.ringing_ms,
+            srv: view.srv,
             theta: 1.0 - view.failure_rate,
         }
     }

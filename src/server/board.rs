@@ -7,10 +7,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, block_in_place};
 
 use super::health_file::{HealthFile, freshest};
-use crate::carrier::{GatewayId, Tables};
+use crate::carrier::Tables;
 use crate::engine::Command;
-use crate::health::{Board, Evidence, Outcome, PeerTarget, SavedTarget, Target};
-use crate::net::dns::{Answer, Names, Resolver};
+use crate::health::{Board, Evidence, Outcome, PeerTarget, Resolved, SavedTarget};
+use crate::net::dns::{Answer, Names, Question, Resolver};
 use crate::shard::{ShardHandle, Shared};
 use crate::store::Store;
 use crate::store::record::{self, StoredProbe};
@@ -29,6 +29,8 @@ const LAST_SAVE_LIMIT: Duration = Duration::from_secs(3);
 const VIEW_EVERY: Duration = Duration::from_millis(5);
 /// The board looks at the time at least this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long a start waits for the first answers of name servers.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
 /// Answers of name servers that wait.
 const ANSWERS_LEN: usize = 256;
 
@@ -44,7 +46,7 @@ pub(super) struct BoardTask {
     pub(super) outcomes: mpsc::Receiver<Vec<Outcome>>,
     /// Tables that make sense, to be put in force.
     pub(super) tables: watch::Receiver<Option<Arc<Tables>>>,
-    /// Said once there are tables, and a view of their targets.
+    /// Said once there are tables, and a view of their targets, as far as name servers told them in time.
     pub(super) is_ready: watch::Sender<bool>,
     pub(super) store: Store,
     pub(super) health_file: HealthFile,
@@ -55,6 +57,8 @@ pub(super) struct BoardTask {
 /// What the task keeps while it runs.
 struct Turn {
     names: Names,
+    /// Ready by then, once there are tables.
+    ready_by: Option<Instant>,
     share_at: Instant,
     view_at: Instant,
     is_changed: bool,
@@ -71,6 +75,7 @@ impl BoardTask {
         let now = Instant::now();
         let mut turn = Turn {
             names: Names::default(),
+            ready_by: None,
             share_at: now + SHARE_EVERY,
             view_at: now,
             is_changed: true,
@@ -162,7 +167,8 @@ impl BoardTask {
     fn next_look(&self, turn: &Turn) -> Instant {
         let idle = Instant::now() + IDLE;
         let view = turn.is_changed.then_some(turn.view_at);
-        [self.board.poll_timeout(), turn.names.next_due(), view, Some(turn.share_at)]
+        let ready = turn.ready_by.filter(|_| !*self.is_ready.borrow());
+        [self.board.poll_timeout(), turn.names.next_due(), view, ready, Some(turn.share_at)]
             .into_iter()
             .flatten()
             .fold(idle, Instant::min)
@@ -170,9 +176,8 @@ impl BoardTask {
 
     fn take_tables(&mut self, turn: &mut Turn, now: Instant) {
         let Some(tables) = self.tables.borrow_and_update().clone() else { return };
-        let is_name = |host: &Arc<str>| host.parse::<std::net::IpAddr>().is_err();
-        let hosts = tables.gateways().map(|gateway| gateway.host.clone()).filter(is_name);
-        turn.names.set_hosts(hosts, now);
+        let questions = tables.gateways().filter_map(|gateway| Question::of(gateway));
+        turn.names.set_questions(questions, now);
         self.set_targets(turn, now);
         // The view first: a call that meets the new tables finds their targets in it.
         self.publish(turn, now);
@@ -185,7 +190,7 @@ impl BoardTask {
         );
         self.shared.tables.store(tables);
         self.shards.iter().for_each(ShardHandle::wake);
-        self.is_ready.send_replace(true);
+        turn.ready_by.get_or_insert(now + NAMES_PATIENCE);
     }
 
     fn publish(&mut self, turn: &mut Turn, now: Instant) {
@@ -199,13 +204,8 @@ impl BoardTask {
 
     fn set_targets(&mut self, turn: &mut Turn, now: Instant) {
         let Some(tables) = self.tables.borrow().clone() else { return };
-        let targets: Vec<Target> = tables
-            .gateways()
-            .flat_map(|gateway| {
-                let target = |ip| target(gateway.id, ip, gateway.port);
-                turn.names.addresses(&gateway.host).into_iter().map(target)
-            })
-            .collect();
+        let targets: Vec<Resolved> =
+            tables.gateways().flat_map(|gateway| turn.names.targets_of(gateway)).collect();
         self.board.set_targets(&tables, &targets, now);
         turn.is_changed = true;
     }
@@ -240,15 +240,20 @@ impl BoardTask {
             self.shards[self.prober].command(command);
         }
         if let Some(resolver) = &self.resolver {
-            for host in turn.names.due(now) {
+            for question in turn.names.due(now) {
                 let (resolver, answer) = (resolver.clone(), answer.clone());
                 tokio::spawn(async move {
-                    let _ = answer.send(resolver.ask(host).await).await;
+                    let _ = answer.send(resolver.ask(question).await).await;
                 });
             }
         }
         if now >= turn.view_at {
             self.publish(turn, now);
+        }
+        let is_due = turn.ready_by.is_some_and(|by| now >= by || turn.names.are_answered());
+        if is_due && !*self.is_ready.borrow() {
+            self.publish(turn, now);
+            self.is_ready.send_replace(true);
         }
         if now >= turn.share_at {
             turn.share_at = now + SHARE_EVERY;
@@ -282,8 +287,4 @@ impl BoardTask {
             }
         }));
     }
-}
-
-fn target(gateway_id: GatewayId, ip: std::net::IpAddr, port: u16) -> Target {
-    Target { gateway_id, address: (ip, port).into() }
 }

@@ -168,7 +168,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             },
             random_u64(),
         ),
-        resolver: resolver(),
+        resolver: resolver(&settings),
         shared: shared.clone(),
         shards: shards.clone(),
         // The shard that the Call-IDs of probes belong to.
@@ -278,8 +278,8 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
     }
 }
 
-fn resolver() -> Option<Resolver> {
-    match Resolver::from_system() {
+fn resolver(settings: &Settings) -> Option<Resolver> {
+    match Resolver::new(&settings.name_servers) {
         Ok(resolver) => Some(resolver),
         Err(error) => {
             tracing::error!(

@@ -94,6 +94,12 @@ pub const KNOWN: &[Known] = &[
         about: "How long an OPTIONS probe waits for a response",
     },
     Known {
+        name: "name_servers",
+        default: "",
+        shape: "ADDRESS[:PORT],…",
+        about: "Who is asked for the names of gateways; where empty, the name servers of /etc/resolv.conf",
+    },
+    Known {
         name: "drain_timeout_s",
         default: "300",
         shape: "SECONDS",
@@ -179,6 +185,8 @@ pub const CONFIG_VARIABLE: &str = "HOLDFAST_CONFIG";
 const PREFIX: &str = "HOLDFAST_";
 /// Listeners of one node.
 const MAX_LISTENERS: usize = 16;
+/// Name servers that are asked.
+const MAX_NAME_SERVERS: usize = 8;
 
 /// Checked settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +202,8 @@ pub struct Settings {
     pub retry_after_s: u32,
     pub overload_wait: Option<Duration>,
     pub probe_timeout: Duration,
+    /// Empty = those of the system's configuration.
+    pub name_servers: Vec<SocketAddr>,
     pub drain_timeout: Duration,
     pub region: Option<String>,
     pub replicate: bool,
@@ -334,6 +344,7 @@ impl Raw {
                 .filter(|milliseconds| *milliseconds > 0)
                 .map(Duration::from_millis),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
+            name_servers: check.name_servers(),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),
             region: check.region(),
             replicate: check.is_on("replicate"),
@@ -450,6 +461,25 @@ impl<'a> Check<'a> {
             self.refuse("listen", "at least one listener, such as udp:192.0.2.1:5060");
         }
         listeners
+    }
+
+    fn name_servers(&mut self) -> Vec<SocketAddr> {
+        const PORT: u16 = 53;
+        let texts = self.text("name_servers").split(',').map(str::trim);
+        let mut servers = Vec::new();
+        for text in texts.filter(|text| !text.is_empty()) {
+            match text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| (ip, PORT).into())) {
+                Ok(server) => servers.push(server),
+                Err(_) => self.refuse(
+                    "name_servers",
+                    &format!("'{text}' is neither ADDRESS nor ADDRESS:PORT, such as 192.0.2.53:53"),
+                ),
+            }
+        }
+        if servers.len() > MAX_NAME_SERVERS {
+            self.refuse("name_servers", &format!("{MAX_NAME_SERVERS} name servers at most"));
+        }
+        servers
     }
 
     fn is_on(&mut self, name: &str) -> bool {

@@ -15,6 +15,7 @@ mod scan;
 pub mod sdp;
 mod start_line;
 pub mod status;
+pub mod subscriber;
 pub mod uri;
 pub mod via;
 
@@ -23,5 +24,6 @@ pub use message::{Defect, Header, Message, NotSip};
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use print::Printer;
+pub use subscriber::Subscriber;
 pub use uri::{Host, Uri};
 pub use via::Via;

@@ -18,6 +18,7 @@
 pub mod answered;
 mod error;
 pub mod history;
+pub mod insert;
 mod json;
 mod migrations;
 mod postgres;
@@ -36,7 +37,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use answered::{ClaimedCall, KeptCall, Lease, Renewed};
@@ -205,11 +205,11 @@ impl Store {
         }
     }
 
-    /// Adds the rules whose conditions no rule of the same carrier has yet, all or none, and gives how many.
-    pub async fn add_failure_rules(&self, rules: &[FailureRuleRow]) -> Result<usize, StoreError> {
+    /// Carries out statements such as [`insert::statements`] writes, all or none.
+    pub async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         match &self.inner {
-            Inner::Postgres(store) => store.add_failure_rules(rules).await,
-            Inner::Sqlite(store) => store.add_failure_rules(rules).await,
+            Inner::Postgres(store) => store.execute(statements).await,
+            Inner::Sqlite(store) => store.execute(statements).await,
         }
     }
 

@@ -12,8 +12,8 @@ use sqlx::{Decode, Postgres, Row, Sqlite, Type};
 use super::StoreError;
 use crate::carrier::rows::{
     CarrierCredentialsRow, CarrierGroupRow, CarrierRow, CustomerAddressRow, CustomerCredentialsRow,
-    CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RegistrationRow, RouteCarrierHoursRow,
-    RouteCarrierRow, RouteRow,
+    CustomerRow, FailureRuleRow, GatewayRow, NumberExampleRow, NumberRuleRow, RegistrationRow,
+    RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
 use crate::carrier::{GatewayId, Refusal};
 use crate::digest::Hidden;
@@ -111,7 +111,7 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
     })
 }
 
-pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, \
+pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, dns, \
      media, codecs, admin_state, region, priority, weight, \
      cast(max_cps as double precision) as max_cps, max_channels from gateways order by gateway_id";
 
@@ -124,6 +124,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         host: line.get("host")?,
         port: line.get("port")?,
         transport: line.get("transport")?,
+        dns: line.get("dns")?,
         media: line.get("media")?,
         codecs: line.get("codecs")?,
         admin_state: line.get("admin_state")?,
@@ -253,8 +254,9 @@ pub(super) const INSERT_FAILURE_RULE: &str = "insert into failure_rules (enabled
      weight) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 pub(super) const NUMBER_RULES: &str = "select carrier_id, called_format, called_prefix, \
-     calling_format, country_code, request_uri_host, from_host, identity \
-     from number_rules order by carrier_id";
+     calling_format, country_code, request_uri_host, from_host, identity, is_trusted, \
+     called_regex, called_replacement, calling_regex, calling_replacement, user_phone, \
+     portability, diversion, history_info, x_headers from number_rules order by carrier_id";
 
 pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreError> {
     let line = Line { table: "number_rules", row };
@@ -267,6 +269,31 @@ pub(super) fn number_rule(row: &impl Columns) -> Result<NumberRuleRow, StoreErro
         request_uri_host: line.get("request_uri_host")?,
         from_host: line.get("from_host")?,
         identity: line.get("identity")?,
+        is_trusted: line.get("is_trusted")?,
+        called_regex: line.get("called_regex")?,
+        called_replacement: line.get("called_replacement")?,
+        calling_regex: line.get("calling_regex")?,
+        calling_replacement: line.get("calling_replacement")?,
+        user_phone: line.get("user_phone")?,
+        portability: line.get("portability")?,
+        diversion: line.get("diversion")?,
+        history_info: line.get("history_info")?,
+        x_headers: line.get("x_headers")?,
+    })
+}
+
+pub(super) const NUMBER_EXAMPLES: &str = "select number_example_id, carrier_id, called, calling, \
+     expected_request_uri, expected_from from number_examples order by number_example_id";
+
+pub(super) fn number_example(row: &impl Columns) -> Result<NumberExampleRow, StoreError> {
+    let line = Line { table: "number_examples", row };
+    Ok(NumberExampleRow {
+        number_example_id: line.get("number_example_id")?,
+        carrier_id: line.get("carrier_id")?,
+        called: line.get("called")?,
+        calling: line.get("calling")?,
+        expected_request_uri: line.get("expected_request_uri")?,
+        expected_from: line.get("expected_from")?,
     })
 }
 

@@ -18,6 +18,7 @@ const SOUND: &str = "\
     insert into route_carrier_hours (route_id, carrier_id) values (1, 1);\
     insert into failure_rules (failure_rule_id, class, action) values (1, 'config', 'stop');\
     insert into number_rules (carrier_id) values (1);\
+    insert into number_examples (carrier_id, expected_request_uri) values (1, 'sip:a');\
     insert into carrier_credentials (carrier_id, username, realm, ha1_md5) \
     values (1, 'u', 'r', '0123456789abcdef0123456789abcdef');\
     insert into customer_credentials (username, customer_id, realm, ha1_md5) \
@@ -143,6 +144,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("number_rules", "request_uri_host = 'a b'", "request_uri_host_has_no_blank"),
     ("number_rules", "from_host = ''", "from_host_has_no_blank"),
     ("number_rules", "identity = 'hide'", "identity_is_pass_strip_or_assert"),
+    ("number_rules", "called_regex = 'a'", "called_regex_and_replacement_come_together"),
+    ("number_rules", "calling_replacement = 'a'", "calling_regex_and_replacement_come_together"),
+    ("number_rules", "user_phone = 'yes'", "user_phone_is_as_received_on_or_off"),
+    ("number_rules", "portability = 'yes'", "portability_is_pass_or_strip"),
+    ("number_rules", "diversion = 'yes'", "diversion_is_pass_or_strip"),
+    ("number_rules", "history_info = 'yes'", "history_info_is_pass_or_strip"),
+    ("number_rules", "x_headers = 'Subject'", "x_headers_are_names_between_commas"),
+    ("number_rules", "x_headers = 'X-A;X-B'", "x_headers_are_names_between_commas"),
+    ("number_examples", "expected_request_uri = null", "something_is_expected"),
+    ("gateways", "dns = 'naptr'", "dns_is_address_or_srv"),
 ];
 
 async fn refuses_by_name(database: Database) {
@@ -154,6 +165,14 @@ async fn refuses_by_name(database: Database) {
     let long = "x".repeat(101);
     let pattern = "y".repeat(1_001);
     let statements = [
+        (
+            format!("update number_rules set called_regex = '{pattern}', called_replacement = ''"),
+            "called_regex_has_up_to_1000_octets",
+        ),
+        (
+            format!("update number_rules set calling_replacement = '{long}', calling_regex = ''"),
+            "calling_replacement_has_up_to_100_octets",
+        ),
         (format!("update carriers set name = '{long}'"), "name_has_1_to_100_characters"),
         (
             format!("update failure_rules set reason_regex = '{pattern}'"),
@@ -204,6 +223,7 @@ async fn refuses_by_name(database: Database) {
         "insert into route_carriers (route_id, carrier_id) values (1, 9)",
         "insert into failure_rules (failure_rule_id, carrier_id, class, action) values (900, 9, 'config', 'stop')",
         "insert into number_rules (carrier_id) values (9)",
+        "insert into number_examples (carrier_id, expected_from) values (9, 'sip:a')",
         "insert into carrier_credentials (carrier_id, username, password) values (9, 'u', 'p')",
         "insert into customer_credentials (username, customer_id, realm, ha1_md5) \
          values ('u', 1, 'r', '0123456789abcdef0123456789abcdef')",

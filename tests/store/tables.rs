@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast::carrier::packs::Pack;
+use holdfast::carrier::packs::{self, Pack, Wanted};
 use holdfast::carrier::rows::{
     CarrierRow, CustomerRow, FailureRuleRow, GatewayRow, NumberRuleRow, RegistrationRow,
     RouteCarrierRow, RouteRow,
 };
 use holdfast::carrier::{CarrierId, Refusal, Rows, Severity, Tables};
 use holdfast::digest::Hidden;
-use holdfast::store::StoreKind;
+use holdfast::store::{Store, StoreKind, insert};
 
 use crate::database::Database;
 
@@ -19,6 +19,7 @@ on_both_stores!(
     reads_a_hundred_thousand_routes,
     replaces_the_complaints_of_a_node,
     adds_a_vendors_rules_once_and_leaves_an_admins_own,
+    adds_a_vendor_as_a_carrier_all_or_nothing,
     the_example_of_ai_providers_makes_sense_and_may_be_written_twice,
 );
 
@@ -28,9 +29,9 @@ const EVERY_COLUMN: &str = "\
     insert into carriers (carrier_id, name, enabled, region, carrier_group_id, probe_interval_ms, \
       no_response_ms, no_ringing_ms, max_cps, max_channels) \
     values (2, 'trunk', false, 'us', 4, 700, 300, 900, 0.5, 20);\
-    insert into gateways (gateway_id, carrier_id, name, host, port, transport, media, codecs, admin_state, \
+    insert into gateways (gateway_id, carrier_id, name, host, port, transport, dns, media, codecs, admin_state, \
       region, priority, weight, max_cps, max_channels) \
-    values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'both', 'PCMU, opus', 'draining', 'eu', 4, 5, 7.25, 3);\
+    values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'srv', 'both', 'PCMU, opus', 'draining', 'eu', 4, 5, 7.25, 3);\
     insert into customers (customer_id, name, enabled, region, auth) values (6, 'acme', false, 'ap', 'both');\
     insert into customer_addresses (address_range, customer_id) values ('10.0.0.0/8', 6), ('2001:db8::1', 6);\
     insert into routes (route_id, enabled, customer_id, called_prefix, region, needs_srtp, is_emergency, strategy, \
@@ -43,8 +44,12 @@ const EVERY_COLUMN: &str = "\
       header_regex, q850_cause, origin, stage, class, action, weight) \
     values (10, false, 2, '5xx', 'a|b', 'Warning', '399', 34, 'remote', 'trying', 'carrier_soft', 'next_carrier', 0.25);\
     insert into number_rules (carrier_id, called_format, called_prefix, calling_format, country_code, \
-      request_uri_host, from_host, identity) \
-    values (2, 'digits', '77#', 'national', '49', 'a.example:5070', 'b.example', 'pass');\
+      request_uri_host, from_host, identity, is_trusted, called_regex, called_replacement, calling_regex, \
+      calling_replacement, user_phone, portability, diversion, history_info, x_headers) \
+    values (2, 'digits', '77#', 'national', '49', 'a.example:5070', 'b.example', 'pass', true, '^1', '2', '^3', '4', \
+      'on', 'strip', 'strip', 'strip', 'X-A, X-B');\
+    insert into number_examples (number_example_id, carrier_id, called, calling, expected_request_uri, expected_from) \
+    values (11, 2, '+49', '+1', 'sip:49@a', 'sip:1@b');\
     insert into carrier_credentials (carrier_id, username, realm, ha1_md5, ha1_sha256, ha1_sha512_256) \
     values (2, 'trunk', 'r', '0123456789abcdef0123456789abcdef', \
       '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef', \
@@ -64,7 +69,7 @@ hold_s: 50 }], \
 carriers: [CarrierRow { carrier_id: 2, name: \"trunk\", enabled: false, region: Some(\"us\"), \
 carrier_group_id: Some(4), probe_interval_ms: 700, no_response_ms: 300, no_ringing_ms: 900, max_cps: Some(0.5), max_channels: Some(20) }], \
 gateways: [GatewayRow { gateway_id: 3, carrier_id: 2, name: \"trunk-1\", host: \"2001:db8::5\", port: 5080, \
-transport: \"tls\", media: \"both\", codecs: Some(\"PCMU, opus\"), admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
+transport: \"tls\", dns: \"srv\", media: \"both\", codecs: Some(\"PCMU, opus\"), admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
 customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\"), auth: \"both\" }], \
 customer_addresses: [CustomerAddressRow { address_range: 10.0.0.0/8, customer_id: 6 }, \
 CustomerAddressRow { address_range: 2001:db8::1/128, customer_id: 6 }], \
@@ -79,7 +84,11 @@ reason_regex: Some(\"a|b\"), header_name: Some(\"Warning\"), header_regex: Some(
 origin: Some(\"remote\"), stage: Some(\"trying\"), class: \"carrier_soft\", action: \"next_carrier\", weight: 0.25 }], \
 number_rules: [NumberRuleRow { carrier_id: 2, called_format: \"digits\", called_prefix: \"77#\", \
 calling_format: \"national\", country_code: \"49\", request_uri_host: Some(\"a.example:5070\"), \
-from_host: Some(\"b.example\"), identity: \"pass\" }], \
+from_host: Some(\"b.example\"), identity: \"pass\", is_trusted: true, called_regex: Some(\"^1\"), \
+called_replacement: Some(\"2\"), calling_regex: Some(\"^3\"), calling_replacement: Some(\"4\"), user_phone: \"on\", \
+portability: \"strip\", diversion: \"strip\", history_info: \"strip\", x_headers: Some(\"X-A, X-B\") }], \
+number_examples: [NumberExampleRow { number_example_id: 11, carrier_id: 2, called: \"+49\", calling: \"+1\", \
+expected_request_uri: Some(\"sip:49@a\"), expected_from: Some(\"sip:1@b\") }], \
 carrier_credentials: [CarrierCredentialsRow { carrier_id: 2, username: \"trunk\", realm: Some(\"r\"), \
 ha1_md5: Some(***), ha1_sha256: Some(***), ha1_sha512_256: Some(***), password: None }], \
 customer_credentials: [CustomerCredentialsRow { username: \"bob\", customer_id: 6, realm: \"us\", \
@@ -217,12 +226,12 @@ async fn adds_a_vendors_rules_once_and_leaves_an_admins_own(database: Database) 
         )
         .await;
     let store = &database.store;
-    let rules = Pack::named("twilio").unwrap().rows_for(CarrierId(1));
-    assert_eq!(store.add_failure_rules(&rules).await.unwrap(), rules.len() - 1);
-    assert_eq!(store.add_failure_rules(&rules).await.unwrap(), 0);
+    let rules = Pack::named("twilio").unwrap().rules_for(CarrierId(1));
+    assert_eq!(add_rules(store, &rules).await, rules.len() - 1);
+    assert_eq!(add_rules(store, &rules).await, 0);
     // Those of one carrier are none of another's.
-    let others = Pack::named("twilio").unwrap().rows_for(CarrierId(2));
-    assert_eq!(store.add_failure_rules(&others).await.unwrap(), rules.len());
+    let others = Pack::named("twilio").unwrap().rules_for(CarrierId(2));
+    assert_eq!(add_rules(store, &others).await, rules.len());
 
     let rows = store.read_rows().await.unwrap().failure_rules;
     assert_eq!(rows.len(), 2 * rules.len());
@@ -233,13 +242,52 @@ async fn adds_a_vendors_rules_once_and_leaves_an_admins_own(database: Database) 
     }
 }
 
+/// Adds those that are missing, and gives how many.
+async fn add_rules(store: &Store, rules: &[FailureRuleRow]) -> usize {
+    let wanted = Rows { failure_rules: rules.to_vec(), ..Rows::default() };
+    let missing = packs::missing(&store.read_rows().await.unwrap(), wanted).unwrap();
+    store.execute(&insert::statements(&missing)).await.unwrap();
+    missing.failure_rules.len()
+}
+
+async fn adds_a_vendor_as_a_carrier_all_or_nothing(database: Database) {
+    let store = &database.store;
+    for pack in packs::all() {
+        let account = pack.account.as_ref().map(|_| "acme");
+        let name = format!("o'{}", pack.name);
+        let rows = pack.rows(&Wanted { name: &name, account, edges: &[] }).unwrap();
+        let missing = packs::missing(&store.read_rows().await.unwrap(), rows.clone()).unwrap();
+        let mut statements = insert::statements(&missing);
+        statements.push(
+            "insert into gateways (carrier_id, name, host) values (999, 'x', 'x')".to_owned(),
+        );
+        store.execute(&statements).await.unwrap_err();
+        assert_eq!(packs::missing(&store.read_rows().await.unwrap(), rows.clone()).unwrap(), rows);
+        statements.pop();
+        store.execute(&statements).await.unwrap();
+
+        let known = store.read_rows().await.unwrap();
+        let id = known.carriers.iter().find(|row| row.name == name).unwrap().carrier_id;
+        let rule = known.number_rules.iter().find(|row| row.carrier_id == id).unwrap();
+        assert_eq!(*rule, NumberRuleRow { carrier_id: id, ..rows.number_rules[0].clone() });
+        let gateway = known.gateways.iter().find(|row| row.carrier_id == id).unwrap();
+        let expected = GatewayRow {
+            gateway_id: gateway.gateway_id,
+            carrier_id: id,
+            ..rows.gateways[0].clone()
+        };
+        assert_eq!(*gateway, expected);
+        assert_eq!(packs::missing(&known, rows).unwrap(), Rows::default());
+    }
+}
+
 async fn the_example_of_ai_providers_makes_sense_and_may_be_written_twice(database: Database) {
     for _ in 0..2 {
         database.execute(include_str!("../../docs/examples/ai-providers.sql")).await;
     }
     let store = &database.store;
-    let rules = Pack::named("openai").unwrap().rows_for(CarrierId(1));
-    store.add_failure_rules(&rules).await.unwrap();
+    let rules = Pack::named("openai").unwrap().rules_for(CarrierId(1));
+    add_rules(store, &rules).await;
 
     let tables = Tables::check(store.read_rows().await.unwrap(), 1).unwrap();
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use holdfast::carrier::rows::{CarrierRow, GatewayRow, RouteCarrierRow, RouteRow};
 use holdfast::carrier::{CarrierId, CustomerId, GatewayId, Route, Rows, Tables, seed};
-use holdfast::health::{Reachability, Target};
+use holdfast::health::{Reachability, Srv, Target};
 use holdfast::routing::{Candidate, Plan};
 
 /// What is the same for all scorers of a run.
@@ -57,6 +57,7 @@ impl Facts {
                 carrier: carrier.clone(),
                 gateway: gateway.clone(),
                 target: self.targets[*index],
+                srv: Srv::default(),
                 priority: 1,
                 reachability: Reachability::Up,
                 ramp: 1.0,

@@ -69,6 +69,7 @@ impl Call {
     ) -> Self {
         let Replica { mut record, ends_at, channel, inbound, outbound } = replica;
         record.plan = None;
+        let carrier_id = record.attempts.last().map(|attempt| attempt.carrier_id);
         let mut this = Self { key, draft: Draft::of(record), state: State::Over, scheduled: None };
         let flows = (
             flow_to(cx, inbound.transport, inbound.peer),
@@ -85,7 +86,10 @@ impl Call {
             Leg::restore(key, side, kept, flow, seq)
         };
         let inbound = leg(Side::Inbound, inbound, to_caller);
-        let outbound = leg(Side::Outbound, outbound, to_callee);
+        let mut outbound = leg(Side::Outbound, outbound, to_callee);
+        if let Some(carrier) = carrier_id.and_then(|id| cx.tables.carrier(id)) {
+            outbound.header_rule = carrier.number_rule.headers.clone();
+        }
         let channel = channel.map(|of| cx.capacity.resume(of, cx.now));
         let ends_at = ends_at.map(|at| instant_of(cx, at));
         let mut talk = Talk::new(inbound, outbound, ends_at, channel);

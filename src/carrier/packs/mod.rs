@@ -1,11 +1,15 @@
-//! Failure rules in the words of known vendors, for an admin to load: `holdfast rules add`.
+//! Known vendors as rows for an admin to load: `holdfast carriers add`, and their failure rules alone, `holdfast rules add`.
+
+mod missing;
 
 use serde::Deserialize;
 
 use super::CarrierId;
-use super::rows::FailureRuleRow;
+use super::rows::{CarrierRow, FailureRuleRow, GatewayRow, NumberExampleRow, NumberRuleRow, Rows};
 
-/// The rules of one vendor.
+pub use missing::{NotOurs, missing};
+
+/// One vendor.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pack {
@@ -13,8 +17,43 @@ pub struct Pack {
     pub name: &'static str,
     /// What it is for, for people.
     pub about: String,
+    /// What is to be done once its rows are there.
+    pub next: String,
+    /// Edges that are taken where none are named.
+    pub default_edges: Vec<String>,
+    /// What of the admin's own it needs to know; `None` = nothing.
+    pub account: Option<Account>,
+    #[serde(rename = "edge")]
+    pub edges: Vec<Edge>,
+    carrier: CarrierRow,
+    /// What all its gateways have in common.
+    gateway: GatewayRow,
+    number_rule: NumberRuleRow,
+    #[serde(rename = "example", default)]
+    examples: Vec<NumberExampleRow>,
     #[serde(rename = "rule")]
     rules: Vec<PackRule>,
+}
+
+/// A place at which a vendor takes calls.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    pub name: String,
+    pub host: String,
+    pub region: String,
+}
+
+/// What tells the vendor whose calls these are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// The flag of the command line, without its dashes.
+    pub flag: String,
+    pub about: String,
+    /// Left away where it is written with it.
+    #[serde(default)]
+    suffix: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +72,16 @@ struct PackRule {
     /// Only the classes that count against a carrier have one.
     #[serde(default)]
     weight: f32,
+}
+
+/// What an admin wants of a pack.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Of the carrier; its gateways are named after it.
+    pub name: &'a str,
+    pub account: Option<&'a str>,
+    /// The first is tried first; none = the pack's default.
+    pub edges: &'a [String],
 }
 
 /// Names and texts of all packs.
@@ -54,8 +103,8 @@ impl Pack {
         all().into_iter().find(|pack| pack.name == name)
     }
 
-    /// Its rows for a carrier, enabled; the store gives them their ids.
-    pub fn rows_for(&self, carrier_id: CarrierId) -> Vec<FailureRuleRow> {
+    /// The failure rules for a carrier, enabled; the store gives them their ids.
+    pub fn rules_for(&self, carrier_id: CarrierId) -> Vec<FailureRuleRow> {
         let row = |rule: &PackRule| FailureRuleRow {
             failure_rule_id: 0,
             enabled: true,
@@ -73,6 +122,63 @@ impl Pack {
         };
         self.rules.iter().map(row).collect()
     }
+
+    /// The carrier with its gateways, rules and examples. All ids are 0: the store gives them. The error is a sentence.
+    pub fn rows(&self, wanted: &Wanted<'_>) -> Result<Rows, String> {
+        let account = self.account(wanted.account)?;
+        let edges = self.edges(wanted.edges)?;
+        let host = edges[0].host.replace("{account}", &account);
+        let filled = |text: &str| text.replace("{account}", &account).replace("{host}", &host);
+        let gateways = (0..).zip(&edges).map(|(priority, edge)| GatewayRow {
+            name: format!("{}-{}", wanted.name, edge.name),
+            host: filled(&edge.host),
+            region: Some(edge.region.clone()),
+            priority,
+            ..self.gateway.clone()
+        });
+        let rule = &self.number_rule;
+        let number_rule = NumberRuleRow {
+            called_replacement: rule.called_replacement.as_deref().map(filled),
+            ..rule.clone()
+        };
+        let examples = self.examples.iter().map(|example| NumberExampleRow {
+            expected_request_uri: example.expected_request_uri.as_deref().map(filled),
+            ..example.clone()
+        });
+        Ok(Rows {
+            carriers: vec![CarrierRow { name: wanted.name.to_owned(), ..self.carrier.clone() }],
+            gateways: gateways.collect(),
+            number_rules: vec![number_rule],
+            number_examples: examples.collect(),
+            failure_rules: self.rules_for(CarrierId(0)),
+            ..Rows::default()
+        })
+    }
+
+    fn account(&self, given: Option<&str>) -> Result<String, String> {
+        let Some(account) = &self.account else { return Ok(String::new()) };
+        let Account { flag, about, suffix } = account;
+        let text = given.ok_or_else(|| format!("{} needs --{flag}: {about}", self.name))?;
+        let text = text.strip_suffix(suffix.as_str()).unwrap_or(text);
+        let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_".contains(&octet);
+        match !text.is_empty() && text.len() <= 100 && text.bytes().all(is_plain) {
+            true => Ok(text.to_owned()),
+            false => Err(format!("'{text}' is not {about}")),
+        }
+    }
+
+    /// One at least.
+    fn edges(&self, names: &[String]) -> Result<Vec<&Edge>, String> {
+        let names = if names.is_empty() { &self.default_edges } else { names };
+        let edge = |name: &String| {
+            let found = self.edges.iter().find(|edge| edge.name == *name);
+            let names: Vec<&str> = self.edges.iter().map(|edge| edge.name.as_str()).collect();
+            found.ok_or_else(|| {
+                format!("{} has no edge '{name}'; it has {}", self.name, names.join(", "))
+            })
+        };
+        names.iter().map(edge).collect()
+    }
 }
 
 impl FailureRuleRow {
@@ -87,3 +193,6 @@ impl FailureRuleRow {
         of(self) == of(other)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,11 +246,11 @@ fn keeps_the_invite_that_carries_the_credentials_of_a_call_that_rings() {
     let mut a = known_node(A, 1);
     a.caller_sends(&invite("1"));
     let first = a.sent()[1].1.clone();
-    a.answer(FIRST, &first, 100, "", "");
+    a.answer(FIRST, &first, 100, "b1", "");
     a.pass(Duration::from_secs(2));
     a.receive(FIRST, &challenge(&first));
     let again = a.sent().pop().expect("an INVITE").1;
-    a.answer(FIRST, &again, 100, "", "");
+    a.answer(FIRST, &again, 100, "b1", "");
     a.pass(Duration::from_secs(2));
     let kept = a.ringing();
     let invites: Vec<&[u8]> =
@@ -328,6 +328,28 @@ fn passes_a_request_on_to_the_node_that_has_its_dialog_and_the_response_back() {
     let elsewhere = forged.replacen("hf=", "hf=30", 1);
     b.receive(A, &elsewhere);
     assert!(b.sent().is_empty(), "nobody else can aim our responses");
+}
+
+#[test]
+fn goes_on_hiding_what_its_carrier_may_not_see() {
+    let with_rule = |own, seed| {
+        let mut rows = rows();
+        rows.number_rules.push(NumberRuleRow {
+            carrier_id: 1,
+            x_headers: Some(String::new()),
+            ..NumberRuleRow::default()
+        });
+        World::at(own, seed, rows, |settings| settings.replicates = true)
+    };
+    let mut a = with_rule(A, 1);
+    let (ok, _) = a.establish_kept();
+    let mut b = with_rule(B, 2);
+    b.adopt(&a.kept()[0].1);
+    let info = in_dialog(&ok, "INFO", 2, "").replace("CSeq:", "X-Secret: 1\r\nCSeq:");
+    b.caller_sends(&info);
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_first("INFO")]);
+    assert_eq!(sent[0].1.by_text("X-Secret"), None);
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn every_setting_has_a_value_that_it_refuses_or_takes_any_text() {
         ("overload_wait_ms", "10001"),
         ("retry_after_s", "x"),
         ("probe_timeout_ms", "5"),
+        ("name_servers", "192.0.2.53,x"),
         ("drain_timeout_s", "x"),
         ("region", "EU"),
         ("replicate", "yes"),
@@ -107,6 +108,7 @@ fn every_setting_changes_what_is_checked() {
         ("overload_wait_ms", "0"),
         ("retry_after_s", "7"),
         ("probe_timeout_ms", "700"),
+        ("name_servers", "192.0.2.53"),
         ("drain_timeout_s", "7"),
         ("region", "eu"),
         ("replicate", "off"),
@@ -138,6 +140,18 @@ fn reads_listeners_of_both_families_and_what_peers_are_told() {
     let advertised: Vec<_> =
         settings.listeners.iter().map(|listener| listener.advertised.as_str()).collect();
     assert_eq!(advertised, ["127.0.0.1:5060", "[2001:db8::1]:5060", "sip.example.com:5064"]);
+}
+
+#[test]
+fn reads_name_servers_with_and_without_a_port() {
+    let given = [("name_servers", "192.0.2.53, 192.0.2.54:5353,2001:db8::53")];
+    let servers = raw(&given).check().expect("good").name_servers;
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.53:53", "192.0.2.54:5353", "[2001:db8::53]:53"]);
+    let many = ["192.0.2.53"; 9].join(",");
+    assert!(refused(&[("name_servers", &many)]).contains("8 name servers at most"));
+    let told = refused(&[("name_servers", "ns.example")]);
+    assert!(told.contains("'ns.example' is neither ADDRESS nor ADDRESS:PORT"), "{told}");
 }
 
 #[test]

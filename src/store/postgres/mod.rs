@@ -22,7 +22,6 @@ use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
-use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use hosts::Hosts;
@@ -171,14 +170,11 @@ impl PostgresStore {
         self.hosts.give_back(borrowed, read)
     }
 
-    pub(super) async fn add_failure_rules(
-        &self,
-        rules: &[FailureRuleRow],
-    ) -> Result<usize, StoreError> {
+    pub(super) async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
-        let added =
-            within(OPERATION_LIMIT, tables::add_failure_rules(borrowed.connection(), rules)).await;
-        self.hosts.give_back(borrowed, added)
+        let executed =
+            within(OPERATION_LIMIT, tables::execute(borrowed.connection(), statements)).await;
+        self.hosts.give_back(borrowed, executed)
     }
 
     pub(super) async fn report(

@@ -1,7 +1,7 @@
 //! The admin tables in, and what is refused of them out.
 
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::super::{StoreError, rows};
 use crate::carrier::rows::FailureRuleRow;
@@ -24,6 +24,7 @@ pub(super) async fn read(connection: &mut PgConnection) -> Result<Rows, StoreErr
             .await?,
         failure_rules: read_all(at, rows::FAILURE_RULES, rows::failure_rule).await?,
         number_rules: read_all(at, rows::NUMBER_RULES, rows::number_rule).await?,
+        number_examples: read_all(at, rows::NUMBER_EXAMPLES, rows::number_example).await?,
         carrier_credentials: read_all(at, rows::CARRIER_CREDENTIALS, rows::carrier_credentials)
             .await?,
         customer_credentials: read_all(at, rows::CUSTOMER_CREDENTIALS, rows::customer_credentials)
@@ -43,24 +44,19 @@ async fn read_all<T>(
     rows.iter().map(read).collect()
 }
 
-/// Adds the rules whose conditions no rule of the same carrier has yet, and gives how many.
-pub(super) async fn add_failure_rules(
+/// Carries out statements, all or none.
+pub(super) async fn execute(
     connection: &mut PgConnection,
-    rules: &[FailureRuleRow],
-) -> Result<usize, StoreError> {
+    statements: &[String],
+) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
-    // Nobody else may add the same at the same time.
-    sqlx::query("lock table failure_rules in share row exclusive mode")
-        .execute(&mut *transaction)
-        .await?;
-    let known = read_all(&mut transaction, rows::FAILURE_RULES, rows::failure_rule).await?;
-    let mut added = 0;
-    for rule in rules.iter().filter(|rule| !known.iter().any(|it| it.has_conditions_of(rule))) {
-        insert_failure_rule(&mut transaction, rule).await?;
-        added += 1;
+    for statement in statements {
+        // Written by `insert`, which quotes what it did not write itself.
+        let statement = AssertSqlSafe(statement.as_str());
+        sqlx::raw_sql(statement).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
-    Ok(added)
+    Ok(())
 }
 
 /// The store gives it its number.

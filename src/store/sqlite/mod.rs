@@ -28,7 +28,6 @@ use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
-use crate::carrier::rows::FailureRuleRow;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 
@@ -180,12 +179,9 @@ impl SqliteStore {
         within(OPERATION_LIMIT, history::quality(&mut connection)).await
     }
 
-    pub(super) async fn add_failure_rules(
-        &self,
-        rules: &[FailureRuleRow],
-    ) -> Result<usize, StoreError> {
+    pub(super) async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, tables::add_failure_rules(&mut connection, rules)).await
+        within(OPERATION_LIMIT, tables::execute(&mut connection, statements)).await
     }
 
     pub(super) async fn report(
