@@ -250,7 +250,7 @@ impl Engine {
         let Some(listener) = cx.settings.listener_for(gateway.transport, target.address) else {
             return;
         };
-        let flow = Flow { listener, remote: target.address };
+        let flow = Flow::to_gateway(listener, target.address, gateway.id);
         // Nobody at its host: a carrier may answer nothing that does not name it.
         let rule = cx.tables.carrier(carrier_id).map(|carrier| carrier.number_rule.clone());
         let rule = rule.unwrap_or_default();
@@ -274,7 +274,7 @@ impl Engine {
                 .raw(b">\r\n")
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, None, &mut printer);
+            crate::call::attempt::write_contact(listener, false, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

@@ -41,6 +41,8 @@ pub struct Query<'a> {
     pub wall: SystemTime,
     /// What audio the caller offers, as far as it is known.
     pub audio: Option<&'a Audio>,
+    /// A `sips:` call: every hop must be by TLS (RFC 3261 §26.2.2).
+    pub needs_tls: bool,
     /// For every random draw of this decision.
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
@@ -51,7 +53,7 @@ pub struct Query<'a> {
 
 /// Chooses and orders the targets for one call.
 ///
-/// Region, admin state, hours, media, codecs and listeners are hard filters. Then reachability and
+/// Region, admin state, hours, TLS, media, codecs and listeners are hard filters. Then reachability and
 /// capacity: a target that is down, that asked us to stay away, or whose limits are used up, is dropped;
 /// a suspect one goes behind all others of the route. What is left is ordered by the route's tiers, within
 /// a tier by its strategy, within a carrier by its gateways' priority. No more than half of a tier's
