@@ -130,6 +130,8 @@ pub struct Counters {
     pub calls_answered: u64,
     /// INVITEs answered 503 because `max_calls` were in progress.
     pub calls_over_limit: u64,
+    /// INVITEs answered 503 because the shard had more to do than it can.
+    pub calls_refused_overload: u64,
     /// Calls refused because no gateway of their route had capacity in time.
     pub calls_without_capacity: u64,
     /// Calls refused since no gateway in their region could take them.

@@ -9,7 +9,7 @@ use super::offer_answer::FirstOffer;
 use super::reliable::{Origin, Patience, rack_of, rseq_of};
 use super::setup::{Next, Setup, Wait};
 use super::{Carried, LegEvent, Side};
-use crate::dialog::{Dialog, Tag};
+use crate::dialog::{Dialog, OwnInvite, Tag};
 use crate::sip::{Message, Method, sdp};
 use crate::transaction::ServerKey;
 
@@ -167,17 +167,16 @@ impl Setup {
 
     fn begin_early(&mut self, cx: &mut Context, response: &Message, rseq: u32) -> Option<Early> {
         let attempt = self.attempt.as_ref()?;
-        let invite = Message::parse(attempt.invite.clone()).ok()?;
         let remote_tag = response.to_tag().unwrap_or_default();
         let tag = self.inbound.tag_for(cx, self.call, self.hunt.attempts(), remote_tag);
-        let dialog = Dialog::uac(&invite, attempt.local_tag, response);
+        let dialog = Dialog::uac(OwnInvite::of(&attempt.invite), attempt.local_tag, response);
         let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
         outbound.session = attempt.terms.session.clone();
         outbound.refer = self.refer;
         outbound.trunk = Some(attempt.trunk.clone());
         outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
         outbound.note_peer(response);
-        outbound.note_description(&invite);
+        outbound.note_description(&self.offer.invite);
         let mut inbound = self.inbound.leg(self.call, tag, &self.offer.invite);
         inbound.note_heard(&self.offer.invite, true);
         (outbound.first_offer, inbound.first_offer) = match self.offer.has_sdp {

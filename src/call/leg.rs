@@ -228,18 +228,18 @@ impl Leg {
         &mut self,
         cx: &mut Context,
         client: ClientKey,
-        has_offer: bool,
-        invite: &Message,
+        (seq, invite): (u32, Bytes),
+        offer: Option<&[u8]>,
         response: &Message,
     ) {
         self.note_peer(response);
         self.session.on_answer(response, cx.settings.session, cx.now);
         self.first_offer = None;
         if self.description.is_none() {
-            self.note_description(invite);
+            self.description = offer.map(Into::into);
         }
+        let has_offer = offer.is_some();
         self.note_heard(response, !has_offer);
-        let (seq, invite) = (invite.cseq().0, invite.bytes().clone());
         let state = SentState::Unacknowledged;
         self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: true, state });
         if has_offer {

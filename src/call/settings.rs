@@ -29,6 +29,8 @@ pub struct Settings {
     pub session: SessionPolicy,
     /// Seconds in Retry-After of our own 503.
     pub retry_after_s: u32,
+    /// Messages may wait for us so long before new calls are refused; `None` = for ever.
+    pub overload_wait: Option<Duration>,
     /// Answered calls are told to the world, so that another node can go on with them.
     pub replicates: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Settings {
             max_call_duration: None,
             session: SessionPolicy::default(),
             retry_after_s: 5,
+            overload_wait: Some(Duration::from_millis(100)),
             replicates: false,
         }
     }

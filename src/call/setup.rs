@@ -14,11 +14,11 @@ use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
 use crate::carrier::{Action, Class, HeaderRule, ReferPolicy, RerouteAfterRinging, Stage};
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, OwnInvite};
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
-use crate::sip::{HeaderName, Message, Printer, status};
+use crate::sip::{HeaderName, Message, Printer, sdp, status};
 use crate::transaction::timer::Deadlines;
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
@@ -435,8 +435,8 @@ impl Setup {
         let record = attempt.answered(cx, response);
         self.weigh(cx, &attempt.candidate, REACHED);
         draft.note(|draft| draft.attempts.push(record));
-        let invite = Message::parse(attempt.invite.clone()).expect("we print what we can read");
-        let mut dialog = Dialog::uac(&invite, attempt.local_tag, response);
+        let invite = OwnInvite::of(&attempt.invite);
+        let mut dialog = Dialog::uac(invite, attempt.local_tag, response);
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
         let (early_outbound, early_inbound) = early.map(|it| (it.outbound, it.inbound)).unzip();
         let mut outbound = match early_outbound {
@@ -453,7 +453,8 @@ impl Setup {
         outbound.refer = self.refer;
         outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
         outbound.trunk = Some(attempt.trunk.clone());
-        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, &invite, response);
+        let (sent, offer) = (attempt.invite.clone(), sdp::description_of(&self.offer.invite));
+        outbound.hold_answered(cx, attempt.client, (invite.seq, sent), offer, response);
         let attempts = self.hunt.attempts();
         let invite = &self.offer.invite;
         let inbound = self.inbound.answer(cx, self.call, attempts, invite, response, early_inbound);

@@ -282,6 +282,11 @@ impl Engine {
     }
 
     fn on_new_invite(&mut self, request: Message, flow: Flow) {
+        // Before all else, so that it costs little: the callers that are taken need the time.
+        if self.overload.share() > 0.0 && self.cx.random.unit_f64() < self.overload.share() {
+            self.cx.counters.calls_refused_overload += 1;
+            return self.answer_statelessly(&request, flow, 503, "");
+        }
         if self.cx.transactions.is_merged(&request) {
             return self.answer_statelessly(&request, flow, 482, "");
         }

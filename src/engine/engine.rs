@@ -18,6 +18,8 @@ use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer, Subscriber};
 use crate::transaction::{Branch, Flow};
 
+use super::overload::Overload;
+
 /// One datagram, or one framed message of a stream.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -80,6 +82,7 @@ pub struct Engine {
     pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
+    pub(super) overload: Overload,
     /// Requests within dialogs of other nodes that are asked for.
     pub(super) lookups: Allowance,
     /// How often others have been asked about the request in hand; `None` = they do not know it either.
@@ -98,10 +101,19 @@ impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
+        let overload = Overload::new(settings.overload_wait);
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
         let registrar = Registrar::default();
-        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, looks: Some(0) }
+        Self {
+            cx,
+            calls: SlotMap::with_key(),
+            registrar,
+            strangers,
+            overload,
+            lookups,
+            looks: Some(0),
+        }
     }
 
     /// One message from one flow.
@@ -186,6 +198,16 @@ impl Engine {
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
+    }
+
+    /// Whether it matters how long the messages that are read now have waited.
+    pub fn wants_delay(&self) -> bool {
+        self.overload.is_asking()
+    }
+
+    /// Messages that were read just now had waited for `delay`; where there were none, tell of no delay.
+    pub fn note_delay(&mut self, delay: Duration, now: Instant) {
+        self.overload.note_delay(delay, now);
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

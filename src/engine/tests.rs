@@ -23,6 +23,7 @@ use crate::health::{
 use crate::sip::{HeaderName, Message, Method};
 
 mod numbers;
+mod overload;
 mod reliable;
 mod session_timers;
 mod takeover;

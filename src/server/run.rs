@@ -303,6 +303,7 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
         max_call_duration: settings.max_call_duration,
         session: settings.session,
         retry_after_s: settings.retry_after_s,
+        overload_wait: settings.overload_wait,
         replicates: settings.replicate,
     }
 }

@@ -132,6 +132,12 @@ pub const KNOWN: &[Known] = &[
         about: "Answered calls are ended after this time; 0 = never",
     },
     Known {
+        name: "overload_wait_ms",
+        default: "100",
+        shape: "MILLISECONDS",
+        about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; 0 = never",
+    },
+    Known {
         name: "session_expires_s",
         default: "1800",
         shape: "SECONDS",
@@ -263,6 +269,7 @@ pub struct Settings {
     pub max_call_duration: Option<Duration>,
     pub session: SessionPolicy,
     pub retry_after_s: u32,
+    pub overload_wait: Option<Duration>,
     pub probe_timeout: Duration,
     /// Empty = those of the system's configuration.
     pub name_servers: Vec<SocketAddr>,
@@ -407,6 +414,9 @@ impl Raw {
                 .map(Duration::from_secs),
             session: check.session(),
             retry_after_s: check.within("retry_after_s", 0, 3_600),
+            overload_wait: Some(check.within("overload_wait_ms", 0, 10_000))
+                .filter(|milliseconds| *milliseconds > 0)
+                .map(Duration::from_millis),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
             name_servers: check.name_servers(),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),

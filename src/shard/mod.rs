@@ -380,14 +380,19 @@ impl Shard {
             self.engine.handle_command(Command::WallClock { at: now, wall }, now);
         }
         self.read_mail(now);
+        let (mut delay, is_asked) = (Duration::ZERO, self.engine.wants_delay());
         for index in 0..self.sockets.len() {
             if ready.is_readable(index) {
                 self.read_socket(index, now);
+                if is_asked {
+                    delay = delay.max(self.sockets[index].1.delay_of_last(SystemTime::now()));
+                }
             }
             if ready.has_error(index) {
                 self.read_errors(index, now);
             }
         }
+        self.engine.note_delay(delay, now);
         self.engine.handle_timeout(now);
         self.carry_out();
         self.send_overdue(now);

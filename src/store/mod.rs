@@ -21,6 +21,7 @@ pub mod drills;
 mod error;
 pub mod history;
 pub mod insert;
+mod json;
 mod migrations;
 mod postgres;
 pub mod record;
@@ -30,6 +31,7 @@ pub mod spool;
 mod sqlite;
 
 pub use error::StoreError;
+pub use json::Json;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
