@@ -97,6 +97,7 @@ impl World {
             country: Some(49),
             wall: std::time::SystemTime::UNIX_EPOCH,
             audio: None,
+            needs_tls: false,
             seed,
             has_listener: &|_, address| address.is_ipv4(),
             headroom: &|_, _| 1.0,

@@ -46,6 +46,8 @@ pub struct Origin {
 #[derive(Debug, Default)]
 pub struct Acks(Vec<(Box<[u8]>, Flow, Bytes)>);
 
+/// More than the requests that we send in an early dialog.
+const EARLY_REQUESTS: u32 = 100;
 /// Answers of one forked INVITE that we keep an ACK for.
 const MAX_ACKS: usize = 8;
 
@@ -222,6 +224,8 @@ pub(super) fn end_dialog(
     credentials::write_into_ack(cx, invite, &mut printer);
     let ack = printer.finish(b"");
     cx.send(flow, ack.clone());
+    // PRACKs and UPDATEs of ours may have gone before, while this dialog was early.
+    dialog.jump_seq(dialog.local_seq.saturating_add(EARLY_REQUESTS));
     let owner = carrier_id.map_or(Owner::Nobody, Owner::Farewell);
     cx.start_towards(carrier_id, Method::Bye, flow, owner, |branch, settings| {
         let listener = settings.listener(flow.listener);

@@ -242,6 +242,7 @@ fn decide_again(
         wall: call.started_at.into(),
         // What was offered is not on record.
         audio: None,
+        needs_tls: false,
         seed,
         has_listener: &|gateway, address| settings.reaches(gateway.transport, address),
         headroom: &|_, gateway| decision.headroom(gateway.id),

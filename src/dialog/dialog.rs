@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::carrier::Transport;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets;
 use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
@@ -17,8 +18,6 @@ const MAX_FORWARDS: u8 = 70;
 const MAX_ROUTES: usize = 32;
 /// The highest CSeq that leaves room for more (RFC 3261 §8.1.1.5: below 2^31).
 const MAX_SEQ: u32 = (1 << 31) - (1 << 16);
-/// Where a SIP URI without a port is reached (RFC 3261 §19.1.2).
-const DEFAULT_PORT: u16 = 5060;
 
 /// A dialog as one of our legs sees it.
 ///
@@ -50,9 +49,20 @@ pub struct Dialog {
     /// The peer is behind a NAT that it does not know of: its Contact leads nowhere.
     #[serde(default)]
     pub is_behind_nat: bool,
+    /// Made by an INVITE to a `sips:` URI: our Contact is one too (RFC 3261 §12.1.1, RFC 5630 §5.1.1).
+    #[serde(default)]
+    pub is_secure: bool,
     /// How often the target has changed.
     #[serde(skip)]
     pub targets: u32,
+}
+
+/// The address that a URI says requests go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    pub address: SocketAddr,
+    /// `None` where the URI leaves it open.
+    pub transport: Option<Transport>,
 }
 
 /// A request whose CSeq is lower than one before it (RFC 3261 §12.2.2).
@@ -80,6 +90,7 @@ impl Dialog {
             remote_target: contact_of(invite).unwrap_or_else(|| from_uri(invite)).into(),
             route_set: record_routes(invite).collect(),
             is_behind_nat: false,
+            is_secure: has_sips_uri(invite),
             targets: 0,
         }
     }
@@ -101,6 +112,7 @@ impl Dialog {
             remote_target: contact_of(response).unwrap_or(invite.request_uri()).into(),
             route_set: route_set.into(),
             is_behind_nat: false,
+            is_secure: has_sips_uri(invite),
             targets: 0,
         }
     }
@@ -180,7 +192,7 @@ impl Dialog {
 
     /// Where requests go: the first route, else the target, where that is an address. A host name,
     /// an address behind a NAT, and whatever else cannot be read, gives `None`.
-    pub fn next_hop(&self) -> Option<SocketAddr> {
+    pub fn next_hop(&self) -> Option<NextHop> {
         if self.is_behind_nat && self.route_set.is_empty() {
             return None;
         }
@@ -188,7 +200,10 @@ impl Dialog {
         let uri = Uri::parse(uri)?;
         match uri.host_kind() {
             Host::Address(address) if !is_unsendable(address) => {
-                Some(SocketAddr::new(address, uri.port.unwrap_or(DEFAULT_PORT)))
+                let transport = transport_of(&uri);
+                let default = transport.unwrap_or(Transport::Udp).default_port();
+                let address = SocketAddr::new(address, uri.port.unwrap_or(default));
+                Some(NextHop { address, transport })
             }
             Host::Address(_) | Host::Name(_) => None,
         }
@@ -223,6 +238,20 @@ impl Dialog {
             .raw(b"\r\n");
         printer
     }
+}
+
+/// Whether a request is for a `sips:` URI.
+pub fn has_sips_uri(request: &Message) -> bool {
+    Uri::parse(request.request_uri()).is_some_and(|uri| uri.is_sips())
+}
+
+/// RFC 3263 §4.1, RFC 5630 §3.1.4: `sips:` is TLS, whatever its parameter says.
+fn transport_of(uri: &Uri<'_>) -> Option<Transport> {
+    if uri.is_sips() {
+        return Some(Transport::Tls);
+    }
+    let name = uri.param("transport")?.to_ascii_lowercase();
+    Transport::from_text(std::str::from_utf8(&name).ok()?)
 }
 
 /// The URI of the first Contact.

@@ -27,7 +27,7 @@ fn takes_the_route_set_in_order_as_uas_and_reversed_as_uac() {
     assert_eq!(hops(&uas), ["sip:192.0.2.11;lr", "sip:192.0.2.12;lr", "sip:192.0.2.13;lr"]);
     let uac = Dialog::uac(&invite(""), OURS, &answer(routes, "<sip:bob@192.0.2.4>"));
     assert_eq!(hops(&uac), ["sip:192.0.2.13;lr", "sip:192.0.2.12;lr", "sip:192.0.2.11;lr"]);
-    assert_eq!(uac.next_hop(), Some("192.0.2.13:5060".parse().expect("an address")));
+    assert_eq!(hop(&uac), Some(("192.0.2.13:5060".to_owned(), None)));
 }
 
 #[test]
@@ -112,7 +112,26 @@ fn finds_no_address_in_a_host_name_nor_sends_to_everybody() {
     }
     let mut dialog = Dialog::uas(&invite(""), OURS);
     dialog.remote_target = b"sip:a@[2001:db8::7]:5070".as_slice().into();
-    assert_eq!(dialog.next_hop(), Some("[2001:db8::7]:5070".parse().expect("an address")));
+    assert_eq!(hop(&dialog), Some(("[2001:db8::7]:5070".to_owned(), None)));
+}
+
+#[test]
+fn takes_the_transport_that_a_uri_names_and_tls_for_sips_whatever_it_names() {
+    for (target, address, transport) in [
+        ("sip:a@192.0.2.7;transport=TCP", "192.0.2.7:5060", Some(Transport::Tcp)),
+        ("sip:a@192.0.2.7:5070;transport=udp", "192.0.2.7:5070", Some(Transport::Udp)),
+        ("sip:a@192.0.2.7;transport=tls", "192.0.2.7:5061", Some(Transport::Tls)),
+        ("sips:a@192.0.2.7;transport=tcp", "192.0.2.7:5061", Some(Transport::Tls)),
+        ("sip:a@192.0.2.7;transport=sctp", "192.0.2.7:5060", None),
+    ] {
+        let mut dialog = Dialog::uas(&invite(""), OURS);
+        dialog.remote_target = target.as_bytes().into();
+        assert_eq!(hop(&dialog), Some((address.to_owned(), transport)), "{target}");
+    }
+}
+
+fn hop(dialog: &Dialog) -> Option<(String, Option<Transport>)> {
+    dialog.next_hop().map(|hop| (hop.address.to_string(), hop.transport))
 }
 
 #[test]

@@ -46,20 +46,24 @@ pub enum Command {
     Kept(Vec<CallKey>),
     /// What these calls, which ring, asked to be kept is kept.
     RingingKept(Vec<CallKey>),
+    /// What these calls last asked to be kept is not.
+    NotKept(Vec<CallKey>),
     /// The place where calls are kept is back: ask again for what is missing there.
     KeepMissing,
+    /// These calls cannot be kept, for other nodes have taken them.
+    Lost(Vec<CallKey>),
     /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
     Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
     /// End a call of a dead node that was not answered.
     EndRinging(Box<RingingReplica>),
-    /// Of the calls that are kept, these are still ours: another node goes on with the others.
-    Owned(Arc<HashSet<Uuid>>),
+    /// Of the calls that were kept before `asked_at`, these are still ours: another node goes on with the others.
+    Owned { owned: Arc<HashSet<Uuid>>, asked_at: Instant },
     /// Let go of calls that another node can go on with, this many at most: each gives an
-    /// [`Output::Released`].
-    HandOver { limit: usize },
-    /// A request that was [`Output::Unknown`], once whoever it belongs to has been looked for in vain, or has
-    /// been adopted.
-    Again(Box<(Flow, Message)>),
+    /// [`Output::Released`]. Only such as may be in its region; `None` = any.
+    HandOver { limit: usize, region: Option<Arc<str>> },
+    /// A request that was [`Output::Unknown`], with the `looks` of that, once whoever it belongs to may be known here;
+    /// `None`: it belongs to nobody.
+    Again { request: Box<(Flow, Message)>, looks: Option<u8> },
     /// A request that was [`Output::Unknown`] belongs to the node that has this address.
     PassOn { request: Box<(Flow, Message)>, to: SocketAddr },
     /// The wall clock at an instant, for records; repeat about once a minute.
@@ -78,8 +82,8 @@ pub struct Engine {
     pub(super) strangers: Allowance,
     /// Requests within dialogs of other nodes that are asked for.
     pub(super) lookups: Allowance,
-    /// Nobody has been asked yet about the request in hand.
-    pub(super) may_ask: bool,
+    /// How often others have been asked about the request in hand; `None` = they do not know it either.
+    pub(super) looks: Option<u8>,
 }
 
 /// Strangers that are put on record at once, and a second in the long run; the others are counted.
@@ -97,7 +101,7 @@ impl Engine {
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
         let registrar = Registrar::default();
-        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, may_ask: true }
+        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, looks: Some(0) }
     }
 
     /// One message from one flow.
@@ -141,23 +145,31 @@ impl Engine {
             }
             Command::WallClock { at, wall } => self.cx.wall = (at, wall),
             Command::Kept(calls) => {
-                calls.into_iter().for_each(|call| self.with_call(call, |call, _| call.on_kept()));
+                calls.into_iter().for_each(|call| self.with_call(call, Call::on_kept));
             }
             Command::RingingKept(calls) => {
                 for call in calls {
-                    self.with_call(call, |call, _| call.on_ringing_kept());
+                    self.with_call(call, Call::on_ringing_kept);
                 }
             }
             Command::EndRinging(replica) => Call::end_ringing(&mut self.cx, *replica),
+            Command::NotKept(calls) => {
+                calls
+                    .into_iter()
+                    .for_each(|call| self.with_call(call, |call, _| call.on_not_kept()));
+            }
             Command::KeepMissing => self.keep_missing(),
+            Command::Lost(calls) => {
+                calls.into_iter().for_each(|call| self.with_call(call, Call::release));
+            }
             Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
-            Command::Owned(owned) => self.release_others(&owned),
-            Command::HandOver { limit } => self.hand_over(limit),
-            Command::Again(request) => {
+            Command::Owned { owned, asked_at } => self.release_others(&owned, asked_at),
+            Command::HandOver { limit, region } => self.hand_over(limit, region.as_deref()),
+            Command::Again { request, looks } => {
                 let (flow, request) = *request;
-                self.may_ask = false;
+                self.looks = looks;
                 self.on_request(request, flow);
-                self.may_ask = true;
+                self.looks = Some(0);
             }
             Command::PassOn { request, to } => self.pass_on(&request.1, request.0, to),
         }
@@ -228,7 +240,7 @@ impl Engine {
         let Some(listener) = cx.settings.listener_for(gateway.transport, target.address) else {
             return;
         };
-        let flow = Flow { listener, remote: target.address };
+        let flow = Flow::to_gateway(listener, target.address, gateway.id);
         // Nobody at its host: a carrier may answer nothing that does not name it.
         let rule = cx.tables.carrier(carrier_id).map(|carrier| carrier.number_rule.clone());
         let rule = rule.unwrap_or_default();
@@ -252,7 +264,7 @@ impl Engine {
                 .raw(b">\r\n")
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, None, &mut printer);
+            crate::call::attempt::write_contact(listener, false, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

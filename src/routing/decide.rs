@@ -8,7 +8,9 @@ use std::time::{Instant, SystemTime};
 use smallvec::SmallVec;
 
 use super::{Candidate, Drop, Dropped, Plan};
-use crate::carrier::{AdminState, Carrier, Gateway, Media, Route, RouteCarrier, Strategy, Tables};
+use crate::carrier::{
+    AdminState, Carrier, Gateway, Media, Route, RouteCarrier, Strategy, Tables, Transport,
+};
 use crate::health::{Reachability, TargetView, View};
 use crate::random::Random;
 use crate::sip::sdp::Audio;
@@ -50,6 +52,8 @@ pub struct Query<'a> {
     pub wall: SystemTime,
     /// What audio the caller offers, as far as it is known.
     pub audio: Option<&'a Audio>,
+    /// A `sips:` call: every hop must be by TLS (RFC 3261 §26.2.2).
+    pub needs_tls: bool,
     /// For every random draw of this decision.
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
@@ -60,7 +64,7 @@ pub struct Query<'a> {
 
 /// Chooses and orders the targets for one call.
 ///
-/// Region, admin state, hours, media, codecs and listeners are hard filters. Then reachability and
+/// Region, admin state, hours, TLS, media, codecs and listeners are hard filters. Then reachability and
 /// capacity: a target that is down, that asked us to stay away, or whose limits are used up, is dropped;
 /// a suspect one goes behind all others of the route. What is left is ordered by the route's tiers, within
 /// a tier by its strategy, within a carrier by its gateways' priority. No more than half of a tier's
@@ -76,6 +80,7 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         country: query.country,
         wall: query.wall,
         audio: query.audio,
+        needs_tls: query.needs_tls,
         has_listener: query.has_listener,
         headroom: query.headroom,
         now,
@@ -126,6 +131,7 @@ struct Decision<'a> {
     country: Option<u16>,
     wall: SystemTime,
     audio: Option<&'a Audio>,
+    needs_tls: bool,
     has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
@@ -325,6 +331,7 @@ impl<'a> Decision<'a> {
         match self.region {
             Some(region) if gateway.region.as_ref() != Some(region) => Some(Drop::Region),
             _ if !is_open => Some(Drop::OutOfHours),
+            _ if self.needs_tls && gateway.transport != Transport::Tls => Some(Drop::NotSecure),
             _ => self.capability_reason(gateway),
         }
     }

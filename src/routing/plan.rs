@@ -103,6 +103,8 @@ spelled! {
         Capacity = "capacity",
         /// Asked us to stay away (Retry-After).
         RetryAfter = "retry_after",
+        /// The call must go by TLS, and it is not reached so.
+        NotSecure = "not_secure",
         /// We are registered with another address of the gateway.
         NotRegistered = "not_registered",
         /// The gateway's address family or transport has no listener here.

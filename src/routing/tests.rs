@@ -426,6 +426,17 @@ fn names_no_more_of_what_was_left_out_than_a_record_should_hold() {
 }
 
 /// Tables of one route, and what is known of each gateway.
+#[test]
+fn leaves_out_whoever_is_not_reached_by_tls_where_the_call_is_a_sips_one() {
+    let mut world = World::new(&[1, 2], |rows| {
+        "tls".clone_into(&mut rows.gateways[1].transport);
+    });
+    assert_eq!(world.order(), [1, 2]);
+    world.needs_tls = true;
+    assert_eq!(world.order(), [2]);
+    assert_eq!(world.dropped(), [(1, Drop::NotSecure)]);
+}
+
 struct World {
     tables: Tables,
     views: BTreeMap<i64, TargetView>,
@@ -433,6 +444,7 @@ struct World {
     now: Instant,
     wall: SystemTime,
     audio: Option<Audio>,
+    needs_tls: bool,
 }
 
 impl World {
@@ -445,7 +457,7 @@ impl World {
         let headroom = ids.iter().map(|id| (*id, 1.0)).collect();
         // Thursday, 1 January 1970, midnight.
         let wall = SystemTime::UNIX_EPOCH;
-        Self { tables, views, headroom, now: base(), wall, audio: None }
+        Self { tables, views, headroom, now: base(), wall, audio: None, needs_tls: false }
     }
 
     fn change(&mut self, id: i64, change: impl FnOnce(&mut TargetView)) {
@@ -466,6 +478,7 @@ impl World {
             country: None,
             wall: self.wall,
             audio: self.audio.as_ref(),
+            needs_tls: self.needs_tls,
             seed,
             has_listener: &|_, _| true,
             headroom: &|_, gateway| self.headroom[&gateway.id.0],

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::call::{CallRecord, Counters};
 use crate::health::{Reachability, TargetView};
+use crate::net::stream::{CloseReason, StreamCounts};
 
 /// Seconds; dense where post-dial delays of good carriers are.
 const DELAY_BUCKETS: [f64; 12] =
@@ -130,6 +131,22 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
     ] {
         gauge!(name, "shard" => shard.clone()).set(value as f64);
     }
+}
+
+/// Takes over what the hub of TCP and TLS counts.
+pub fn streams(counts: &StreamCounts) {
+    for (by, value) in [("peer", counts.accepted_now), ("us", counts.opened_now)] {
+        gauge!("holdfast_connections", "opened_by" => by).set(value as f64);
+    }
+    for (by, value) in [("peer", counts.accepted), ("us", counts.opened)] {
+        counter!("holdfast_connections_opened_total", "opened_by" => by).absolute(value);
+    }
+    for (reason, value) in CloseReason::ALL.iter().zip(counts.closed) {
+        counter!("holdfast_connections_closed_total", "reason" => reason.as_str()).absolute(value);
+    }
+    counter!("holdfast_connections_turned_away_total").absolute(counts.turned_away);
+    counter!("holdfast_connection_pings_total").absolute(counts.pings);
+    counter!("holdfast_stream_messages_unsent_total").absolute(counts.unsent);
 }
 
 /// A call has its record.
@@ -314,6 +331,24 @@ fn describe() {
     describe_counter!(
         "holdfast_attempts_total",
         "Attempts on record, by carrier, gateway and failure class"
+    );
+    describe_gauge!("holdfast_connections", "TCP and TLS connections, by who opened them");
+    describe_counter!(
+        "holdfast_connections_opened_total",
+        "TCP and TLS connections so far, by who opened them"
+    );
+    describe_counter!(
+        "holdfast_connections_closed_total",
+        "Connections closed, or never come about, by reason"
+    );
+    describe_counter!(
+        "holdfast_connections_turned_away_total",
+        "Connections beyond max_connections or max_connections_per_source"
+    );
+    describe_counter!("holdfast_connection_pings_total", "Keep-alive pings sent (RFC 5626)");
+    describe_counter!(
+        "holdfast_stream_messages_unsent_total",
+        "Messages for TCP or TLS that found the hub's mailbox full"
     );
     describe_counter!("holdfast_retransmissions_sent_total", "Messages sent again");
     describe_counter!("holdfast_retransmissions_received_total", "Messages that came again");

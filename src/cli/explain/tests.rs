@@ -121,6 +121,7 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         name: "acme".into(),
         is_enabled: false,
         region: None,
+        refer: crate::carrier::ReferPolicy::Refuse,
         auth: crate::carrier::CustomerAuth::Address,
     };
     let no_way = crate::routing::NoWay {

@@ -1,6 +1,7 @@
 //! The store in a SQLite file.
 
 mod answered;
+mod drills;
 mod health;
 mod history;
 mod migrate;
@@ -11,6 +12,7 @@ mod watch;
 pub(super) use watch::SqliteWatch;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
+use super::drills::{DrillRecord, DrillRow, DrillView};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
@@ -275,6 +278,42 @@ impl SqliteStore {
         let mut connection = self.pool.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await;
         give_back(connection, done)
+    }
+
+    pub(super) async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, drills::execute(&mut connection, sql)).await
+    }
+
+    pub(super) async fn drill_view(
+        &self,
+        carrier: Option<SocketAddr>,
+    ) -> Result<DrillView, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, drills::view(&mut connection, carrier)).await
+    }
+
+    pub(super) async fn drill_records(
+        &self,
+        call_id_prefix: &str,
+        since: OffsetDateTime,
+    ) -> Result<Vec<DrillRecord>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, drills::records(&mut connection, call_id_prefix, since)).await
+    }
+
+    pub(super) async fn write_drill(&self, row: &DrillRow) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, drills::write(&mut connection, row)).await
+    }
+
+    pub(super) async fn drills(
+        &self,
+        scenario: &str,
+        limit: u32,
+    ) -> Result<Vec<DrillRow>, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        within(OPERATION_LIMIT, drills::drills(&mut connection, scenario, limit)).await
     }
 
     pub(super) async fn watch(&self) -> Result<SqliteWatch, StoreError> {
