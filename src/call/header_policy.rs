@@ -12,7 +12,7 @@ pub fn write(carried: Carried<'_>, rule: &HeaderRule, printer: &mut Printer) {
     write_but(None, carried, rule, printer);
 }
 
-/// As [`write`], without a field that is written otherwise.
+/// As [`write()`], without a field that is written otherwise.
 pub fn write_but(
     left_out: Option<HeaderName>,
     carried: Carried<'_>,

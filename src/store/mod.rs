@@ -368,7 +368,7 @@ impl Store {
         }
     }
 
-    /// Runs statements of a drill, all or none: see [`DrillTables::sql`].
+    /// Runs statements of a drill, all or none: see `DrillTables::sql`.
     pub async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.execute_drill(sql).await,

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-
 use super::Sent;
 use crate::sip::{HeaderName, Host, Message, NameAddr, Printer, Uri};
 
