@@ -53,6 +53,28 @@ fn explains_a_call_as_json() {
 }
 
 #[test]
+fn check_names_the_certificate_that_cannot_be_read() {
+    let world = World::new(&[]);
+    let tls = [
+        "--listen",
+        "tls:127.0.0.1:5061",
+        "--tls-certificate",
+        "chain.pem",
+        "--tls-key",
+        "key.pem",
+    ];
+    let line = [&["check"][..], &tls].concat();
+    let output = world.run(&line);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("chain.pem: "), "{said}");
+    let made = rcgen::generate_simple_self_signed(["sip.example".to_owned()]).unwrap();
+    std::fs::write(world.dir.path().join("chain.pem"), made.cert.pem()).unwrap();
+    std::fs::write(world.dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    assert!(world.text(&line).contains("the tables make sense"));
+}
+
+#[test]
 fn says_that_a_call_is_unknown_and_fails() {
     let world = World::new(&[]);
     let output = world.run(&["explain", "nobody@nowhere"]);
@@ -314,6 +336,13 @@ fn tells_of_its_commands_and_flags() {
         &["explain", "--help"],
         &["replay", "--help"],
         &["demo", "--help"],
+        &["drill", "--help"],
+        &["drill", "node-loss", "--help"],
+        &["drill", "node-freeze", "--help"],
+        &["drill", "carrier-loss", "--help"],
+        &["drill", "carrier-silent", "--help"],
+        &["drill", "store-loss", "--help"],
+        &["drill", "partition", "--help"],
     ] {
         let output = run(dir.path(), command);
         assert_eq!(output.status.code(), Some(0));
@@ -454,20 +483,23 @@ fn call(number: u128) -> StoredCall {
         end_cause: "completed".to_owned(),
         ended_by: "caller".to_owned(),
         detail: String::new(),
-        decision: Some(json!({
-            "route_id": 1,
-            "called_prefix": "49",
-            "strategy": "priority",
-            "region": "eu",
-            "country": 49,
-            "tables_version": 12,
-            "seed": SEED,
-            "panic": false,
-            "median_latency_ms": 23.5,
-            "median_ringing_ms": null,
-            "candidates": [candidate(1, "first", 0.125), candidate(2, "second", 0.02)],
-            "dropped": [far],
-        })),
+        decision: Some(
+            json!({
+                "route_id": 1,
+                "called_prefix": "49",
+                "strategy": "priority",
+                "region": "eu",
+                "country": 49,
+                "tables_version": 12,
+                "seed": SEED,
+                "panic": false,
+                "median_latency_ms": 23.5,
+                "median_ringing_ms": null,
+                "candidates": [candidate(1, "first", 0.125), candidate(2, "second", 0.02)],
+                "dropped": [far],
+            })
+            .into(),
+        ),
         country: Some(49),
         attempts: vec![busy, won],
     }
@@ -502,9 +534,10 @@ fn attempt(id: i64, carrier: &str) -> StoredAttempt {
 /// As the tables of [`ROWS`] decide it, with the first carrier fully back.
 fn decided(number: u128) -> StoredCall {
     let mut call = call(number);
-    let decision = call.decision.as_mut().unwrap();
+    let mut decision: Value = call.decision.unwrap().read().unwrap();
     decision["seed"] = json!(number);
     decision["candidates"][0]["ramp"] = json!(1.0);
+    call.decision = Some(decision.into());
     call.started_at += Duration::seconds(i64::try_from(number).unwrap());
     call
 }

@@ -72,6 +72,7 @@ impl World {
                 country: None,
                 wall: SystemTime::UNIX_EPOCH,
                 audio: None,
+                needs_tls: false,
                 seed,
                 has_listener: &|_, _| true,
                 headroom: &|_, _| 1.0,

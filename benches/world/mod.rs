@@ -75,7 +75,7 @@ impl World {
     }
 
     fn receive(&mut self, from: &str, bytes: Bytes) {
-        let flow = Flow { listener: ListenerId(0), remote: address(from) };
+        let flow = Flow::new(ListenerId(0), address(from));
         self.engine.handle_received(Received { bytes, flow }, self.now);
         self.drain();
     }

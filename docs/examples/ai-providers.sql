@@ -6,7 +6,7 @@
 --
 --   holdfast rules add openai --carrier voice-primary
 --
--- Holdfast speaks SIP over UDP; a provider whose door is TLS is reached through a border controller of yours.
+-- A provider whose door is TLS needs a `tls:` listener here, and its own name as host: its certificate must be for that.
 
 insert into customers (customer_id, name) values (1, 'pstn-trunk')
   on conflict do nothing;
@@ -22,11 +22,11 @@ insert into carriers (carrier_id, name, region, carrier_group_id, probe_interval
   (3, 'voice-second', 'us', 1, 15000, 2000, 8000),
   (4, 'voice-own', 'eu', 1, 5000, 1000, 4000)
   on conflict do nothing;
-insert into gateways (gateway_id, carrier_id, name, host, port, codecs) values
-  (1, 1, 'voice-primary', 'sbc-us.example.net', 5060, 'PCMU,PCMA'),
-  (2, 2, 'voice-primary-eu', 'sbc-eu.example.net', 5060, 'PCMU,PCMA'),
-  (3, 3, 'voice-second', 'sip.second.example.com', 5060, 'PCMU,PCMA,opus'),
-  (4, 4, 'voice-own', '192.0.2.40', 5060, null)
+insert into gateways (gateway_id, carrier_id, name, host, port, transport, codecs) values
+  (1, 1, 'voice-primary', 'sip.primary.example.net', 5061, 'tls', 'PCMU,PCMA'),
+  (2, 2, 'voice-primary-eu', 'sip-eu.primary.example.net', 5061, 'tls', 'PCMU,PCMA'),
+  (3, 3, 'voice-second', 'sip.second.example.com', 5060, 'udp', 'PCMU,PCMA,opus'),
+  (4, 4, 'voice-own', '192.0.2.40', 5060, 'udp', null)
   on conflict do nothing;
 -- The project, or the agent, is the user part of the request URI at most providers: it is put there by what sends the call.
 insert into number_rules (carrier_id, called_format, calling_format, identity) values

@@ -1,4 +1,5 @@
-//! The wire as the kernel saw it: one packet socket on all IPv4 traffic, shared by all cases.
+//! The wire as the kernel saw it: one packet socket on all IPv4 traffic, shared by all cases. What TCP carries is cut
+//! into messages, each told of as if it were a datagram.
 //!
 //! A packet socket that asks for one protocol is given each loopback packet once, as it arrives.
 
@@ -12,17 +13,20 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// EtherType of IPv4.
 const ETH_P_IP: u16 = 0x0800;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
+const UDP_HEADER_LEN: usize = 8;
+const IP_HEADER_LEN: usize = 20;
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
-/// One UDP datagram.
+/// One UDP datagram, or one message of a TCP connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
     pub(crate) at: Instant,
     pub(crate) wall: SystemTime,
     pub(crate) from: SocketAddrV4,
     pub(crate) to: SocketAddrV4,
-    /// The whole IP packet, for the dissector.
+    /// The whole IP packet, for the dissector; of a TCP message one that would have carried it by UDP.
     pub(crate) packet: Arc<[u8]>,
     payload_at: usize,
 }
@@ -51,6 +55,85 @@ impl Datagram {
             payload_at: header_len + 8,
         })
     }
+}
+
+/// What a segment brings to a connection.
+struct Segment<'a> {
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    is_first: bool,
+    octets: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    fn read(packet: &'a [u8]) -> Option<Self> {
+        let header_len = usize::from(packet.first()? & 0x0f) * 4;
+        let total_len = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
+        // A segment that the kernel never cut, since loopback has no need to, has no length.
+        let total_len = if total_len == 0 { packet.len() } else { total_len };
+        let tcp = packet.get(header_len..total_len)?;
+        let data_at = usize::from(*tcp.get(12)? >> 4) * 4;
+        if packet[9] != TCP {
+            return None;
+        }
+        let address =
+            |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
+        let port = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]);
+        Some(Self {
+            from: SocketAddrV4::new(address(12), port(0)),
+            to: SocketAddrV4::new(address(16), port(2)),
+            is_first: tcp[13] & 0x02 != 0,
+            octets: tcp.get(data_at..)?,
+        })
+    }
+}
+
+/// The rests of all connections, each direction by itself. Loopback neither loses nor reorders.
+#[derive(Default)]
+struct Streams(HashMap<(SocketAddrV4, SocketAddrV4), Vec<u8>>);
+
+impl Streams {
+    /// Adds a segment; gives the messages that it completes.
+    fn take(&mut self, segment: &Segment<'_>) -> Vec<Datagram> {
+        let rest = self.0.entry((segment.from, segment.to)).or_default();
+        if segment.is_first {
+            rest.clear();
+        }
+        rest.extend_from_slice(segment.octets);
+        let mut messages = Vec::new();
+        while let Some(len) = message_len(rest) {
+            let message: Vec<u8> = rest.drain(..len).collect();
+            messages.extend(as_datagram(segment, &message));
+        }
+        messages
+    }
+}
+
+/// The length of the first message, keep-alives before it included, once it is there.
+fn message_len(octets: &[u8]) -> Option<usize> {
+    let start = octets.iter().position(|octet| !b"\r\n".contains(octet))?;
+    let head = octets[start..].windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&octets[start..start + head]).to_lowercase();
+    let value = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        ["content-length", "l"].contains(&name.trim()).then(|| value.trim().parse().ok())?
+    };
+    let body: usize = text.lines().find_map(value).unwrap_or(0);
+    (octets.len() >= start + head + body).then_some(start + head + body)
+}
+
+fn as_datagram(segment: &Segment<'_>, message: &[u8]) -> Option<Datagram> {
+    let len = u16::try_from(IP_HEADER_LEN + UDP_HEADER_LEN + message.len()).ok()?;
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, UDP, 0, 0];
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    packet.extend(segment.from.ip().octets());
+    packet.extend(segment.to.ip().octets());
+    packet.extend(segment.from.port().to_be_bytes());
+    packet.extend(segment.to.port().to_be_bytes());
+    packet.extend((len - IP_HEADER_LEN as u16).to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend_from_slice(message);
+    Datagram::read(&packet)
 }
 
 type Traces = Mutex<HashMap<u16, Arc<Mutex<Vec<Datagram>>>>>;
@@ -101,15 +184,24 @@ fn start() -> Option<Arc<Traces>> {
     let traces: Arc<Traces> = Arc::default();
     let shared = traces.clone();
     std::thread::spawn(move || {
-        let mut buffer = vec![0; 65_536];
+        let mut buffer = vec![0; 1 << 17];
+        let mut streams = Streams::default();
         while let Ok(len) = socket.read(&mut buffer) {
-            let Some(datagram) = Datagram::read(&buffer[..len]) else {
+            let packet = &buffer[..len];
+            let all = shared.lock().expect("no holder of this lock panics");
+            let watched =
+                |from: u16, to: u16| all.get(&from).or_else(|| all.get(&to)).map(Arc::clone);
+            let (trace, seen) = if let Some(datagram) = Datagram::read(packet) {
+                (watched(datagram.from.port(), datagram.to.port()), vec![datagram])
+            } else if let Some(segment) = Segment::read(packet) {
+                let trace = watched(segment.from.port(), segment.to.port());
+                let seen = trace.is_some().then(|| streams.take(&segment));
+                (trace, seen.unwrap_or_default())
+            } else {
                 continue;
             };
-            let all = shared.lock().expect("no holder of this lock panics");
-            let trace = all.get(&datagram.from.port()).or_else(|| all.get(&datagram.to.port()));
             if let Some(trace) = trace {
-                trace.lock().expect("no holder of this lock panics").push(datagram);
+                trace.lock().expect("no holder of this lock panics").extend(seen);
             }
         }
     });

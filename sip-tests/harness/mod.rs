@@ -3,6 +3,7 @@
 pub(crate) mod baresip;
 pub(crate) mod capture;
 pub(crate) mod case;
+pub(crate) mod certificates;
 pub(crate) mod datagrams;
 pub(crate) mod dissect;
 pub(crate) mod expect;

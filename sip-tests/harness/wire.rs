@@ -88,15 +88,37 @@ impl Wire {
 
     /// All datagrams that Holdfast sent; nothing without a capture.
     pub(crate) fn sent_by_holdfast(&self) -> Vec<Datagram> {
-        let mut datagrams = self.capture.as_ref().map(Capture::datagrams).unwrap_or_default();
+        let mut datagrams = self.captured();
         datagrams.retain(|datagram| datagram.from == self.holdfast);
+        datagrams
+    }
+
+    /// What was captured. Who opens a TCP connection has it from a port of its own: the sent-by of its first request
+    /// there says who that is.
+    fn captured(&self) -> Vec<Datagram> {
+        let mut datagrams = self.capture.as_ref().map(Capture::datagrams).unwrap_or_default();
+        let is_known = |address: &SocketAddrV4| {
+            *address == self.holdfast || self.parties.values().any(|party| party == address)
+        };
+        let mut owners: BTreeMap<SocketAddrV4, SocketAddrV4> = BTreeMap::new();
+        for datagram in &mut datagrams {
+            if !is_known(&datagram.from)
+                && !owners.contains_key(&datagram.from)
+                && let Some(owner) = sent_by(datagram.payload()).filter(is_known)
+            {
+                owners.insert(datagram.from, owner);
+            }
+            for address in [&mut datagram.from, &mut datagram.to] {
+                *address = owners.get(address).copied().unwrap_or(*address);
+            }
+        }
         datagrams
     }
 
     /// Everything so far, in order of time.
     pub(crate) fn messages(&self) -> Vec<Message> {
         let mut messages = match &self.capture {
-            Some(capture) => capture.datagrams().iter().flat_map(|one| self.seen(one)).collect(),
+            Some(_) => self.captured().iter().flat_map(|one| self.seen(one)).collect(),
             None => self.traced(),
         };
         let mut before = HashSet::new();
@@ -179,6 +201,13 @@ impl Wire {
         let since = (of_day % 1800.0 - start_of_hour % 1800.0).rem_euclid(1800.0);
         Some(self.start.0 + Duration::from_secs_f64(since))
     }
+}
+
+/// Whom the top Via of a request names.
+fn sent_by(payload: &[u8]) -> Option<SocketAddrV4> {
+    let text = SipText::read(payload.trim_ascii_start())?;
+    let via = text.header("via").filter(|_| text.status_code().is_none())?;
+    via.split_whitespace().nth(1)?.split(';').next()?.parse().ok()
 }
 
 /// `carrier-b < 200 INVITE#2`: the second such message, retransmissions not counted.

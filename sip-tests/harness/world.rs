@@ -20,7 +20,7 @@ use super::router::Router;
 use super::store::{Store, StoreKind};
 use super::template::Values;
 use super::wire::{Wire, ladder, loopback};
-use super::{dissect, expect, hiding, records};
+use super::{certificates, dissect, expect, hiding, records};
 
 /// How long Holdfast may take to end once it was told to, its drain limit included.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -113,8 +113,11 @@ impl<'a> World<'a> {
         let admin = loopback("127.0.0.1", free_port()?)?;
         let steps: Vec<_> = case.step.iter().filter_map(Step::of_store).collect();
         let store = Store::create(kind, dir, &case.name, &steps)?;
-        let settings = case.settings.iter().map(|(key, value)| (key.clone(), plain(value)));
-        let mut settings: BTreeMap<String, String> = settings.collect();
+        certificates::write(dir, &mut values)?;
+        let filled =
+            |(key, value): (&String, &toml::Value)| Ok((key.clone(), values.fill(&plain(value))?));
+        let mut settings: BTreeMap<String, String> =
+            case.settings.iter().map(filled).collect::<Result<_>>()?;
         let name_server = name_server(case, &values)?;
         if let Some(server) = &name_server {
             settings.insert("name_servers".to_owned(), server.address.to_string());
@@ -312,7 +315,8 @@ fn wait_until_bound(party: &mut Party) -> Result<()> {
     let until = Instant::now() + BIND_LIMIT;
     let port = format!(":{:04X} ", party.address.port());
     loop {
-        let bound = std::fs::read_to_string("/proc/net/udp")?;
+        let bound =
+            std::fs::read_to_string("/proc/net/udp")? + &std::fs::read_to_string("/proc/net/tcp")?;
         if bound.lines().any(|line| line.contains(&port)) {
             return Ok(());
         }

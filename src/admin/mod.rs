@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::carrier::GatewayId;
+use crate::net::stream::StreamHandle;
 use crate::shard::{ShardHandle, Shared};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -22,6 +23,8 @@ use crate::telemetry::metrics::{self, Metrics};
 pub struct AdminState {
     pub shared: Arc<Shared>,
     pub shards: Vec<ShardHandle>,
+    /// TCP and TLS, where a listener has them.
+    pub streams: Option<StreamHandle>,
     pub metrics: Metrics,
     /// There are tables in force.
     pub is_ready: watch::Receiver<bool>,
@@ -111,6 +114,9 @@ fn registrations_of(state: &AdminState) -> Vec<RegistrationState> {
 async fn render_metrics(State(state): State<AdminState>) -> Response {
     for (index, shard) in state.shards.iter().enumerate() {
         metrics::shard(index, &shard.counters(), &shard.edge_counters());
+    }
+    if let Some(streams) = &state.streams {
+        metrics::streams(&streams.counts());
     }
     let (tables, view) = (state.shared.tables.load_full(), state.shared.view.load_full());
     for target in view.targets() {

@@ -56,6 +56,7 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         country: offer.country,
         wall,
         audio: audio.as_ref(),
+        needs_tls: offer.is_secure,
         seed,
         has_listener: &|gateway, address| {
             settings.listener_for(gateway.transport, address).is_some()
@@ -91,6 +92,7 @@ pub fn plan_for(
         country: offer.country,
         wall,
         audio: audio.as_ref(),
+        needs_tls: offer.is_secure,
         seed,
         has_listener: &|gateway, address| {
             settings.listener_for(gateway.transport, address).is_some()

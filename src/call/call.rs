@@ -3,7 +3,7 @@
 
 mod keeping;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Denial};
 use super::attempt::Offer;
@@ -18,6 +18,9 @@ use super::{Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
 use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
+
+/// The longest that a call is left alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One call of a shard.
 #[derive(Debug)]
@@ -88,8 +91,8 @@ impl Call {
             record.region = admission.plan.region.clone();
             record.plan = Some(admission.plan.clone());
         });
-        let hunt = Hunt::new(admission.plan);
-        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt));
+        let (hunt, refer) = (Hunt::new(admission.plan), admission.customer.refer);
+        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt, refer));
         let next = setup.hunt(cx, &mut draft);
         let mut this = Self { key, draft, state: State::Setup(setup), scheduled: None };
         this.go(cx, next);
@@ -209,8 +212,11 @@ impl Call {
         server: ServerKey,
         response: Option<&Message>,
     ) {
+        if let State::Setup(setup) = &mut self.state {
+            return setup.on_relay_response(cx, side, server, response);
+        }
         if let Some(leg) = self.leg(side)
-            && let Some(event) = leg.on_relay_response(server, response)
+            && let Some(event) = leg.on_relay_response(cx, server, response)
         {
             self.on_event(cx, side, event);
         }
@@ -267,8 +273,9 @@ impl Call {
                 let next = setup.on_caller_gone(cx, &mut self.draft, "BYE", reason);
                 self.go(cx, next);
             }
-            State::Setup(_) => {
-                cx.reject(server, 500, b"Not Answered Yet");
+            State::Setup(setup) => {
+                let next = setup.on_request(cx, &mut self.draft, side, server, request);
+                self.go(cx, next);
             }
             State::Talk(_) => {
                 if let Some(leg) = self.leg(side)
@@ -372,6 +379,8 @@ impl Call {
             State::Ending { legs, .. } => legs.inbound.poll_timeout(),
             State::Over => None,
         };
+        // A deadline stays among the timers though its call is over: far ones are looked at on the way.
+        let wanted = wanted.map(|at| at.min(cx.now + LOOK_AGAIN));
         cx.timers.schedule(TimerKey::Call(self.key), wanted, &mut self.scheduled);
     }
 
@@ -399,11 +408,10 @@ impl Call {
                 }
             }
             LegEvent::Withdrawn => other.withdraw(cx),
-            LegEvent::Asked { server, carried } => {
-                if !other.relay(cx, server, carried) {
-                    leg.turn_down(cx, server);
-                }
-            }
+            LegEvent::Asked { server, carried } => match other.relay(cx, server, carried) {
+                Ok(()) => leg.note_relayed(carried, other),
+                Err(refusal) => leg.turn_down(cx, server, refusal),
+            },
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
                 if is_dialog_gone(status_code) {
@@ -412,6 +420,7 @@ impl Call {
             }
             LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
             LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+            LegEvent::Expired => self.end_both(cx, EndCause::Terminated, "session expired"),
             LegEvent::RefreshFailed { is_dialog_gone: true, .. } => {
                 let detail = match talk.moves[side as usize] {
                     Move::Known => "a leg did not know its dialog",
@@ -448,6 +457,7 @@ impl Call {
             | LegEvent::Answered(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
+            | LegEvent::Expired
             | LegEvent::Refreshed
             | LegEvent::RefreshFailed { .. }
             | LegEvent::Ended(_) => {}
@@ -562,10 +572,10 @@ fn is_dialog_gone(status_code: u16) -> bool {
     matches!(status_code, 408 | 481)
 }
 
-/// A challenge is for us, not for the other side (RFC 3261 §22).
-fn asked_by_us(status_code: u16) -> u16 {
+/// A challenge is for us, not for the other side (RFC 3261 §22), and so is what is said of our extensions.
+pub(super) fn asked_by_us(status_code: u16) -> u16 {
     match status_code {
-        401 | 407 => 500,
+        401 | 407 | 420 | 421 | 422 | 494 => 500,
         other => other,
     }
 }

@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use super::authentication::Authentication;
 use super::credentials::Challenges;
+use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
 use super::{CallRecord, Replica, RingingReplica, Side};
-use crate::carrier::{CarrierId, Tables};
-use crate::dialog::Tag;
+use crate::carrier::{CarrierId, ReferPolicy, Tables, Transport};
+use crate::dialog::{NextHop, Tag};
 use crate::health::{Capacity, Evidence, Outcome, Target, View};
 use crate::random::{Ids, Random};
 use crate::sip::{HeaderName, Message, Method, Printer, peek};
@@ -30,7 +31,25 @@ new_key_type! {
 }
 
 /// Methods that we answer with something else than 405 or 501.
-pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, NOTIFY";
+pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY";
+/// With the one that a customer's policy may add.
+const ALLOW_REFER: &[u8] =
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY, REFER";
+
+/// What we can, for every message that refreshes a dialog's target or answers one that made it.
+pub fn write_capabilities(refer: ReferPolicy, printer: &mut Printer) {
+    write_allow(refer, printer);
+    Options::WITHIN_DIALOG.write(HeaderName::Supported, printer);
+}
+
+/// The methods that are let pass within a call of a customer with this policy.
+pub fn write_allow(refer: ReferPolicy, printer: &mut Printer) {
+    let allow = match refer {
+        ReferPolicy::Refuse => ALLOW,
+        ReferPolicy::Relay => ALLOW_REFER,
+    };
+    printer.header(HeaderName::Allow, allow);
+}
 
 /// What an engine asks of the world.
 #[derive(Debug)]
@@ -111,6 +130,8 @@ pub struct Counters {
     pub calls_answered: u64,
     /// INVITEs answered 503 because `max_calls` were in progress.
     pub calls_over_limit: u64,
+    /// INVITEs answered 503 because the shard had more to do than it can.
+    pub calls_refused_overload: u64,
     /// Calls refused because no gateway of their route had capacity in time.
     pub calls_without_capacity: u64,
     /// Calls refused since no gateway in their region could take them.
@@ -427,18 +448,25 @@ impl Context {
     }
 
     /// Where requests of a dialog go: its next hop where that is an address we have a listener for,
-    /// else where the peer's messages came from.
-    pub fn flow_towards(&self, next_hop: Option<SocketAddr>, known: Flow) -> Flow {
-        let transport = self.settings.listener(known.listener).transport;
-        let Some(remote) = next_hop else { return known };
-        let known_listener = self.settings.listener(known.listener);
-        if known_listener.address.is_ipv4() == remote.is_ipv4() {
-            return Flow { listener: known.listener, remote };
+    /// else where the peer's messages came from. A connection that those came on is used as long as it is open, for who
+    /// opened it may not be reached by another; what came by TLS stays with TLS.
+    pub fn flow_towards(&self, next_hop: Option<NextHop>, known: Flow) -> Flow {
+        let Some(NextHop { address: remote, transport: wanted }) = next_hop else { return known };
+        let listener = self.settings.listener(known.listener);
+        let wanted = match (listener.transport, wanted) {
+            (Transport::Tls, _) => Transport::Tls,
+            (known, wanted) => wanted.unwrap_or(known),
+        };
+        let stays = wanted == listener.transport;
+        if stays && listener.is_reliable() && remote.ip() == known.remote.ip() {
+            return Flow { fallback: Some(remote), ..known };
         }
-        match self.settings.listener_for(transport, remote) {
-            Some(listener) => Flow { listener, remote },
-            None => known,
+        let to = |listener| Flow { listener, remote, gateway: known.gateway, fallback: None };
+        if stays && listener.address.is_ipv4() == remote.is_ipv4() {
+            return to(known.listener);
         }
+        let by = |transport| self.settings.listener_for(transport, remote);
+        by(wanted).or_else(|| by(listener.transport)).map_or(known, to)
     }
 
     fn carry_out(&mut self, actions: &mut Actions, flow: Flow) -> Turn {

@@ -343,6 +343,7 @@ mod tests {
             no_ringing: Duration::from_millis(6_000),
             limits: Limits::default(),
             number_rule: NumberRule::default(),
+            tls_wildcard: false,
         });
         let gateway = Arc::new(Gateway {
             id: GatewayId(i64::from(index)),
@@ -352,6 +353,7 @@ mod tests {
             port: 5060,
             transport: Transport::Udp,
             dns: Dns::Address,
+            large_by_tcp: false,
             media: Media::Rtp,
             codecs: None,
             admin_state: AdminState::On,

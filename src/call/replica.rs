@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::CallRecord;
 use super::attempt::Trunk;
-use crate::carrier::{CarrierId, GatewayId, Transport};
+use super::peer_refresh::Heard;
+use super::session_timer::KeptSession;
+use crate::carrier::{CarrierId, GatewayId, ReferPolicy, Transport};
 use crate::dialog::Dialog;
 use crate::sip::octets::Octets;
 
@@ -33,6 +35,9 @@ pub struct LegReplica {
     pub transport: Transport,
     /// Where the peer's messages come from.
     pub peer: SocketAddr,
+    /// Whose gateway that is: by TLS, only to who proves to be that one.
+    #[serde(default)]
+    pub gateway: Option<GatewayId>,
     /// The carrier, on the outbound side.
     #[serde(default)]
     pub trunk: Option<Trunk>,
@@ -41,6 +46,13 @@ pub struct LegReplica {
     /// The last session description that we sent, for a refresh by re-INVITE.
     #[serde(default)]
     pub description: Option<Octets>,
+    /// What the last one of the peer was.
+    #[serde(default)]
+    pub heard: Option<Heard>,
+    #[serde(default)]
+    pub session: KeptSession,
+    #[serde(default)]
+    pub refer: ReferPolicy,
 }
 
 /// A call that is being set up, kept once that takes long: it cannot move, but no phone must ring for nobody.
@@ -60,4 +72,7 @@ pub struct KeptInvite {
     pub transport: Transport,
     /// Where it came from, or went to.
     pub peer: SocketAddr,
+    /// The gateway that it went to.
+    #[serde(default)]
+    pub gateway: Option<GatewayId>,
 }

@@ -335,14 +335,8 @@ mod tests {
             rows.carriers.push(CarrierRow {
                 carrier_id: 1,
                 name: pack.name.to_owned(),
-                enabled: true,
-                region: None,
-                carrier_group_id: None,
                 probe_interval_ms: 0,
-                no_response_ms: 1_800,
-                no_ringing_ms: 6_000,
-                max_cps: None,
-                max_channels: None,
+                ..CarrierRow::default()
             });
             let mut unseen: Vec<i64> = Vec::new();
             for (number, row) in (1..).zip(pack.rules_for(CarrierId(1))) {

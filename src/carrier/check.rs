@@ -13,6 +13,7 @@ use jiff::tz::TimeZoneDatabase;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
+use super::customer::ReferPolicy;
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
 use super::gateway::{AdminState, Limits, Transport};
 use super::route::{RerouteAfterRinging, Strategy};
@@ -166,6 +167,7 @@ impl Check {
                 no_ringing: Duration::from_millis(no_ringing_ms.into()),
                 limits,
                 number_rule: number_rules.get(&row.carrier_id).cloned().unwrap_or_default(),
+                tls_wildcard: row.tls_wildcard,
             };
             carriers.insert(id, Arc::new(carrier));
         }
@@ -192,11 +194,12 @@ impl Check {
             let transport =
                 check.one_of("transport", &row.transport, Transport::from_text, Transport::ALL);
             match transport {
-                Some(Transport::Tcp | Transport::Tls) => {
-                    let reason = format!("'{}' is not yet spoken; use 'udp'", row.transport);
-                    check.refuse("transport", reason);
+                Some(Transport::Tcp | Transport::Tls) if row.large_by_tcp => {
+                    let reason =
+                        format!("by '{}' nothing is too large; only for 'udp'", row.transport);
+                    check.refuse("large_by_tcp", reason);
                 }
-                Some(Transport::Udp) | None => {}
+                Some(Transport::Udp | Transport::Tcp | Transport::Tls) | None => {}
             }
             let dns = check.one_of("dns", &row.dns, Dns::from_text, Dns::ALL);
             if dns == Some(Dns::Srv) && row.host.parse::<IpAddr>().is_ok() {
@@ -224,6 +227,7 @@ impl Check {
                 port: u16::try_from(port).unwrap_or_default(),
                 transport: transport.unwrap_or(Transport::Udp),
                 dns: dns.unwrap_or(Dns::Address),
+                large_by_tcp: row.large_by_tcp,
                 media: media.unwrap_or(Media::Rtp),
                 codecs,
                 admin_state: admin_state.unwrap_or(AdminState::Off),
@@ -244,6 +248,7 @@ impl Check {
             let mut check = self.row("customers", row.customer_id);
             check.name(&row.name, &mut names);
             check.region(row.region.as_deref());
+            let refer = check.one_of("refer", &row.refer, ReferPolicy::from_text, ReferPolicy::ALL);
             let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
             let id = CustomerId(row.customer_id);
             let customer = Customer {
@@ -251,6 +256,7 @@ impl Check {
                 name: row.name.as_str().into(),
                 is_enabled: row.enabled,
                 region: row.region.as_deref().map(Into::into),
+                refer: refer.unwrap_or_default(),
                 auth: auth.unwrap_or(CustomerAuth::Both),
             };
             customers.insert(id, Arc::new(customer));

@@ -25,6 +25,8 @@ pub struct Carrier {
     pub limits: Limits,
     /// How numbers and identities are written towards this carrier.
     pub number_rule: NumberRule,
+    /// A wildcard in its TLS certificate may stand for its host name, which RFC 5922 §7.2 forbids.
+    pub tls_wildcard: bool,
 }
 
 /// One address, or one host name, of a carrier.
@@ -39,6 +41,8 @@ pub struct Gateway {
     pub port: u16,
     pub dns: Dns,
     pub transport: Transport,
+    /// By UDP, an INVITE over 1,300 octets goes by TCP to the same port (RFC 3261 §18.1.1).
+    pub large_by_tcp: bool,
     pub media: Media,
     /// Codecs that it takes, in lower case; `None` = any.
     pub codecs: Option<Arc<[Box<str>]>>,

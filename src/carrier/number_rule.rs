@@ -299,6 +299,7 @@ mod tests {
             port,
             transport: Transport::Udp,
             dns,
+            large_by_tcp: false,
             media: Media::Both,
             codecs: None,
             admin_state: AdminState::On,

@@ -54,6 +54,7 @@ pub struct CarrierRow {
     pub no_ringing_ms: i32,
     pub max_cps: Option<f64>,
     pub max_channels: Option<i32>,
+    pub tls_wildcard: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +67,7 @@ pub struct GatewayRow {
     pub port: i32,
     pub transport: String,
     pub dns: String,
+    pub large_by_tcp: bool,
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -84,6 +86,7 @@ pub struct CustomerRow {
     pub name: String,
     pub enabled: bool,
     pub region: Option<String>,
+    pub refer: String,
     pub auth: String,
 }
 
@@ -238,6 +241,7 @@ impl Default for CarrierRow {
             no_ringing_ms: 6_000,
             max_cps: None,
             max_channels: None,
+            tls_wildcard: false,
         }
     }
 }
@@ -252,6 +256,7 @@ impl Default for GatewayRow {
             port: 5060,
             transport: "udp".to_owned(),
             dns: "address".to_owned(),
+            large_by_tcp: false,
             media: "both".to_owned(),
             codecs: None,
             admin_state: "on".to_owned(),
@@ -271,6 +276,7 @@ impl Default for CustomerRow {
             name: String::new(),
             enabled: true,
             region: None,
+            refer: "refuse".to_owned(),
             auth: "address".to_owned(),
         }
     }

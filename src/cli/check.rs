@@ -12,6 +12,7 @@ pub(super) fn run(flags: &SettingsFlags) -> anyhow::Result<ExitCode> {
     for (name, value, source) in raw.effective() {
         println!("{name} = {value}  ({source})");
     }
+    settings.tls.load()?;
     super::runtime()?.block_on(async {
         let store = Store::open(&settings.database_url)?;
         let pending = store.pending_migrations().await?;

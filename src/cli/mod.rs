@@ -1,8 +1,10 @@
 //! The command line: one file a command.
 
+mod agents;
 mod carriers;
 mod check;
 mod demo;
+mod drill;
 mod explain;
 mod flags;
 mod migrate;
@@ -52,6 +54,9 @@ enum Command {
     Replay(replay::ReplayFlags),
     /// Show the router at work: three simulated carriers, one of which is killed before your eyes
     Demo(demo::DemoFlags),
+    /// Break something of a running pair of nodes on purpose, and see whether calls survive it
+    #[command(subcommand)]
+    Drill(drill::DrillCommand),
 }
 
 /// Exit codes: 0 all is well, 1 something is wrong, 2 the command line makes no sense.
@@ -66,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Explain(flags) => explain::run(&flags),
         Command::Replay(flags) => replay::run(&flags),
         Command::Demo(flags) => demo::run(&flags),
+        Command::Drill(command) => drill::run(&command),
     };
     result.unwrap_or_else(|error| {
         eprintln!("holdfast: {error:#}");

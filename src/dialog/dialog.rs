@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
+use crate::carrier::Transport;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets;
 use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
@@ -17,8 +19,6 @@ const MAX_FORWARDS: u8 = 70;
 const MAX_ROUTES: usize = 32;
 /// The highest CSeq that leaves room for more (RFC 3261 §8.1.1.5: below 2^31).
 const MAX_SEQ: u32 = (1 << 31) - (1 << 16);
-/// Where a SIP URI without a port is reached (RFC 3261 §19.1.2).
-const DEFAULT_PORT: u16 = 5060;
 
 /// A dialog as one of our legs sees it.
 ///
@@ -50,9 +50,55 @@ pub struct Dialog {
     /// The peer is behind a NAT that it does not know of: its Contact leads nowhere.
     #[serde(default)]
     pub is_behind_nat: bool,
+    /// Made by an INVITE to a `sips:` URI: our Contact is one too (RFC 3261 §12.1.1, RFC 5630 §5.1.1).
+    #[serde(default)]
+    pub is_secure: bool,
     /// How often the target has changed.
     #[serde(skip)]
     pub targets: u32,
+}
+
+/// What an INVITE of ours tells its dialog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnInvite<'a> {
+    pub request_uri: &'a [u8],
+    /// Value of From.
+    pub from: &'a [u8],
+    pub call_id: &'a [u8],
+    pub seq: u32,
+}
+
+impl<'a> OwnInvite<'a> {
+    /// Looks through what we printed ourselves, which is faster than reading it as a message of anybody's: one header a
+    /// line, whole names, no folding, CSeq after From and Call-ID.
+    pub fn of(printed: &'a [u8]) -> Self {
+        let mut own = Self::default();
+        let mut start = 0;
+        for end in memmem::find_iter(printed, b"\r\n") {
+            let line = &printed[start..end];
+            if start == 0 {
+                own.request_uri = line.split(|octet| *octet == b' ').nth(1).unwrap_or_default();
+            } else if let Some(from) = line.strip_prefix(b"From: ") {
+                own.from = from;
+            } else if let Some(call_id) = line.strip_prefix(b"Call-ID: ") {
+                own.call_id = call_id;
+            } else if let Some(cseq) = line.strip_prefix(b"CSeq: ") {
+                let digits = cseq.iter().take_while(|octet| octet.is_ascii_digit());
+                own.seq = digits.fold(0, |seq, digit| 10 * seq + u32::from(digit - b'0'));
+                break;
+            }
+            start = end + 2;
+        }
+        own
+    }
+}
+
+/// The address that a URI says requests go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    pub address: SocketAddr,
+    /// `None` where the URI leaves it open.
+    pub transport: Option<Transport>,
 }
 
 /// A request whose CSeq is lower than one before it (RFC 3261 §12.2.2).
@@ -80,6 +126,7 @@ impl Dialog {
             remote_target: contact_of(invite).unwrap_or_else(|| from_uri(invite)).into(),
             route_set: record_routes(invite).collect(),
             is_behind_nat: false,
+            is_secure: has_sips_uri(invite),
             targets: 0,
         }
     }
@@ -87,20 +134,21 @@ impl Dialog {
     /// The dialog that a 2xx to our INVITE makes (RFC 3261 §12.1.2).
     ///
     /// A response without Contact, which breaks a MUST, leaves the INVITE's Request-URI as target.
-    pub fn uac(invite: &Message, local_tag: Tag, response: &Message) -> Self {
+    pub fn uac(invite: OwnInvite<'_>, local_tag: Tag, response: &Message) -> Self {
         let mut route_set: Vec<Box<[u8]>> = record_routes(response).collect();
         route_set.reverse();
         Self {
-            call_id: invite.call_id().into(),
+            call_id: invite.call_id.into(),
             local_tag,
             remote_tag: response.to_tag().unwrap_or_default().into(),
-            local: invite.first(HeaderName::From).unwrap_or_default().into(),
+            local: invite.from.into(),
             remote: response.first(HeaderName::To).unwrap_or_default().into(),
-            local_seq: invite.cseq().0,
+            local_seq: invite.seq,
             remote_seq: None,
-            remote_target: contact_of(response).unwrap_or(invite.request_uri()).into(),
+            remote_target: contact_of(response).unwrap_or(invite.request_uri).into(),
             route_set: route_set.into(),
             is_behind_nat: false,
+            is_secure: is_sips(invite.request_uri),
             targets: 0,
         }
     }
@@ -180,7 +228,7 @@ impl Dialog {
 
     /// Where requests go: the first route, else the target, where that is an address. A host name,
     /// an address behind a NAT, and whatever else cannot be read, gives `None`.
-    pub fn next_hop(&self) -> Option<SocketAddr> {
+    pub fn next_hop(&self) -> Option<NextHop> {
         if self.is_behind_nat && self.route_set.is_empty() {
             return None;
         }
@@ -188,7 +236,10 @@ impl Dialog {
         let uri = Uri::parse(uri)?;
         match uri.host_kind() {
             Host::Address(address) if !is_unsendable(address) => {
-                Some(SocketAddr::new(address, uri.port.unwrap_or(DEFAULT_PORT)))
+                let transport = transport_of(&uri);
+                let default = transport.unwrap_or(Transport::Udp).default_port();
+                let address = SocketAddr::new(address, uri.port.unwrap_or(default));
+                Some(NextHop { address, transport })
             }
             Host::Address(_) | Host::Name(_) => None,
         }
@@ -223,6 +274,24 @@ impl Dialog {
             .raw(b"\r\n");
         printer
     }
+}
+
+/// Whether a request is for a `sips:` URI.
+pub fn has_sips_uri(request: &Message) -> bool {
+    is_sips(request.request_uri())
+}
+
+fn is_sips(uri: &[u8]) -> bool {
+    Uri::parse(uri).is_some_and(|uri| uri.is_sips())
+}
+
+/// RFC 3263 §4.1, RFC 5630 §3.1.4: `sips:` is TLS, whatever its parameter says.
+fn transport_of(uri: &Uri<'_>) -> Option<Transport> {
+    if uri.is_sips() {
+        return Some(Transport::Tls);
+    }
+    let name = uri.param("transport")?.to_ascii_lowercase();
+    Transport::from_text(std::str::from_utf8(&name).ok()?)
 }
 
 /// The URI of the first Contact.

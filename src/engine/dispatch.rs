@@ -9,16 +9,16 @@ use crate::call::attempt::Offer;
 use crate::call::authentication::{Caller, identify};
 use crate::call::context::{ALLOW, Owner};
 use crate::call::credentials::Challenged;
+use crate::call::options::{Options, unsupported};
+use crate::call::session_timer::SessionTimer;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
 use crate::sip::name_addr::split_list;
 use crate::sip::{HeaderName, Message, Method, Printer, Uri};
 use crate::transaction::timer::TRANSACTION_LIMIT;
-use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
+use crate::transaction::{ClientKey, Flow, Listener, MatchKey, ServerKey, ServerMachine};
 
-/// Where a response goes when its Via names no port (RFC 3261 §18.2.2).
-const DEFAULT_PORT: u16 = 5060;
 /// Server transactions that may be there for each call that may be: its INVITE, what is asked within
 /// it, and those of short calls that are over.
 const SERVERS_A_CALL: usize = 8;
@@ -282,6 +282,11 @@ impl Engine {
     }
 
     fn on_new_invite(&mut self, request: Message, flow: Flow) {
+        // Before all else, so that it costs little: the callers that are taken need the time.
+        if self.overload.share() > 0.0 && self.cx.random.unit_f64() < self.overload.share() {
+            self.cx.counters.calls_refused_overload += 1;
+            return self.answer_statelessly(&request, flow, 503, "");
+        }
         if self.cx.transactions.is_merged(&request) {
             return self.answer_statelessly(&request, flow, 482, "");
         }
@@ -293,6 +298,12 @@ impl Engine {
         }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
+        }
+        let session = self.cx.settings.session;
+        if SessionTimer::is_too_small(&request, session) {
+            return self.answer_with(&request, flow, 422, "", |printer| {
+                SessionTimer::write_refusal(session, printer);
+            });
         }
         if self.is_full() {
             self.cx.counters.calls_over_limit += 1;
@@ -413,8 +424,8 @@ impl Engine {
     }
 
     fn open_server(&mut self, request: Message, flow: Flow, is_merge_checked: bool) -> ServerKey {
-        let reply = reply_flow(&request, flow);
-        let is_reliable = self.cx.settings.listener(flow.listener).is_reliable();
+        let listener = self.cx.settings.listener(flow.listener);
+        let (reply, is_reliable) = (reply_flow(&request, flow, listener), listener.is_reliable());
         self.cx.transactions.open_server(request, reply, flow.remote, is_reliable, is_merge_checked)
     }
 
@@ -457,8 +468,8 @@ impl Engine {
             200 => {
                 printer
                     .header(HeaderName::Allow, ALLOW)
-                    .header(HeaderName::Accept, b"application/sdp")
-                    .header(HeaderName::Supported, b"");
+                    .header(HeaderName::Accept, b"application/sdp");
+                Options::ALL.write(HeaderName::Supported, &mut printer);
             }
             405 | 501 => {
                 printer.header(HeaderName::Allow, ALLOW);
@@ -475,20 +486,23 @@ impl Engine {
         write(&mut printer);
         printer.header(HeaderName::Server, settings.user_agent.as_bytes());
         let response = printer.finish(b"");
-        self.cx.send(reply_flow(request, flow), response);
+        let reply = reply_flow(request, flow, settings.listener(flow.listener));
+        self.cx.send(reply, response);
     }
 }
 
 /// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4). A `maddr` is not followed:
-/// it would let anybody aim our responses at anybody.
-fn reply_flow(request: &Message, flow: Flow) -> Flow {
-    let remote = match request.top_via() {
-        Some(via) if !via.has_rport => {
-            SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(DEFAULT_PORT))
-        }
-        _ => flow.remote,
-    };
-    Flow { listener: flow.listener, remote }
+/// it would let anybody aim our responses at anybody. A connection that is closed by then is opened anew to the port of
+/// the Via.
+fn reply_flow(request: &Message, flow: Flow, listener: &Listener) -> Flow {
+    let Some(via) = request.top_via() else { return flow };
+    let port = via.port.unwrap_or(listener.transport.default_port());
+    let sent_by = SocketAddr::new(flow.remote.ip(), port);
+    match listener.is_reliable() {
+        true => Flow { fallback: Some(sent_by), ..flow },
+        false if via.has_rport => flow,
+        false => Flow { remote: sent_by, ..flow },
+    }
 }
 
 /// What RFC 3261 §8.2 has us refuse an INVITE or OPTIONS for, before anybody's tables are asked.
@@ -527,11 +541,4 @@ fn accepts_sdp(request: &Message) -> bool {
             .iter()
             .any(|known| range.eq_ignore_ascii_case(known))
     })
-}
-
-/// The option tags of Require that we do not know: all of them, so far. Proxy-Require is for proxies.
-fn unsupported(request: &Message) -> Option<Vec<u8>> {
-    let tags: Vec<&[u8]> =
-        request.all(HeaderName::Require).flat_map(|header| split_list(header.value)).collect();
-    (!tags.is_empty()).then(|| tags.join(&b", "[..]))
 }

@@ -18,6 +18,8 @@ use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer, Subscriber};
 use crate::transaction::{Branch, Flow};
 
+use super::overload::Overload;
+
 /// One datagram, or one framed message of a stream.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -80,6 +82,7 @@ pub struct Engine {
     pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
+    pub(super) overload: Overload,
     /// Requests within dialogs of other nodes that are asked for.
     pub(super) lookups: Allowance,
     /// How often others have been asked about the request in hand; `None` = they do not know it either.
@@ -98,10 +101,19 @@ impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
+        let overload = Overload::new(settings.overload_wait);
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
         let registrar = Registrar::default();
-        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, looks: Some(0) }
+        Self {
+            cx,
+            calls: SlotMap::with_key(),
+            registrar,
+            strangers,
+            overload,
+            lookups,
+            looks: Some(0),
+        }
     }
 
     /// One message from one flow.
@@ -188,6 +200,16 @@ impl Engine {
         }
     }
 
+    /// Whether it matters how long the messages that are read now have waited.
+    pub fn wants_delay(&self) -> bool {
+        self.overload.is_asking()
+    }
+
+    /// Messages that were read just now had waited for `delay`; where there were none, tell of no delay.
+    pub fn note_delay(&mut self, delay: Duration, now: Instant) {
+        self.overload.note_delay(delay, now);
+    }
+
     pub fn poll_output(&mut self) -> Option<Output> {
         self.cx.outputs.pop_front()
     }
@@ -240,7 +262,7 @@ impl Engine {
         let Some(listener) = cx.settings.listener_for(gateway.transport, target.address) else {
             return;
         };
-        let flow = Flow { listener, remote: target.address };
+        let flow = Flow::to_gateway(listener, target.address, gateway.id);
         // Nobody at its host: a carrier may answer nothing that does not name it.
         let rule = cx.tables.carrier(carrier_id).map(|carrier| carrier.number_rule.clone());
         let rule = rule.unwrap_or_default();
@@ -264,7 +286,7 @@ impl Engine {
                 .raw(b">\r\n")
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, None, &mut printer);
+            crate::call::attempt::write_contact(listener, false, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

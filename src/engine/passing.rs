@@ -7,12 +7,12 @@
 use std::net::SocketAddr;
 
 use super::engine::Engine;
-use crate::carrier::Transport;
+use crate::carrier::{GatewayId, Transport};
 use crate::dialog::Tag;
 use crate::sip::{HeaderName, Message, Printer, Via};
 use crate::transaction::{Flow, ListenerId};
 
-/// The parameter of our Via that says where the response belongs: listener, address, port, in hex.
+/// The parameter of our Via that says where the response belongs: listener, address, port and gateway, in hex.
 const PARAM: &str = "hf";
 const COOKIE: &[u8] = b"z9hG4bKp";
 
@@ -30,7 +30,7 @@ impl Engine {
         );
         if let Some(passed) = Printer::pass_on(request, via.as_bytes(), flow.remote) {
             self.cx.counters.passed_on += 1;
-            self.cx.send(Flow { listener, remote: to }, passed);
+            self.cx.send(Flow::new(listener, to), passed);
         }
     }
 
@@ -62,7 +62,8 @@ fn branch(back: &str, next: Option<Via<'_>>, key: u64) -> String {
 }
 
 fn write(flow: Flow) -> String {
-    let text = format!("{} {}", flow.listener.0, flow.remote);
+    let gateway = flow.gateway.map_or(String::new(), |gateway| format!(" {gateway}"));
+    let text = format!("{} {}{gateway}", flow.listener.0, flow.remote);
     text.bytes().map(|octet| format!("{octet:02x}")).collect()
 }
 
@@ -70,10 +71,11 @@ fn read(back: &str, listeners: usize) -> Option<Flow> {
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let octets: Option<Vec<u8>> = back.as_bytes().chunks(2).map(pair).collect();
     let text = String::from_utf8(octets?).ok()?;
-    let (listener, remote) = text.split_once(' ')?;
-    let listener: u8 = listener.parse().ok()?;
+    let mut words = text.split(' ');
+    let (listener, remote) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let gateway = words.next().map(|id| id.parse().map(GatewayId)).transpose().ok()?;
     (usize::from(listener) < listeners)
-        .then_some(Flow { listener: ListenerId(listener), remote: remote.parse().ok()? })
+        .then_some(Flow { gateway, ..Flow::new(ListenerId(listener), remote) })
 }
 
 #[cfg(test)]
@@ -83,10 +85,11 @@ mod tests {
     #[test]
     fn finds_the_way_back_and_no_way_to_a_listener_that_is_not_there() {
         for remote in ["192.0.2.1:5060", "[2001:db8::1]:5061"] {
-            let flow =
-                Flow { listener: ListenerId(1), remote: remote.parse().expect("an address") };
-            assert_eq!(read(&write(flow), 2), Some(flow));
-            assert_eq!(read(&write(flow), 1), None);
+            let flow = Flow::new(ListenerId(1), remote.parse().expect("an address"));
+            for flow in [flow, Flow { gateway: Some(GatewayId(-7)), ..flow }] {
+                assert_eq!(read(&write(flow), 2), Some(flow));
+                assert_eq!(read(&write(flow), 1), None);
+            }
         }
         for text in ["", "zz", "3", "31 2e", "é0"] {
             assert_eq!(read(text, 2), None, "{text}");

@@ -265,7 +265,7 @@ fn register(cx: &mut Context, key: RegistrationKey, entry: &mut Entry, ask: Ask)
         return false;
     };
     entry.seq += 1;
-    let flow = Flow { listener, remote: ask.target };
+    let flow = Flow::to_gateway(listener, ask.target, entry.gateway.id);
     let of = Some(entry.gateway.carrier_id);
     let sent =
         cx.start_towards(of, Method::Register, flow, Owner::Register(key), |branch, settings| {
@@ -296,7 +296,7 @@ fn print(
         .header_fmt(HeaderName::To, format_args!("<{aor}>"))
         .header(HeaderName::CallId, entry.call_id.as_bytes())
         .header_fmt(HeaderName::CSeq, format_args!("{seq} REGISTER"));
-    write_contact(listener, Some(&registration.contact_user), &mut printer);
+    write_contact(listener, false, Some(&registration.contact_user), &mut printer);
     printer
         .header_fmt(HeaderName::Expires, format_args!("{}", ask.expires.as_secs()))
         .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

@@ -618,6 +618,7 @@ mod tests {
             limits,
             errors_in_row: None,
             number_rule: NumberRule::default(),
+            tls_wildcard: false,
         }
     }
 
@@ -630,6 +631,7 @@ mod tests {
             port: 5060,
             transport: Transport::Udp,
             dns: Dns::Address,
+            large_by_tcp: false,
             media: Media::Both,
             codecs: None,
             admin_state: AdminState::On,

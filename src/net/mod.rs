@@ -1,5 +1,7 @@
-//! Sockets and name resolution.
+//! Sockets and name servers.
 
 pub mod dns;
+pub mod poller;
+pub mod stream;
 pub mod udp;
 pub mod wake;

@@ -22,6 +22,8 @@ pub struct Ask<'a> {
     pub wall: SystemTime,
     /// What audio the caller offers, as far as it is known.
     pub audio: Option<&'a Audio>,
+    /// A `sips:` call: every hop must be by TLS.
+    pub needs_tls: bool,
     pub seed: u64,
     /// Whether one of our listeners reaches an address of a gateway.
     pub has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
@@ -67,6 +69,7 @@ pub fn ask(
         country: ask.country,
         wall: ask.wall,
         audio: ask.audio,
+        needs_tls: ask.needs_tls,
         seed: ask.seed,
         has_listener: ask.has_listener,
         headroom: ask.headroom,
@@ -93,6 +96,7 @@ fn why_empty(plan: &Plan) -> (u16, String) {
     let has = |reason: Drop| plan.dropped.iter().any(|dropped| dropped.reason == reason);
     match &plan.region {
         Some(region) if is_for_its_region(plan) => (480, format!("no gateway in region {region}")),
+        _ if has(Drop::NotSecure) => (480, "no gateway is reached by TLS, as sips asks".to_owned()),
         _ if has(Drop::Media) => (488, "no gateway takes the media offered".to_owned()),
         _ if has(Drop::Codec) => (488, "no gateway takes a codec offered".to_owned()),
         _ if has(Drop::OutOfHours) => (480, "no carrier takes calls at this hour".to_owned()),

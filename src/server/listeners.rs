@@ -1,39 +1,55 @@
-//! The sockets of all shards.
+//! The sockets of all shards, and those of the hub.
 
 use std::io;
 
 use super::settings::ListenerSettings;
-use crate::engine::Listener;
+use crate::carrier::Transport;
+use crate::engine::{Listener, ListenerId};
+use crate::net::stream::StreamListener;
 use crate::net::udp::UdpSocket;
 
-/// What the shards listen on.
+/// What this node listens on.
 #[derive(Debug)]
 pub(super) struct Bound {
     /// As the engines know them; a port 0 has become the port that the system chose.
     pub(super) listeners: Vec<Listener>,
-    /// For each shard its sockets, in the order of the listeners.
-    pub(super) sockets: Vec<Vec<UdpSocket>>,
+    /// For each shard its UDP sockets.
+    pub(super) sockets: Vec<Vec<(ListenerId, UdpSocket)>>,
+    /// TCP and TLS.
+    pub(super) streams: Vec<(ListenerId, StreamListener)>,
 }
 
-/// Binds every listener once for each shard: the kernel spreads the peers over them.
+/// Binds every UDP listener once for each shard: the kernel spreads the peers over them. TCP and TLS ones are bound
+/// once.
 pub(super) fn bind(settings: &[ListenerSettings], shards: usize) -> io::Result<Bound> {
-    let mut bound = Bound { listeners: Vec::new(), sockets: Vec::new() };
+    let mut bound = Bound { listeners: Vec::new(), sockets: Vec::new(), streams: Vec::new() };
     bound.sockets.resize_with(shards, Vec::new);
-    for wanted in settings {
-        let mut address = wanted.address;
-        for sockets in &mut bound.sockets {
-            let socket = UdpSocket::bind(address, shards > 1).map_err(|error| {
-                let message = format!("cannot listen on {}:{address}: {error}", wanted.transport);
-                io::Error::new(error.kind(), message)
-            })?;
-            address = socket.local_address();
-            sockets.push(socket);
+    for (id, wanted) in (0..).map(ListenerId).zip(settings) {
+        let (transport, mut address) = (wanted.transport, wanted.address);
+        let named = |error: io::Error, address| {
+            let message = format!("cannot listen on {transport}:{address}: {error}");
+            io::Error::new(error.kind(), message)
+        };
+        match transport {
+            Transport::Udp => {
+                for sockets in &mut bound.sockets {
+                    let socket = UdpSocket::bind(address, shards > 1)
+                        .map_err(|error| named(error, address))?;
+                    address = socket.local_address();
+                    sockets.push((id, socket));
+                }
+            }
+            Transport::Tcp | Transport::Tls => {
+                let listener = StreamListener::bind(transport, address, wanted.is_mutual)
+                    .map_err(|error| named(error, address))?;
+                address = listener.local_address();
+                bound.streams.push((id, listener));
+            }
         }
         let advertised = match wanted.advertised.strip_suffix(":0") {
             Some(host) => format!("{host}:{}", address.port()),
             None => wanted.advertised.clone(),
         };
-        let transport = wanted.transport;
         bound.listeners.push(Listener { transport, address, advertised: advertised.into() });
     }
     Ok(bound)
@@ -42,7 +58,6 @@ pub(super) fn bind(settings: &[ListenerSettings], shards: usize) -> io::Result<B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::Transport;
 
     #[test]
     fn binds_one_socket_a_shard_to_one_address_and_tells_the_port_it_got() {
@@ -50,12 +65,13 @@ mod tests {
             transport: Transport::Udp,
             address: "127.0.0.1:0".parse().expect("an address"),
             advertised: "127.0.0.1:0".to_owned(),
+            is_mutual: false,
         };
         let bound = bind(&[wanted], 3).expect("loopback can be bound");
         let port = bound.listeners[0].address.port();
         assert_ne!(port, 0);
         assert_eq!(&*bound.listeners[0].advertised, format!("127.0.0.1:{port}"));
-        let ports = bound.sockets.iter().map(|sockets| sockets[0].local_address().port());
+        let ports = bound.sockets.iter().map(|sockets| sockets[0].1.local_address().port());
         assert_eq!(ports.collect::<Vec<_>>(), [port; 3]);
     }
 
@@ -67,6 +83,7 @@ mod tests {
             transport: Transport::Udp,
             address,
             advertised: address.to_string(),
+            is_mutual: false,
         };
         let error = bind(&[wanted], 1).expect_err("taken");
         assert!(error.to_string().contains(&format!("cannot listen on udp:{address}")), "{error}");

@@ -1,6 +1,7 @@
 //! The program: settings, wiring, drain.
 
 mod board;
+mod certificates;
 mod cluster;
 mod health_file;
 mod listeners;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::board::BoardTask;
+use super::certificates::Certificates;
 use super::cluster::{self, ClusterSettings, Drain};
 use super::health_file::HealthFile;
 use super::listeners::{self, Bound};
@@ -24,7 +25,9 @@ use crate::digest::NonceKey;
 use crate::engine::{Command, EngineSettings};
 use crate::health::{Board, BoardSettings, View};
 use crate::net::dns::Resolver;
-use crate::shard::{self, ShardHandle, ShardParts, Shared};
+use crate::net::stream::tls::TlsError;
+use crate::net::stream::{self, Hub, StreamHandle};
+use crate::shard::{self, ShardDoor, ShardHandle, ShardParts, Shared};
 use crate::sip::peek;
 use crate::store::spool::Spool;
 use crate::store::{Store, StoreError, StoreKind, recorder};
@@ -52,6 +55,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A socket or a folder; the text says which.
     #[error("{0}")]
     Io(String),
@@ -74,6 +79,9 @@ pub struct Running {
     shared: Arc<Shared>,
     shards: Vec<ShardHandle>,
     threads: Vec<Thread<()>>,
+    /// TCP and TLS, where a listener has them.
+    streams: Option<StreamHandle>,
+    hub: Option<Thread<()>>,
     is_ready: watch::Receiver<bool>,
     is_draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -100,6 +108,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         .map_err(|error| StartError::Io(in_folder(&settings, &error)))?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let shard_count = settings.shard_count(processors);
+    let tls = Certificates::load(&settings.tls)?;
     let bound = listeners::bind(&settings.listeners, shard_count)
         .map_err(|error| StartError::Io(error.to_string()))?;
     let door = admin::bind(settings.admin_listen)
@@ -117,6 +126,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let (outcomes, outcome_queue) = mpsc::channel(OUTCOMES_LEN);
     let engine_settings = engine_settings(&settings, &bound, shard_count);
     let bucket_key = engine_settings.bucket_key;
+    let (streams, stream_mailbox) = (!bound.streams.is_empty())
+        .then(stream::mailbox)
+        .transpose()
+        .map_err(|error| StartError::Io(error.to_string()))?
+        .unzip();
     let (cluster_queues, cluster_inbox) = cluster::queues();
     let mut parts = Vec::new();
     for (index, sockets) in bound.sockets.into_iter().enumerate() {
@@ -125,6 +139,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             index,
             settings: engine_settings.clone(),
             sockets,
+            streams: streams.clone(),
             shared: shared.clone(),
             records: Box::new(move |record| records.send(record)),
             outcomes: Box::new(move |batch| outcomes.try_send(batch).is_ok()),
@@ -135,6 +150,16 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     }
     let started = shard::start(parts).map_err(|error| StartError::Io(error.to_string()))?;
     let (shards, threads): (Vec<_>, Vec<_>) = started.into_iter().unzip();
+    let hub = match stream_mailbox {
+        None => None,
+        Some(mailbox) => {
+            let door = ShardDoor::new(shards.clone(), shared.clone(), bucket_key);
+            let agent = settings.user_agent.as_str().into();
+            let (limits, configs) = (settings.streams, tls.configs());
+            let hub = Hub::new(bound.streams, mailbox, limits, configs, agent, door);
+            Some(hub.and_then(Hub::start).map_err(|error| StartError::Io(error.to_string()))?)
+        }
+    };
     let (good, tables) = watch::channel(None);
     let (ready, is_ready) = watch::channel(false);
     let (is_draining, draining) = watch::channel(false);
@@ -190,6 +215,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let admin_state = AdminState {
         shared: shared.clone(),
         shards: shards.clone(),
+        streams: streams.clone(),
         metrics: metrics.clone(),
         is_ready: is_ready.clone(),
         is_draining: draining,
@@ -203,6 +229,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         }),
         tokio::spawn(prune(store.clone(), settings.clone())),
         tokio::spawn(measures::show(store.clone())),
+        tokio::spawn(tls.keep_fresh()),
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(UPKEEP_EVERY).await;
@@ -217,6 +244,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         shared,
         shards,
         threads,
+        streams,
+        hub,
         is_ready,
         is_draining,
         stop,
@@ -272,7 +301,9 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
         shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
+        session: settings.session,
         retry_after_s: settings.retry_after_s,
+        overload_wait: settings.overload_wait,
         replicates: settings.replicate,
     }
 }
@@ -368,12 +399,17 @@ impl Running {
     pub async fn stop(self) -> Ended {
         self.others.iter().for_each(JoinHandle::abort);
         self.shards.iter().for_each(ShardHandle::stop);
-        let threads = self.threads;
+        let (threads, streams, hub) = (self.threads, self.streams, self.hub);
         let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().filter_map(|thread| thread.join().err()).count()
+            let shards = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+            // After the shards, whose last messages it sends.
+            if let Some(streams) = streams {
+                streams.stop();
+            }
+            shards + hub.and_then(|hub| hub.join().err()).iter().count()
         });
         if joined.await.is_ok_and(|panicked| panicked > 0) {
-            tracing::error!("a shard has panicked");
+            tracing::error!("a thread of ours has panicked");
         }
         self.stop.send_replace(true);
         let _ = self.board.await;

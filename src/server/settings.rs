@@ -1,13 +1,19 @@
 //! Settings: raw texts from a file, the environment and flags; then checked, all at once.
 
+mod listen;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::call::SessionPolicy;
+use crate::call::session_timer::MIN_SE_S;
 use crate::carrier::Transport;
 use crate::carrier::class::spelled;
+use crate::net::stream::Limits;
+use crate::net::stream::tls::TlsFiles;
 use crate::telemetry::{log, redact};
 
 /// One setting as the file, the environment (`HOLDFAST_` and its name in capitals), the flags
@@ -27,9 +33,59 @@ pub const KNOWN: &[Known] = &[
     Known {
         name: "listen",
         default: "udp:0.0.0.0:5060",
-        shape: "TRANSPORT:ADDRESS:PORT[ as HOST:PORT],…",
+        shape: "udp|tcp|tls:ADDRESS:PORT[ as HOST:PORT][ mutual],…",
         about: "Where SIP comes in and goes out; `as` says how peers see it (Via, Contact), needed where \
-                the address is 0.0.0.0 or ::",
+                the address is 0.0.0.0 or ::; `mutual` lets only TLS clients in whose certificate \
+                tls_client_ca has signed",
+    },
+    Known {
+        name: "tls_certificate",
+        default: "",
+        shape: "FILE",
+        about: "Our certificate chain, ours first (PEM); needed where `listen` names tls; shown to callers, and \
+                to carriers that ask; read again when it changes",
+    },
+    Known {
+        name: "tls_key",
+        default: "",
+        shape: "FILE",
+        about: "The private key of tls_certificate (PEM)",
+    },
+    Known {
+        name: "tls_ca",
+        default: "",
+        shape: "FILE",
+        about: "Authorities that carriers' certificates must come from (PEM); those that browsers trust where empty",
+    },
+    Known {
+        name: "tls_client_ca",
+        default: "",
+        shape: "FILE",
+        about: "Authorities that callers' certificates must come from on a `mutual` listener (PEM)",
+    },
+    Known {
+        name: "max_connections",
+        default: "500",
+        shape: "COUNT",
+        about: "TCP and TLS connections that others open, at a time; we open no more than as many",
+    },
+    Known {
+        name: "max_connections_per_source",
+        default: "50",
+        shape: "COUNT",
+        about: "Of those, from one address (IPv6: one /64)",
+    },
+    Known {
+        name: "connection_idle_s",
+        default: "3600",
+        shape: "SECONDS",
+        about: "A connection that others opened, or that is no gateway's, is closed after so long without a word",
+    },
+    Known {
+        name: "connection_message_s",
+        default: "10",
+        shape: "SECONDS",
+        about: "A TLS handshake and the first message, and each later message, must be whole within this",
     },
     Known {
         name: "database_url",
@@ -74,6 +130,24 @@ pub const KNOWN: &[Known] = &[
         default: "0",
         shape: "SECONDS",
         about: "Answered calls are ended after this time; 0 = never",
+    },
+    Known {
+        name: "overload_wait_ms",
+        default: "100",
+        shape: "MILLISECONDS",
+        about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; 0 = never",
+    },
+    Known {
+        name: "session_expires_s",
+        default: "1800",
+        shape: "SECONDS",
+        about: "How long a leg stands without a refresh, as we ask for it (RFC 4028); 0 = not asked for",
+    },
+    Known {
+        name: "min_se_s",
+        default: "90",
+        shape: "SECONDS",
+        about: "The shortest session interval that we take; shorter ones are answered 422",
     },
     Known {
         name: "retry_after_s",
@@ -177,8 +251,6 @@ pub const KNOWN: &[Known] = &[
 /// The environment variable that names the file of settings; a flag wins over it.
 pub const CONFIG_VARIABLE: &str = "HOLDFAST_CONFIG";
 const PREFIX: &str = "HOLDFAST_";
-/// Listeners of one node.
-const MAX_LISTENERS: usize = 16;
 /// Name servers that are asked.
 const MAX_NAME_SERVERS: usize = 8;
 
@@ -186,6 +258,8 @@ const MAX_NAME_SERVERS: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
+    pub tls: TlsFiles,
+    pub streams: Limits,
     pub database_url: String,
     pub admin_listen: SocketAddr,
     pub node_name: String,
@@ -193,7 +267,9 @@ pub struct Settings {
     pub shards: usize,
     pub max_calls: usize,
     pub max_call_duration: Option<Duration>,
+    pub session: SessionPolicy,
     pub retry_after_s: u32,
+    pub overload_wait: Option<Duration>,
     pub probe_timeout: Duration,
     /// Empty = those of the system's configuration.
     pub name_servers: Vec<SocketAddr>,
@@ -228,6 +304,8 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// `host:port` in Via and Contact.
     pub advertised: String,
+    /// TLS: no client without a certificate.
+    pub is_mutual: bool,
 }
 
 spelled! {
@@ -323,6 +401,8 @@ impl Raw {
         let mut check = Check { raw: self, wrong: self.wrong.clone() };
         let settings = Settings {
             listeners: check.listeners(),
+            tls: check.tls(),
+            streams: check.streams(),
             database_url: check.database_url(),
             admin_listen: check.parsed("admin_listen", "ADDRESS:PORT, such as 127.0.0.1:9060"),
             node_name: check.node_name(),
@@ -332,7 +412,11 @@ impl Raw {
             max_call_duration: Some(check.within("max_call_duration_s", 0, 31_536_000))
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
+            session: check.session(),
             retry_after_s: check.within("retry_after_s", 0, 3_600),
+            overload_wait: Some(check.within("overload_wait_ms", 0, 10_000))
+                .filter(|milliseconds| *milliseconds > 0)
+                .map(Duration::from_millis),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
             name_servers: check.name_servers(),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),
@@ -433,26 +517,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn listeners(&mut self) -> Vec<ListenerSettings> {
-        let mut listeners: Vec<ListenerSettings> = Vec::new();
-        for text in self.text("listen").split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            match listener(text) {
-                Ok(new) if listeners.iter().any(|known| known.address == new.address) => {
-                    self.refuse("listen", &format!("{} stands there twice", new.address));
-                }
-                Ok(new) => listeners.push(new),
-                Err(reason) => self.refuse("listen", &reason),
-            }
-        }
-        if listeners.len() > MAX_LISTENERS {
-            self.refuse("listen", &format!("{MAX_LISTENERS} listeners at most"));
-        }
-        if self.text("listen").is_empty() {
-            self.refuse("listen", "at least one listener, such as udp:192.0.2.1:5060");
-        }
-        listeners
-    }
-
     fn name_servers(&mut self) -> Vec<SocketAddr> {
         const PORT: u16 = 53;
         let texts = self.text("name_servers").split(',').map(str::trim);
@@ -506,6 +570,16 @@ impl<'a> Check<'a> {
         url.to_owned()
     }
 
+    fn session(&mut self) -> SessionPolicy {
+        let longest_s = 31_536_000;
+        let session_expires_s = self.within("session_expires_s", 0, longest_s);
+        if (1..MIN_SE_S).contains(&session_expires_s) {
+            self.refuse("session_expires_s", "it must be 0, or 90 and more");
+        }
+        let min_se_s = self.within("min_se_s", MIN_SE_S, longest_s);
+        SessionPolicy { session_expires_s, min_se_s }
+    }
+
     fn node_name(&mut self) -> String {
         let name = self.text("node_name");
         let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
@@ -549,70 +623,6 @@ impl DefaultForRefused for SocketAddr {
     fn placeholder() -> Self {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
-}
-
-/// `udp:192.0.2.1:5060`, `udp:0.0.0.0:5060 as sip.example.com:5060`, `udp:[2001:db8::1]:5060`.
-fn listener(text: &str) -> Result<ListenerSettings, String> {
-    let shape = "udp:ADDRESS:PORT, or udp:ADDRESS:PORT as HOST:PORT";
-    let (bound, advertised) = match text.split_once(" as ") {
-        Some((bound, advertised)) => (bound.trim(), Some(advertised.trim())),
-        None => (text, None),
-    };
-    let (transport, address) =
-        bound.split_once(':').ok_or_else(|| format!("'{text}' must be {shape}"))?;
-    let transport = match Transport::from_text(transport) {
-        Some(Transport::Udp) => Transport::Udp,
-        Some(Transport::Tcp | Transport::Tls) => {
-            return Err(format!("'{transport}' is not yet spoken; use udp"));
-        }
-        None => return Err(format!("'{transport}' is no transport; '{text}' must be {shape}")),
-    };
-    let address: SocketAddr =
-        address.parse().map_err(|_| format!("'{address}' is no ADDRESS:PORT; {shape}"))?;
-    let advertised = match advertised {
-        Some(advertised) if is_host_with_port(advertised) => advertised.to_owned(),
-        Some(advertised) => {
-            return Err(format!("'{advertised}' is no HOST:PORT (IPv6 in brackets)"));
-        }
-        None if address.ip().is_unspecified() => with_own_address(address)?,
-        None => address.to_string(),
-    };
-    Ok(ListenerSettings { transport, address, advertised })
-}
-
-/// On one interface only, its address needs no telling.
-fn with_own_address(address: SocketAddr) -> Result<String, String> {
-    let reason = || {
-        let port = address.port();
-        format!(
-            "peers must be told how to reach {address}: write 'udp:{address} as HOST:{port}' with the \
-             address that they see"
-        )
-    };
-    let (bind, probe): (SocketAddr, SocketAddr) = match address.ip() {
-        // Documentation addresses: nothing is sent, the system only says which way it would go.
-        IpAddr::V4(_) => (([0, 0, 0, 0], 0).into(), ([192, 0, 2, 1], 9).into()),
-        IpAddr::V6(_) => {
-            let documentation = [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1];
-            (([0_u16; 8], 0).into(), (documentation, 9).into())
-        }
-    };
-    let socket = std::net::UdpSocket::bind(bind).map_err(|_| reason())?;
-    socket.connect(probe).map_err(|_| reason())?;
-    let local = socket.local_addr().map_err(|_| reason())?;
-    Ok(SocketAddr::new(local.ip(), address.port()).to_string())
-}
-
-fn is_host_with_port(text: &str) -> bool {
-    if text.parse::<SocketAddr>().is_ok() {
-        return true;
-    }
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-.".contains(&octet);
-    !host.is_empty()
-        && host.len() <= 253
-        && host.bytes().all(is_plain)
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn plain(value: &toml::Value) -> Option<String> {

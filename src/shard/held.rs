@@ -59,8 +59,7 @@ mod tests {
     fn gives_a_message_out_once_when_its_call_is_kept_or_when_it_has_waited_long_enough() {
         let mut calls: SlotMap<CallKey, ()> = SlotMap::with_key();
         let (kept, late) = (calls.insert(()), calls.insert(()));
-        let flow =
-            Flow { listener: ListenerId(0), remote: "192.0.2.1:5060".parse().expect("an address") };
+        let flow = Flow::new(ListenerId(0), "192.0.2.1:5060".parse().expect("an address"));
         let begun = Instant::now();
         let until = begun + Duration::from_millis(50);
         let mut held = Held::default();

@@ -1,6 +1,8 @@
 //! One thread a shard: waits, reads the clock once a turn, drives its engine, sends what it asks.
 
+mod door;
 mod held;
+mod lines;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,19 +17,21 @@ use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::allowance::Allowance;
+pub use self::door::ShardDoor;
+use self::held::Held;
+use self::lines::Lines;
+
 use crate::call::{CallKey, CallRecord, Replica, RingingReplica};
 use crate::carrier::{GatewayId, Tables};
 use crate::engine::{
-    Command, Counters, Engine, EngineSettings, Event, Flow, ListenerId, Output, Received,
+    Command, Counters, Engine, EngineSettings, Flow, ListenerId, Output, Received,
 };
 use crate::health::{Outcome, View};
+use crate::net::stream::StreamHandle;
 use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
 use crate::net::wake::{Ready, Waker, wait};
 use crate::sip::{Message, peek};
 use crate::telemetry::metrics::EdgeCounters;
-use crate::telemetry::redact;
-use held::Held;
 
 /// Commands, and datagrams of other shards, that wait for a shard.
 const MAIL_LEN: usize = 4_096;
@@ -50,9 +54,6 @@ const LAST_RECORDS_LIMIT: Duration = Duration::from_secs(5);
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How often the engine is told the wall clock.
 const WALL_CLOCK_EVERY: Duration = Duration::from_secs(30);
-/// Lines of one kind that messages from outside may bring into the log at once, and a second.
-const LINES_BURST: u32 = 20;
-const LINES_A_SECOND: u32 = 2;
 /// A shard that has not turned for so long has stood still: it wakes up every 100 ms, and nodes whose lease is lost are
 /// taken for dead after 1.6 s.
 const STOOD_STILL: Duration = Duration::from_millis(1_200);
@@ -95,8 +96,10 @@ pub struct Shared {
 pub struct ShardParts {
     pub index: usize,
     pub settings: EngineSettings,
-    /// One for each of the settings' listeners, in their order.
-    pub sockets: Vec<UdpSocket>,
+    /// One for each of the settings' listeners that is UDP.
+    pub sockets: Vec<(ListenerId, UdpSocket)>,
+    /// Where what goes by TCP and TLS is sent; `None` where no listener is.
+    pub streams: Option<StreamHandle>,
     pub shared: Arc<Shared>,
     pub records: RecordSink,
     pub outcomes: OutcomeSink,
@@ -220,6 +223,12 @@ impl ShardHandle {
     }
 }
 
+/// The shard of a message by its Call-ID; `None` where it has none that can be found.
+fn owner_of(message: &[u8], bucket_key: u64, shards: usize) -> Option<usize> {
+    let call_id = peek::call_id(message)?;
+    Some((peek::bucket(call_id, bucket_key) % shards as u64) as usize)
+}
+
 /// Starts one thread a shard.
 pub fn start(parts: Vec<ShardParts>) -> std::io::Result<Vec<(ShardHandle, JoinHandle<()>)>> {
     let mut handles = Vec::new();
@@ -246,7 +255,8 @@ struct Shard {
     index: usize,
     engine: Engine,
     bucket_key: u64,
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<(ListenerId, UdpSocket)>,
+    streams: Option<StreamHandle>,
     buffers: ReceiveBuffers,
     mailbox: Receiver<Mail>,
     /// All shards, this one included, by index.
@@ -262,6 +272,8 @@ struct Shard {
     backlog: VecDeque<Box<CallRecord>>,
     /// What is to be sent by each socket.
     unsent: Vec<Vec<(SocketAddr, Bytes)>>,
+    /// What is to be sent by TCP and TLS.
+    streamed: Vec<(Flow, Bytes)>,
     received: Vec<Received>,
     /// Datagrams of other shards that came while we waited to be told whose our calls are.
     unread: Vec<Received>,
@@ -270,13 +282,6 @@ struct Shard {
     wall_clock_at: Instant,
     lines: Lines,
     is_stopping: bool,
-}
-
-/// How much outsiders may have written into the log.
-struct Lines {
-    refused: Allowance,
-    config: Allowance,
-    lost: Allowance,
 }
 
 impl Shard {
@@ -289,6 +294,7 @@ impl Shard {
             engine: Engine::new(parts.settings, parts.seed, now, SystemTime::now()),
             bucket_key,
             sockets: parts.sockets,
+            streams: parts.streams,
             buffers: ReceiveBuffers::default(),
             mailbox,
             peers,
@@ -302,6 +308,7 @@ impl Shard {
             outcomes_at: now,
             backlog: VecDeque::new(),
             unsent,
+            streamed: Vec::new(),
             received: Vec::new(),
             unread: Vec::new(),
             turned_at: now,
@@ -318,8 +325,8 @@ impl Shard {
         let mut view = Cache::new(&shared.view);
         let (mut tables_seen, mut view_seen) = (Arc::default(), Arc::default());
         let own = self.peers[self.index].waker.clone();
-        let descriptors: Vec<RawFd> =
-            self.sockets.iter().map(AsRawFd::as_raw_fd).chain([own.as_raw_fd()]).collect();
+        let sockets = self.sockets.iter().map(|(_, socket)| socket.as_raw_fd());
+        let descriptors: Vec<RawFd> = sockets.chain([own.as_raw_fd()]).collect();
         while !self.is_stopping {
             let ready = wait(&descriptors, self.time_to_wait()).unwrap_or_else(|error| {
                 tracing::error!(shard = self.index, %error, "cannot wait for datagrams");
@@ -373,14 +380,19 @@ impl Shard {
             self.engine.handle_command(Command::WallClock { at: now, wall }, now);
         }
         self.read_mail(now);
+        let (mut delay, is_asked) = (Duration::ZERO, self.engine.wants_delay());
         for index in 0..self.sockets.len() {
             if ready.is_readable(index) {
                 self.read_socket(index, now);
+                if is_asked {
+                    delay = delay.max(self.sockets[index].1.delay_of_last(SystemTime::now()));
+                }
             }
             if ready.has_error(index) {
                 self.read_errors(index, now);
             }
         }
+        self.engine.note_delay(delay, now);
         self.engine.handle_timeout(now);
         self.carry_out();
         self.send_overdue(now);
@@ -415,7 +427,7 @@ impl Shard {
     }
 
     fn read_socket(&mut self, index: usize, now: Instant) {
-        let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
+        let listener = self.sockets[index].0;
         for _ in 0..BATCHES_A_TURN {
             let mut received = std::mem::take(&mut self.received);
             let published = &self.peers[self.index].published;
@@ -423,12 +435,12 @@ impl Shard {
                 if is_keep_alive(octets) {
                     published.keep_alives.fetch_add(1, Ordering::Relaxed);
                 } else {
-                    let flow = Flow { listener, remote };
+                    let flow = Flow::new(listener, remote);
                     received.push(Received { bytes: Bytes::copy_from_slice(octets), flow });
                 }
             };
             let count =
-                self.sockets[index].receive(&mut self.buffers, take).unwrap_or_else(|error| {
+                self.sockets[index].1.receive(&mut self.buffers, take).unwrap_or_else(|error| {
                     tracing::error!(shard = self.index, %error, "cannot receive");
                     0
                 });
@@ -445,17 +457,17 @@ impl Shard {
     /// An ICMP error may reach another socket of the same port than the one that sent, so all shards
     /// hear of it. An address that is named often in one turn is looked for once.
     fn read_errors(&mut self, index: usize, now: Instant) {
-        let listener = ListenerId(u8::try_from(index).unwrap_or(u8::MAX));
+        let listener = self.sockets[index].0;
         let mut unreachable: Vec<SocketAddr> = Vec::new();
         for _ in 0..MAX_UNREACHABLE {
-            match self.sockets[index].take_unreachable() {
+            match self.sockets[index].1.take_unreachable() {
                 Some(remote) if unreachable.contains(&remote) => {}
                 Some(remote) => unreachable.push(remote),
                 None => break,
             }
         }
         for remote in unreachable {
-            let command = Command::Unreachable { flow: Flow { listener, remote } };
+            let command = Command::Unreachable { flow: Flow::new(listener, remote) };
             for (other, peer) in self.peers.iter().enumerate() {
                 if other != self.index {
                     // One without room hears of it by its timers.
@@ -469,14 +481,11 @@ impl Shard {
 
     /// To the shard that the Call-ID belongs to.
     fn dispatch(&mut self, received: Received, now: Instant) {
-        let shards = self.peers.len() as u64;
-        if shards > 1
-            && let Some(call_id) = peek::call_id(&received.bytes)
+        if self.peers.len() > 1
+            && let Some(owner) = owner_of(&received.bytes, self.bucket_key, self.peers.len())
+            && owner != self.index
         {
-            let owner = (peek::bucket(call_id, self.bucket_key) % shards) as usize;
-            if owner != self.index {
-                return self.peers[owner].pass_on(received);
-            }
+            return self.peers[owner].pass_on(received);
         }
         self.engine.handle_received(received, now);
         self.carry_out();
@@ -517,7 +526,9 @@ impl Shard {
     }
 
     fn send(&mut self, flow: Flow, bytes: Bytes) {
-        let unsent = &mut self.unsent[usize::from(flow.listener.0)];
+        let at = self.sockets.iter().position(|(id, _)| *id == flow.listener);
+        let Some(at) = at else { return self.streamed.push((flow, bytes)) };
+        let unsent = &mut self.unsent[at];
         if unsent.len() < MAX_UNSENT {
             unsent.push((flow.remote, bytes));
         } else {
@@ -599,7 +610,10 @@ impl Shard {
     }
 
     fn flush(&mut self) {
-        for (socket, unsent) in self.sockets.iter().zip(&mut self.unsent) {
+        if let Some(streams) = self.streams.as_ref().filter(|_| !self.streamed.is_empty()) {
+            streams.send(self.streamed.drain(..));
+        }
+        for ((_, socket), unsent) in self.sockets.iter().zip(&mut self.unsent) {
             let mut sent = 0;
             while sent < unsent.len() {
                 match socket.send(&unsent[sent..]) {
@@ -637,7 +651,7 @@ impl Shard {
         }
         let published = &self.peers[self.index].published;
         published.records_waiting.store(self.backlog.len() as u64, Ordering::Relaxed);
-        let overflowed = self.sockets.iter().map(UdpSocket::overflowed).sum();
+        let overflowed = self.sockets.iter().map(|(_, socket)| socket.overflowed()).sum();
         published.overflowed.store(overflowed, Ordering::Relaxed);
         *published.at.lock().expect("nobody panics while holding it") = Some(now);
         *published.counters.lock().expect("nobody panics while holding it") =
@@ -651,55 +665,6 @@ impl Shard {
 fn is_keep_alive(octets: &[u8]) -> bool {
     octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0))
         || (octets.len() >= 20 && octets[0] < 4 && octets[4..8] == [0x21, 0x12, 0xa4, 0x42])
-}
-
-impl Lines {
-    fn new(now: Instant) -> Self {
-        let allowance = Allowance::new(LINES_BURST, LINES_A_SECOND, now);
-        Self { refused: allowance.clone(), config: allowance.clone(), lost: allowance }
-    }
-
-    /// Writes a line, or counts it as left out: the next line of its kind says how many were.
-    fn log(&mut self, event: &Event, now: Instant) {
-        match event {
-            Event::ConfigRefusal { gateway, status_code, reason } => {
-                let Some(left_out) = self.config.take(now) else { return };
-                tracing::warn!(
-                    gateway = %gateway,
-                    status_code,
-                    reason = redact::text(reason),
-                    left_out,
-                    "a carrier refuses what we send; look at its account and number_rules"
-                );
-            }
-            Event::Registered { gateway, address: Some(address) } => {
-                tracing::info!(gateway = %gateway, %address, "registered");
-            }
-            Event::Registered { gateway, address: None } => {
-                tracing::info!(gateway = %gateway, "registered no more");
-            }
-            Event::NotRegistered { gateway, status_code, reason } => {
-                let Some(left_out) = self.config.take(now) else { return };
-                tracing::warn!(
-                    gateway = %gateway,
-                    status_code,
-                    reason = redact::text(reason),
-                    left_out,
-                    "a registrar refuses us; look at registrations and carrier_credentials"
-                );
-            }
-            Event::Refused { source, status_code, detail } => {
-                let Some(left_out) = self.refused.take(now) else { return };
-                tracing::info!(
-                    %source,
-                    status_code,
-                    detail = %redact::text(detail),
-                    left_out,
-                    "call refused"
-                );
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,22 @@
+use std::io::{Read, Write};
 use std::net::UdpSocket as Peer;
 use std::sync::mpsc;
 
 use super::*;
-use crate::carrier::rows::{CarrierRow, GatewayRow};
+use crate::carrier::rows::{CarrierRow, GatewayRow, NumberRuleRow};
 use crate::carrier::{GatewayId, Rows, Transport};
-use crate::engine::Listener;
+use crate::engine::{Event, Listener};
 use crate::health::Target;
+use crate::net::stream::{self, Door, Hub, Limits, StreamListener};
 
 /// Shards on one loopback address, and what they give out.
 struct World {
     shards: Vec<(ShardHandle, JoinHandle<()>)>,
     address: SocketAddr,
+    /// Of the shards' second listener.
+    tcp_address: SocketAddr,
+    streams: StreamHandle,
+    hub: JoinHandle<()>,
     records: mpsc::Receiver<Box<CallRecord>>,
     outcomes: mpsc::Receiver<Vec<Outcome>>,
 }
@@ -28,6 +34,9 @@ impl World {
         let (record, records) = mpsc::channel();
         let (outcome, outcomes) = mpsc::channel();
         let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let tcp =
+            StreamListener::bind(Transport::Tcp, address, false).expect("loopback can be bound");
+        let (streams, mailbox) = stream::mailbox().expect("an eventfd");
         let mut parts = Vec::new();
         for index in 0..count {
             let socket = UdpSocket::bind(address, count > 1).expect("loopback can be bound");
@@ -35,8 +44,12 @@ impl World {
             let (record, outcome) = (record.clone(), outcome.clone());
             parts.push(ShardParts {
                 index,
-                settings: settings(address),
-                sockets: vec![socket],
+                settings: settings(&[
+                    (Transport::Udp, address),
+                    (Transport::Tcp, tcp.local_address()),
+                ]),
+                sockets: vec![(ListenerId(0), socket)],
+                streams: Some(streams.clone()),
                 shared: shared.clone(),
                 records: Box::new(move |sent| record.send(sent).map_err(|error| error.0)),
                 outcomes: Box::new(move |batch| outcome.send(batch).is_ok()),
@@ -45,7 +58,14 @@ impl World {
                 seed: index as u64,
             });
         }
-        Self { shards: start(parts).expect("threads start"), address, records, outcomes }
+        let shards = start(parts).expect("threads start");
+        let handles = shards.iter().map(|(shard, _)| shard.clone()).collect();
+        let door = ShardDoor::new(handles, shared, settings(&[]).bucket_key);
+        let tcp_address = tcp.local_address();
+        let (listeners, limits) = (vec![(ListenerId(1), tcp)], Limits::default());
+        let hub = Hub::new(listeners, mailbox, limits, Arc::default(), "test".into(), door);
+        let hub = hub.and_then(Hub::start).expect("a thread starts");
+        Self { shards, address, tcp_address, streams, hub, records, outcomes }
     }
 
     fn sum(&self, of: fn(&Counters) -> u64) -> u64 {
@@ -57,6 +77,8 @@ impl World {
             shard.stop();
             thread.join().expect("the shard did not panic");
         }
+        self.streams.stop();
+        self.hub.join().expect("the hub did not panic");
         self.records
     }
 }
@@ -65,13 +87,16 @@ fn no_rows() -> Tables {
     Tables::check(Rows::default(), 1).expect("nothing in them is wrong")
 }
 
-fn settings(address: SocketAddr) -> EngineSettings {
+fn settings(listeners: &[(Transport, SocketAddr)]) -> EngineSettings {
     EngineSettings {
-        listeners: vec![Listener {
-            transport: Transport::Udp,
-            address,
-            advertised: address.to_string().into(),
-        }],
+        listeners: listeners
+            .iter()
+            .map(|(transport, address)| Listener {
+                transport: *transport,
+                address: *address,
+                advertised: address.to_string().into(),
+            })
+            .collect(),
         user_agent: "test".into(),
         bucket_key: 7,
         max_calls: 100,
@@ -148,6 +173,71 @@ fn takes_keep_alives_for_what_they_are() {
 }
 
 #[test]
+fn carries_what_comes_by_tcp_to_the_shard_that_owns_it_and_answers_there() {
+    let world = World::start(4);
+    let mut peer = std::net::TcpStream::connect(world.tcp_address).expect("it listens");
+    peer.set_read_timeout(Some(Duration::from_secs(5))).expect("a limit can be set");
+    let own = self::peer();
+    for number in 0..40 {
+        let text = request(&own, "INVITE", number).replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+        peer.write_all(text.as_bytes()).expect("sent");
+        let mut octets = [0; 4_096];
+        let len = peer.read(&mut octets).expect("an answer comes");
+        assert!(octets[..len].starts_with(b"SIP/2.0 403 "));
+    }
+    for (shard, _) in &world.shards {
+        wait_until(|| shard.counters().calls > 0);
+    }
+    world.stop();
+}
+
+#[test]
+fn knows_a_gateway_by_its_host_name_or_by_the_domain_that_its_carrier_is_asked_for() {
+    for (host, domain, expected) in [
+        ("sip.carrier.example", None, "sip.carrier.example"),
+        ("sip.carrier.example", Some("carrier.example"), "sip.carrier.example"),
+        ("192.0.2.1", Some("carrier.example:5061"), "carrier.example"),
+        ("192.0.2.1", None, "192.0.2.1"),
+        ("2001:db8::1", Some("192.0.2.1"), "2001:db8::1"),
+    ] {
+        let carrier = CarrierRow {
+            carrier_id: 1,
+            name: "one".to_owned(),
+            tls_wildcard: domain.is_none(),
+            ..CarrierRow::default()
+        };
+        let gateway = GatewayRow {
+            gateway_id: 1,
+            carrier_id: 1,
+            name: "gateway".to_owned(),
+            host: host.to_owned(),
+            transport: "tls".to_owned(),
+            ..GatewayRow::default()
+        };
+        let rule = NumberRuleRow {
+            carrier_id: 1,
+            request_uri_host: domain.map(str::to_owned),
+            ..NumberRuleRow::default()
+        };
+        let rows = Rows {
+            carriers: vec![carrier],
+            gateways: vec![gateway],
+            number_rules: vec![rule],
+            ..Rows::default()
+        };
+        let tables = Tables::check(rows, 1).expect("good rows");
+        let shared = Arc::new(Shared {
+            tables: ArcSwap::from_pointee(tables),
+            view: ArcSwap::from_pointee(View::default()),
+        });
+        let door = ShardDoor::new(Vec::new(), shared, 7);
+        let name = door.name_of(GatewayId(1)).expect("it is in the tables");
+        assert_eq!((&*name.host, name.allows_wildcard), (expected, domain.is_none()), "{host}");
+        assert_eq!(door.name_of(GatewayId(2)), None);
+    }
+}
+
+#[test]
 fn shows_that_it_turns_and_drains_when_told() {
     let world = World::start(1);
     wait_until(|| world.shards[0].0.is_turning());
@@ -214,8 +304,9 @@ fn keeps_records_that_find_no_room_and_gives_them_out_later() {
     let (record, records) = mpsc::sync_channel(1);
     let parts = ShardParts {
         index: 0,
-        settings: settings(address),
-        sockets: vec![socket],
+        settings: settings(&[(Transport::Udp, address)]),
+        sockets: vec![(ListenerId(0), socket)],
+        streams: None,
         shared,
         records: Box::new(move |sent| {
             record.try_send(sent).map_err(|error| match error {

@@ -81,6 +81,11 @@ impl<'a> Uri<'a> {
         self.scheme.eq_ignore_ascii_case(b"sip") || self.scheme.eq_ignore_ascii_case(b"sips")
     }
 
+    /// Every hop towards it must be by TLS (RFC 3261 §26.2.2).
+    pub fn is_sips(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"sips")
+    }
+
     pub fn host_kind(&self) -> Host<'a> {
         Host::of(self.host)
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | [`Store`] and [`Watch`], which pass everything on to one of the two |
 //! | `answered.rs` | calls in progress as another node needs them, and the leases of nodes |
+//! | `drills.rs` | what `holdfast drill` reads and writes |
 //! | `record.rs` | calls and probes as the tables keep them |
 //! | `recorder.rs`, `recorder/` | from the shards to the store, in batches; a store that is away costs no record |
 //! | `spool.rs`, `spool/` | records on disk until the store has them |
@@ -11,14 +12,16 @@
 //! | `history.rs` | records back in, for explanations and measures |
 //! | `migrations.rs` | which migrations are missing, and applying them |
 //! | `error.rs` | [`StoreError`]: away for now, or refused |
-//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, answered calls, history, health and the watch; which Postgres server is used |
+//! | `postgres/`, `sqlite/` | the statements; a file for each of migrations, tables, records, answered calls, drills, history, health and the watch; which Postgres server is used |
 //!
 //! The tables themselves are in `migrations/`, one folder a store, with the same tables, views and columns.
 
 pub mod answered;
+pub mod drills;
 mod error;
 pub mod history;
 pub mod insert;
+mod json;
 mod migrations;
 mod postgres;
 pub mod record;
@@ -28,8 +31,10 @@ pub mod spool;
 mod sqlite;
 
 pub use error::StoreError;
+pub use json::Json;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -38,6 +43,7 @@ use uuid::Uuid;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use answered::{ClaimedCall, KeptCall, Lease, Renewed};
+use drills::{DrillRecord, DrillRow, DrillView};
 use history::GatewayQuality;
 use postgres::{PostgresStore, PostgresWatch};
 use record::{StoredCall, StoredProbe};
@@ -359,6 +365,50 @@ impl Store {
         match &self.inner {
             Inner::Postgres(store) => store.sweep(lease_id).await,
             Inner::Sqlite(store) => store.sweep(lease_id).await,
+        }
+    }
+
+    /// Runs statements of a drill, all or none: see `DrillTables::sql`.
+    pub async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.execute_drill(sql).await,
+            Inner::Sqlite(store) => store.execute_drill(sql).await,
+        }
+    }
+
+    /// What nodes show of themselves now.
+    pub async fn drill_view(&self, carrier: Option<SocketAddr>) -> Result<DrillView, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.drill_view(carrier).await,
+            Inner::Sqlite(store) => store.drill_view(carrier).await,
+        }
+    }
+
+    /// The records of calls since a time whose inbound Call-ID begins so.
+    pub async fn drill_records(
+        &self,
+        call_id_prefix: &str,
+        since: OffsetDateTime,
+    ) -> Result<Vec<DrillRecord>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.drill_records(call_id_prefix, since).await,
+            Inner::Sqlite(store) => store.drill_records(call_id_prefix, since).await,
+        }
+    }
+
+    /// Keeps a drill.
+    pub async fn write_drill(&self, row: &DrillRow) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.write_drill(row).await,
+            Inner::Sqlite(store) => store.write_drill(row).await,
+        }
+    }
+
+    /// The last drills of a scenario, the newest first.
+    pub async fn drills(&self, scenario: &str, limit: u32) -> Result<Vec<DrillRow>, StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.drills(scenario, limit).await,
+            Inner::Sqlite(store) => store.drills(scenario, limit).await,
         }
     }
 

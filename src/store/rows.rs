@@ -93,7 +93,7 @@ pub(super) fn carrier_group(row: &impl Columns) -> Result<CarrierGroupRow, Store
 
 pub(super) const CARRIERS: &str = "select carrier_id, name, enabled, region, carrier_group_id, \
      probe_interval_ms, no_response_ms, no_ringing_ms, \
-     cast(max_cps as double precision) as max_cps, max_channels from carriers order by carrier_id";
+     cast(max_cps as double precision) as max_cps, max_channels, tls_wildcard from carriers order by carrier_id";
 
 pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
     let line = Line { table: "carriers", row };
@@ -108,11 +108,12 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
         no_ringing_ms: line.get("no_ringing_ms")?,
         max_cps: line.get("max_cps")?,
         max_channels: line.get("max_channels")?,
+        tls_wildcard: line.get("tls_wildcard")?,
     })
 }
 
 pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, dns, \
-     media, codecs, admin_state, region, priority, weight, \
+     large_by_tcp, media, codecs, admin_state, region, priority, weight, \
      cast(max_cps as double precision) as max_cps, max_channels from gateways order by gateway_id";
 
 pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
@@ -125,6 +126,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         port: line.get("port")?,
         transport: line.get("transport")?,
         dns: line.get("dns")?,
+        large_by_tcp: line.get("large_by_tcp")?,
         media: line.get("media")?,
         codecs: line.get("codecs")?,
         admin_state: line.get("admin_state")?,
@@ -137,7 +139,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
 }
 
 pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region, auth from customers order by customer_id";
+    "select customer_id, name, enabled, region, auth, refer from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -147,6 +149,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         enabled: line.get("enabled")?,
         region: line.get("region")?,
         auth: line.get("auth")?,
+        refer: line.get("refer")?,
     })
 }
 

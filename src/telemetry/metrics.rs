@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::call::{CallRecord, Counters};
 use crate::health::{Reachability, TargetView};
+use crate::net::stream::{CloseReason, StreamCounts};
 
 /// Seconds; dense where post-dial delays of good carriers are.
 const DELAY_BUCKETS: [f64; 12] =
@@ -91,6 +92,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
         ("holdfast_calls_without_capacity_total", counters.calls_without_capacity),
+        ("holdfast_calls_refused_overload_total", counters.calls_refused_overload),
         ("holdfast_calls_refused_region_total", counters.calls_refused_region),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
@@ -130,6 +132,22 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
     ] {
         gauge!(name, "shard" => shard.clone()).set(value as f64);
     }
+}
+
+/// Takes over what the hub of TCP and TLS counts.
+pub fn streams(counts: &StreamCounts) {
+    for (by, value) in [("peer", counts.accepted_now), ("us", counts.opened_now)] {
+        gauge!("holdfast_connections", "opened_by" => by).set(value as f64);
+    }
+    for (by, value) in [("peer", counts.accepted), ("us", counts.opened)] {
+        counter!("holdfast_connections_opened_total", "opened_by" => by).absolute(value);
+    }
+    for (reason, value) in CloseReason::ALL.iter().zip(counts.closed) {
+        counter!("holdfast_connections_closed_total", "reason" => reason.as_str()).absolute(value);
+    }
+    counter!("holdfast_connections_turned_away_total").absolute(counts.turned_away);
+    counter!("holdfast_connection_pings_total").absolute(counts.pings);
+    counter!("holdfast_stream_messages_unsent_total").absolute(counts.unsent);
 }
 
 /// A call has its record.
@@ -299,6 +317,10 @@ fn describe() {
         "INVITEs answered 503 because max_calls were in progress"
     );
     describe_counter!(
+        "holdfast_calls_refused_overload_total",
+        "INVITEs answered 503 because a shard had more to do than it can (overload_wait_ms)"
+    );
+    describe_counter!(
         "holdfast_calls_without_capacity_total",
         "Calls refused because no gateway of their route had room in time"
     );
@@ -314,6 +336,24 @@ fn describe() {
     describe_counter!(
         "holdfast_attempts_total",
         "Attempts on record, by carrier, gateway and failure class"
+    );
+    describe_gauge!("holdfast_connections", "TCP and TLS connections, by who opened them");
+    describe_counter!(
+        "holdfast_connections_opened_total",
+        "TCP and TLS connections so far, by who opened them"
+    );
+    describe_counter!(
+        "holdfast_connections_closed_total",
+        "Connections closed, or never come about, by reason"
+    );
+    describe_counter!(
+        "holdfast_connections_turned_away_total",
+        "Connections beyond max_connections or max_connections_per_source"
+    );
+    describe_counter!("holdfast_connection_pings_total", "Keep-alive pings sent (RFC 5626)");
+    describe_counter!(
+        "holdfast_stream_messages_unsent_total",
+        "Messages for TCP or TLS that found the hub's mailbox full"
     );
     describe_counter!("holdfast_retransmissions_sent_total", "Messages sent again");
     describe_counter!("holdfast_retransmissions_received_total", "Messages that came again");

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::carrier::Transport;
+use crate::carrier::{GatewayId, Transport};
 
 /// Index of a [`Listener`] in the settings of its engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub u8);
 
 /// One socket that SIP comes in by and goes out by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub transport: Transport,
     /// The bound address; its family decides which targets it can reach.
@@ -39,8 +39,33 @@ impl Listener {
 }
 
 /// A path to one peer: the listener it came in by, or goes out by, and the peer's address.
+///
+/// Over TCP and TLS it names the connection to that address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     pub listener: ListenerId,
     pub remote: SocketAddr,
+    /// The gateway that it leads to, where it is one's: a TLS peer must prove to be that one.
+    pub gateway: Option<GatewayId>,
+    /// Where to connect when no connection to `remote` is open (RFC 3261 §18.2.2); `None` = to `remote` itself.
+    pub fallback: Option<SocketAddr>,
+}
+
+impl Flow {
+    /// To a peer that need not be anybody's gateway.
+    pub const fn new(listener: ListenerId, remote: SocketAddr) -> Self {
+        Self { listener, remote, gateway: None, fallback: None }
+    }
+
+    /// To a gateway.
+    pub const fn to_gateway(listener: ListenerId, remote: SocketAddr, gateway: GatewayId) -> Self {
+        Self { listener, remote, gateway: Some(gateway), fallback: None }
+    }
+
+    /// Whether what became of `failed` becomes of this one: one that names no gateway stands for all.
+    pub fn is_hit_by(&self, failed: &Self) -> bool {
+        self.listener == failed.listener
+            && self.remote == failed.remote
+            && (failed.gateway.is_none() || failed.gateway == self.gateway)
+    }
 }

@@ -171,7 +171,7 @@ impl<O: Copy> Table<O> {
     pub fn clients_on(&self, flow: Flow) -> Vec<ClientKey> {
         self.clients
             .iter()
-            .filter(|(_, client)| client.flow.remote == flow.remote)
+            .filter(|(_, client)| client.flow.is_hit_by(&flow))
             .map(|(key, _)| key)
             .collect()
     }
@@ -498,7 +498,7 @@ mod tests {
     }
 
     fn flow() -> Flow {
-        Flow { listener: ListenerId(0), remote: "192.0.2.4:5060".parse().expect("an address") }
+        Flow::new(ListenerId(0), "192.0.2.4:5060".parse().expect("an address"))
     }
 
     fn request(method: &str, via: &str, tag: &str, seq: u32) -> Message {

@@ -111,7 +111,7 @@ pub fn draw(cx: &mut Cx, nodes: usize) {
             7 => Fault::CutFromStore { node, for_us },
             8 => Fault::CutNodes { nodes: (node, other), for_us },
             9 => Fault::CutFromPeers { node, for_us: for_us.min(3 * S) },
-            10 => Fault::Stall { for_us: for_us.min(4 * S).max(100 * MS) },
+            10 => Fault::Stall { for_us: for_us.clamp(100 * MS, 4 * S) },
             _ => Fault::Outage { for_us },
         };
         cx.at(at, Event::Fault(fault));

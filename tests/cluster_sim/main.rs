@@ -4,6 +4,7 @@
 //! `docs/SIMULATOR.md` says what it plays and what it checks.
 
 #![expect(unreachable_pub, reason = "the modules of one test program")]
+#![allow(clippy::wrong_self_convention, reason = "to_agent, to_store: where something goes")]
 
 mod agent;
 mod bites;
@@ -19,6 +20,7 @@ mod store;
 mod tables;
 #[expect(dead_code, reason = "what the other simulator needs")]
 #[path = "../sim/text.rs"]
+#[allow(dead_code, reason = "a part is enough here")]
 mod text;
 mod world;
 

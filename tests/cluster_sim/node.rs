@@ -221,7 +221,7 @@ impl Run {
     }
 
     fn receive(&mut self, cx: &mut Cx, from: SocketAddr, bytes: Bytes) {
-        let flow = Flow { listener: ListenerId(0), remote: from };
+        let flow = Flow::new(ListenerId(0), from);
         self.engine.handle_received(Received { bytes, flow }, cx.instant());
         self.drain(cx);
     }

@@ -586,6 +586,6 @@ impl World {
         let of =
             |side| self.agents.iter().filter(move |agent| agent.call == call && agent.side == side);
         let kept = of(Side::Callee).find(|agent| self.uuids.contains_key(&agent.call_id));
-        (of(Side::Caller).next(), kept.or(of(Side::Callee).last()))
+        (of(Side::Caller).next(), kept.or(of(Side::Callee).next_back()))
     }
 }

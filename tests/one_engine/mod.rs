@@ -58,7 +58,7 @@ impl World {
 
     /// Gives the engine one datagram, and takes what it sends at once.
     pub(crate) fn receive(&mut self, from: &str, bytes: impl Into<Bytes>) -> Vec<Sent> {
-        let flow = Flow { listener: ListenerId(0), remote: address(from) };
+        let flow = Flow::new(ListenerId(0), address(from));
         self.engine.handle_received(Received { bytes: bytes.into(), flow }, self.now);
         self.sent()
     }

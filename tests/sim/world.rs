@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::CallRecord;
+use holdfast::call::{CallRecord, SessionPolicy};
 use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
@@ -84,6 +84,7 @@ impl World {
             }],
             bucket_key: 7,
             max_call_duration: Some(MAX_CALL),
+            session: SessionPolicy { session_expires_s: 90, min_se_s: 90 },
             ..EngineSettings::default()
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -206,11 +207,11 @@ impl World {
             Event::ToEngine { from, bytes } => {
                 self.cx.ladder.note(self.cx.now, from, "->", &bytes);
                 self.checks.received(self.cx.now, from, &bytes);
-                let flow = Flow { listener: ListenerId(0), remote: from };
+                let flow = Flow::new(ListenerId(0), from);
                 self.engine.handle_received(Received { bytes, flow }, now);
             }
             Event::Unreachable { to } => {
-                let flow = Flow { listener: ListenerId(0), remote: to };
+                let flow = Flow::new(ListenerId(0), to);
                 self.engine.handle_command(Command::Unreachable { flow }, now);
             }
             Event::ToAgent { to, bytes } => self.hand_over(to, &bytes),

@@ -15,6 +15,7 @@ mod database;
 mod answered;
 mod constraints;
 mod degraded;
+mod drills;
 mod failover;
 mod health;
 mod history;

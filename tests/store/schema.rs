@@ -14,7 +14,7 @@ fn both_stores_have_the_same_tables_views_and_columns() {
         // SQLite's means of what notify is in Postgres.
         assert!(sqlite.remove("tables_revision").is_some());
         assert_eq!(postgres, sqlite);
-        assert_eq!(postgres.len(), 24);
+        assert_eq!(postgres.len(), 25);
     });
 }
 

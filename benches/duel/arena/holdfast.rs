@@ -85,6 +85,7 @@ impl Scorer for Holdfast {
             country,
             wall: std::time::SystemTime::UNIX_EPOCH,
             audio: None,
+            needs_tls: false,
             seed: self.random.next_u64(),
             has_listener: &|_, _| true,
             headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),

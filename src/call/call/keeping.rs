@@ -10,7 +10,7 @@ use crate::call::context::{CallKey, Context, Output, Owner};
 use crate::call::draft::Draft;
 use crate::call::leg::Leg;
 use crate::call::{EndCause, EndedBy, LegReplica, Replica, RingingReplica, Side};
-use crate::carrier::Transport;
+use crate::carrier::{GatewayId, Transport};
 use crate::dialog::Tag;
 use crate::sip::{HeaderName, Message, Method, Printer, print};
 use crate::transaction::Flow;
@@ -83,8 +83,8 @@ impl Call {
         let carrier_id = record.attempts.last().map(|attempt| attempt.carrier_id);
         let mut this = Self { key, draft: Draft::of(record), state: State::Over, scheduled: None };
         let flows = (
-            flow_to(cx, inbound.transport, inbound.peer),
-            flow_to(cx, outbound.transport, outbound.peer),
+            flow_to(cx, inbound.transport, inbound.peer, inbound.gateway),
+            flow_to(cx, outbound.transport, outbound.peer, outbound.gateway),
         );
         let (Some(to_caller), Some(to_callee)) = flows else {
             let detail = "taken over, but no listener of this node reaches both sides";
@@ -94,7 +94,7 @@ impl Call {
         let seq = seq_now(cx);
         let mut leg = |side, kept: LegReplica, flow| {
             cx.dialogs.insert(kept.dialog.local_tag, (key, side));
-            Leg::restore(key, side, kept, flow, seq)
+            Leg::restore(cx, key, side, kept, flow, seq)
         };
         let inbound = leg(Side::Inbound, inbound, to_caller);
         let mut outbound = leg(Side::Outbound, outbound, to_callee);
@@ -161,7 +161,7 @@ impl Call {
     /// record is written.
     pub fn end_ringing(cx: &mut Context, replica: RingingReplica) {
         if let Some(carrier) = &replica.carrier
-            && let Some(flow) = flow_to(cx, carrier.transport, carrier.peer)
+            && let Some(flow) = flow_to(cx, carrier.transport, carrier.peer, carrier.gateway)
         {
             let invite = Bytes::copy_from_slice(&carrier.invite.0);
             let cancel = print::cancel_for(&invite, Some(NODE_DIED));
@@ -172,8 +172,12 @@ impl Call {
         }
         let invite = Message::parse(Bytes::copy_from_slice(&replica.caller.invite.0));
         if let Ok(invite) = invite
-            && let Some(flow) = flow_to(cx, replica.caller.transport, replica.caller.peer)
+            && let Some(flow) = flow_to(cx, replica.caller.transport, replica.caller.peer, None)
         {
+            // The caller's connection ended with its node: RFC 3261 §18.2.2 has us open one to its Via.
+            let port = invite.top_via().and_then(|via| via.port);
+            let port = port.unwrap_or(replica.caller.transport.default_port());
+            let flow = Flow { fallback: Some(SocketAddr::new(flow.remote.ip(), port)), ..flow };
             let tag = Tag::derived(invite.call_id(), cx.settings.bucket_key).to_string();
             let tag = Some(tag.as_bytes());
             let mut printer = Printer::response_to(&invite, 503, b"", tag, flow.remote);
@@ -235,9 +239,14 @@ impl Talk {
     }
 }
 
-fn flow_to(cx: &Context, transport: Transport, peer: SocketAddr) -> Option<Flow> {
+fn flow_to(
+    cx: &Context,
+    transport: Transport,
+    peer: SocketAddr,
+    gateway: Option<GatewayId>,
+) -> Option<Flow> {
     let listener = cx.settings.listener_for(transport, peer)?;
-    Some(Flow { listener, remote: peer })
+    Some(Flow { gateway, ..Flow::new(listener, peer) })
 }
 
 /// Seconds of the wall clock: more than any node has counted to by sending requests.

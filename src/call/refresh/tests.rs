@@ -6,6 +6,7 @@ use bytes::Bytes;
 use slotmap::SlotMap;
 
 use super::*;
+use crate::call::context::ALLOW;
 use crate::call::context::{CallKey, Output};
 use crate::call::{Settings, header_policy};
 use crate::carrier::Transport;
@@ -244,10 +245,11 @@ impl World {
             remote_target: (*b"sip:b@198.51.100.1:5060").into(),
             route_set: Box::default(),
             is_behind_nat: false,
+            is_secure: false,
             targets: 0,
         };
         let remote = "198.51.100.1:5060".parse().expect("an address");
-        let flow = Flow { listener: ListenerId(0), remote };
+        let flow = Flow::new(ListenerId(0), remote);
         let call = SlotMap::<CallKey, ()>::with_key().insert(());
         let mut leg = Leg::new(call, side, dialog, flow);
         leg.allows_update = allow.contains("UPDATE");

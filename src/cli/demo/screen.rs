@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use super::caller::Tally;
-use super::carrier::Behaviour;
+use super::tally::Tally;
+use crate::cli::agents::Behaviour;
 
 /// One carrier's line.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ fn table(at: Duration, carriers: &[Line], tally: &Tally) -> String {
         let does = match line.behaviour {
             Behaviour::Answers => "answers",
             Behaviour::Refuses => "answers OPTIONS, calls 503",
+            Behaviour::SwallowsCalls => "answers OPTIONS, no calls",
             Behaviour::Swallows => "swallows everything",
             Behaviour::Dead => "DEAD",
         };

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::caller::Tally;
+use super::tally::Tally;
 
 /// Prints the sums; gives whether they add up and no call was lost.
 pub(super) async fn print(url: &str, tally: &Tally) -> anyhow::Result<bool> {

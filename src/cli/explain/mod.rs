@@ -120,6 +120,7 @@ async fn dry_run(
         wall: at.map_or_else(SystemTime::now, SystemTime::from),
         // Nobody has offered anything yet.
         audio: None,
+        needs_tls: false,
         seed,
         has_listener: &|gateway, address| settings.reaches(gateway.transport, address),
         // What is in use of each limit is known to the shards alone.

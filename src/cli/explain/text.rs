@@ -209,6 +209,7 @@ fn dropped_line(dropped: &DroppedRecord, region: Option<&str>) -> String {
         Drop::HalfOpenBusy => "it is half open, and has its one call already".to_owned(),
         Drop::Capacity => "it had as many calls as its limits, or its carrier's, allow".to_owned(),
         Drop::RetryAfter => "it asked to be left alone for a while (Retry-After)".to_owned(),
+        Drop::NotSecure => "the call must go by TLS, and it is not reached so".to_owned(),
         Drop::NotRegistered => "we are registered with another address of it".to_owned(),
         Drop::NoListener => "no listener of ours reaches its address".to_owned(),
     };

@@ -631,3 +631,30 @@ impl World {
         unknown.collect()
     }
 }
+
+#[test]
+fn goes_on_with_the_session_timer_of_the_call() {
+    let mut a = node(A, 1);
+    let timer = "Supported: timer\r\nSession-Expires: 600;refresher=uac\r\nAllow: UPDATE\r\n";
+    a.caller_sends(&with_lines(&invite("1"), timer));
+    let outbound = a.sent()[1].1.clone();
+    a.answer(FIRST, &outbound, 200, "b1", SDP);
+    let ok = a.waiting()[0].1.clone();
+    let mut b = node(B, 2);
+    b.adopt(&a.kept()[0].1);
+    b.pass(Duration::ZERO);
+    let sent = b.sent();
+    assert_eq!(text_of(&sent[0].1, HeaderName::SessionExpires), Some("600;refresher=uas".into()));
+    let answer = "Session-Expires: 600;refresher=uas\r\nRequire: timer\r\n";
+    b.receive(CALLER, &with_lines(&response(&sent[0].1, 200, "", CALLER, ""), answer));
+    b.answer(FIRST, &sent[1].1, 200, "", SDP);
+    b.sent();
+    // The caller goes on to refresh; the new node answers it, and misses it once it stops.
+    b.pass(Duration::from_secs(300));
+    b.caller_sends(&with_lines(&in_dialog(&ok, "INVITE", 2, SDP), timer));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_caller("200 OK")], "the session is as it was");
+    b.caller_sends(&in_dialog(&ok, "ACK", 2, ""));
+    b.pass(Duration::from_secs(568));
+    assert_eq!(b.record().detail, "session expired");
+}

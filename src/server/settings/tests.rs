@@ -1,4 +1,5 @@
 use super::*;
+use crate::carrier::Transport;
 
 fn raw(given: &[(&str, &str)]) -> Raw {
     let mut raw = Raw::default();
@@ -69,6 +70,9 @@ fn every_setting_has_a_value_that_it_refuses_or_takes_any_text() {
         ("shards", "65"),
         ("max_calls", "0"),
         ("max_call_duration_s", "-1"),
+        ("overload_wait_ms", "10001"),
+        ("session_expires_s", "89"),
+        ("min_se_s", "89"),
         ("retry_after_s", "x"),
         ("probe_timeout_ms", "5"),
         ("name_servers", "192.0.2.53,x"),
@@ -84,11 +88,17 @@ fn every_setting_has_a_value_that_it_refuses_or_takes_any_text() {
         ("log_format", "x"),
         ("log_filter", "a=b=c"),
         ("user_agent", "a\r\nb"),
+        ("tls_certificate", "without-its-key.pem"),
+        ("tls_key", "without-its-certificate.pem"),
+        ("max_connections", "0"),
+        ("max_connections_per_source", "0"),
+        ("connection_idle_s", "0"),
+        ("connection_message_s", "0"),
     ];
     for (name, text) in bad {
         assert!(refused(&[(name, text)]).contains(name), "{name}");
     }
-    let free = ["cluster_key", "spool_dir"];
+    let free = ["cluster_key", "spool_dir", "tls_ca", "tls_client_ca"];
     assert_eq!(bad.len() + free.len(), KNOWN.len(), "a new setting needs a row here");
 }
 
@@ -104,6 +114,9 @@ fn every_setting_changes_what_is_checked() {
         ("shards", "3"),
         ("max_calls", "7"),
         ("max_call_duration_s", "7"),
+        ("overload_wait_ms", "0"),
+        ("session_expires_s", "0"),
+        ("min_se_s", "100"),
         ("retry_after_s", "7"),
         ("probe_timeout_ms", "700"),
         ("name_servers", "192.0.2.53"),
@@ -120,9 +133,22 @@ fn every_setting_changes_what_is_checked() {
         ("log_format", "json"),
         ("log_filter", "debug"),
         ("user_agent", "x"),
+        ("tls_certificate", "a.pem"),
+        ("tls_key", "a.key"),
+        ("tls_ca", "ca.pem"),
+        ("tls_client_ca", "ca.pem"),
+        ("max_connections", "7"),
+        ("max_connections_per_source", "7"),
+        ("connection_idle_s", "7"),
+        ("connection_message_s", "7"),
     ];
     for (name, text) in other {
-        assert_ne!(raw(&[(name, text)]).check().expect("good"), base, "{name}");
+        let pair = match name {
+            "tls_certificate" => vec![(name, text), ("tls_key", "b.key")],
+            "tls_key" => vec![(name, text), ("tls_certificate", "b.pem")],
+            _ => vec![(name, text)],
+        };
+        assert_ne!(raw(&pair).check().expect("good"), base, "{name}");
     }
     assert_eq!(other.len(), KNOWN.len(), "a new setting needs a row here");
 }
@@ -153,11 +179,15 @@ fn reads_name_servers_with_and_without_a_port() {
 }
 
 #[test]
-fn refuses_transports_that_are_not_spoken_and_listeners_that_stand_twice() {
-    assert!(refused(&[("listen", "tls:127.0.0.1:5061")]).contains("'tls' is not yet spoken"));
+fn refuses_unknown_transports_and_listeners_that_stand_twice() {
     assert!(refused(&[("listen", "carrier:127.0.0.1:5061")]).contains("no transport"));
-    let twice = "udp:127.0.0.1:5060,udp:127.0.0.1:5060";
-    assert!(refused(&[("listen", twice)]).contains("twice"));
+    let twice = ["udp:127.0.0.1:5060,udp:127.0.0.1:5060", "tcp:127.0.0.1:5060,tls:127.0.0.1:5060"];
+    for twice in twice {
+        assert!(refused(&[("listen", twice)]).contains("twice"), "{twice}");
+    }
+    let both = raw(&[("listen", "udp:127.0.0.1:5060,tcp:127.0.0.1:5060")]).check().expect("good");
+    let transports: Vec<_> = both.listeners.iter().map(|listener| listener.transport).collect();
+    assert_eq!(transports, [Transport::Udp, Transport::Tcp]);
     assert!(refused(&[("listen", "")]).contains("at least one"));
 }
 
@@ -175,4 +205,20 @@ fn starts_one_shard_for_each_two_processors_unless_told() {
         raw(&[("shards", shards)]).check().expect("good").shard_count(processors)
     };
     assert_eq!([count("0", 1), count("0", 2), count("0", 8), count("5", 2)], [1, 1, 4, 5]);
+}
+
+#[test]
+fn wants_a_certificate_for_tls_and_an_authority_for_a_mutual_listener() {
+    let tls = ("listen", "tls:127.0.0.1:5061");
+    assert!(refused(&[tls]).contains("tls_certificate"));
+    assert!(refused(&[tls, ("tls_certificate", "a.pem")]).contains("tls_key"));
+    let own = [("tls_certificate", "a.pem"), ("tls_key", "a.key")];
+    assert!(!raw(&[tls, own[0], own[1]]).check().expect("good").listeners[0].is_mutual);
+    let mutual = ("listen", "tls:0.0.0.0:5061 as sip.example.com:5061 mutual");
+    assert!(refused(&[mutual, own[0], own[1]]).contains("tls_client_ca"));
+    let settings =
+        raw(&[mutual, own[0], own[1], ("tls_client_ca", "ca.pem")]).check().expect("good");
+    let listener = &settings.listeners[0];
+    assert_eq!((listener.is_mutual, &*listener.advertised), (true, "sip.example.com:5061"));
+    assert!(refused(&[("listen", "tcp:127.0.0.1:5060 mutual")]).contains("only tls"));
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod answered;
+mod drills;
 mod health;
 mod history;
 mod hosts;
@@ -13,12 +14,14 @@ mod watch;
 pub(super) use watch::PostgresWatch;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
+use super::drills::{DrillRecord, DrillRow, DrillView};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
@@ -257,6 +260,50 @@ impl PostgresStore {
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::sweep(borrowed.connection(), lease_id)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::execute(borrowed.connection(), sql)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn drill_view(
+        &self,
+        carrier: Option<SocketAddr>,
+    ) -> Result<DrillView, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::view(borrowed.connection(), carrier)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn drill_records(
+        &self,
+        call_id_prefix: &str,
+        since: OffsetDateTime,
+    ) -> Result<Vec<DrillRecord>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, drills::records(borrowed.connection(), call_id_prefix, since))
+                .await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn write_drill(&self, row: &DrillRow) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, drills::write(borrowed.connection(), row)).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
+    pub(super) async fn drills(
+        &self,
+        scenario: &str,
+        limit: u32,
+    ) -> Result<Vec<DrillRow>, StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let done =
+            within(OPERATION_LIMIT, drills::drills(borrowed.connection(), scenario, limit)).await;
         self.hosts.give_back(borrowed, done)
     }
 

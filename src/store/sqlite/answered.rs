@@ -20,7 +20,7 @@ const KEEP: &str = "\
         outbound_tag = excluded.outbound_tag \
       where calls_in_progress.node_lease_id = excluded.node_lease_id";
 
-const LEASES: &str = "\
+pub(super) const LEASES: &str = "\
     select node_lease_id, node, address, region, is_draining, \
       cast(round((julianday('now') - julianday(renewed_at)) * 86400000) as integer) as age_ms \
     from node_leases order by node_lease_id";

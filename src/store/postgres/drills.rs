@@ -1,0 +1,131 @@
+//! What a drill reads and writes.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use time::OffsetDateTime;
+
+use super::super::StoreError;
+use super::super::answered::lease;
+use super::super::drills::{DrillRecord, DrillRow, DrillView, drill, record};
+
+const LEASES: &str = "\
+    select node_lease_id, node, address, region, is_draining, \
+      cast(extract(epoch from clock_timestamp() - renewed_at) * 1000 as bigint) as age_ms \
+    from node_leases order by node_lease_id";
+
+const CALLS: &str = "\
+    select node, count(*) from calls_in_progress where answered_at is not null \
+    group by node order by node";
+
+/// Not those of the trap, which is at the same address.
+const STATES: &str = "\
+    select gateway_health.node, gateway_health.state from gateway_health \
+    join gateways on gateways.gateway_id = gateway_health.gateway_id \
+    where gateway_health.address = $1 and gateway_health.port = $2 and gateways.name <> 'drill-elsewhere' \
+    order by gateway_health.node";
+
+const RECORDS: &str = "\
+    select calls.inbound_call_id, calls.node, calls.taken_from, \
+      exists (select 1 from call_attempts \
+        join gateways on gateways.gateway_id = call_attempts.gateway_id \
+        join carriers on carriers.carrier_id = gateways.carrier_id \
+        where call_attempts.call_id = calls.call_id and calls.region is not null \
+          and calls.region <> coalesce(gateways.region, carriers.region, '')) as is_wrong_region \
+    from calls where calls.started_at >= $2 and inbound_call_id like $1 || '%'";
+
+const INSERT: &str = "\
+    insert into drills (\
+      drill_id, started_at, ended_at, scenario, nodes, version, hypothesis, passed, \
+      calls_in_flight, calls_dropped, calls_offered, calls_failed, fails_for_ms, detected_ms, \
+      decided_ms, recovered_ms, delay_before_p99_ms, delay_during_p99_ms, delay_after_p99_ms, \
+      calls_wrong_region, records_lost, records_doubled, report) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+      $21, $22, cast($23 as jsonb))";
+
+const DRILLS: &str = "\
+    select cast(drill_id as text) as drill_id, \
+      to_char(started_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as started_at, \
+      to_char(ended_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as ended_at, \
+      scenario, nodes, version, hypothesis, passed, calls_in_flight, calls_dropped, \
+      calls_offered, calls_failed, fails_for_ms, detected_ms, decided_ms, recovered_ms, \
+      delay_before_p99_ms, delay_during_p99_ms, delay_after_p99_ms, calls_wrong_region, \
+      records_lost, records_doubled, cast(report as text) as report \
+    from drills where scenario = $1 order by drills.started_at desc limit $2";
+
+/// All statements or none.
+pub(super) async fn execute(connection: &mut PgConnection, sql: &str) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn view(
+    connection: &mut PgConnection,
+    carrier: Option<SocketAddr>,
+) -> Result<DrillView, StoreError> {
+    let leases = sqlx::query(LEASES).fetch_all(&mut *connection).await?;
+    let calls = sqlx::query_as(CALLS).fetch_all(&mut *connection).await?;
+    let states = match carrier {
+        Some(carrier) => {
+            sqlx::query_as(STATES)
+                .bind(IpNet::from(carrier.ip()))
+                .bind(i32::from(carrier.port()))
+                .fetch_all(connection)
+                .await?
+        }
+        None => Vec::new(),
+    };
+    Ok(DrillView { leases: leases.iter().map(lease).collect::<Result<_, _>>()?, calls, states })
+}
+
+pub(super) async fn records(
+    connection: &mut PgConnection,
+    call_id_prefix: &str,
+    since: OffsetDateTime,
+) -> Result<Vec<DrillRecord>, StoreError> {
+    let query = sqlx::query(RECORDS).bind(call_id_prefix).bind(since);
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(record).collect()
+}
+
+pub(super) async fn write(connection: &mut PgConnection, row: &DrillRow) -> Result<(), StoreError> {
+    sqlx::query(INSERT)
+        .bind(row.drill_id)
+        .bind(row.started_at)
+        .bind(row.ended_at)
+        .bind(&row.scenario)
+        .bind(&row.nodes)
+        .bind(&row.version)
+        .bind(&row.hypothesis)
+        .bind(row.passed)
+        .bind(row.calls_in_flight)
+        .bind(row.calls_dropped)
+        .bind(row.calls_offered)
+        .bind(row.calls_failed)
+        .bind(row.fails_for_ms)
+        .bind(row.detected_ms)
+        .bind(row.decided_ms)
+        .bind(row.recovered_ms)
+        .bind(row.delay_before_p99_ms)
+        .bind(row.delay_during_p99_ms)
+        .bind(row.delay_after_p99_ms)
+        .bind(row.calls_wrong_region)
+        .bind(row.records_lost)
+        .bind(row.records_doubled)
+        .bind(&row.report)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn drills(
+    connection: &mut PgConnection,
+    scenario: &str,
+    limit: u32,
+) -> Result<Vec<DrillRow>, StoreError> {
+    let rows =
+        sqlx::query(DRILLS).bind(scenario).bind(i64::from(limit)).fetch_all(connection).await?;
+    rows.iter().map(drill).collect()
+}
