@@ -18,7 +18,6 @@ mod node;
 mod store;
 #[path = "../sim/tables.rs"]
 mod tables;
-#[expect(dead_code, reason = "what the other simulator needs")]
 #[path = "../sim/text.rs"]
 #[allow(dead_code, reason = "a part is enough here")]
 mod text;
