@@ -442,7 +442,7 @@ impl Agent {
         let is_first = client.status == 0;
         client.status = status;
         let method = client.method;
-        if matches!(method, "INVITE" | "UPDATE") && status < 300 {
+        if is_first && matches!(method, "INVITE" | "UPDATE") && status < 300 {
             self.former = None;
         }
         let is_initial = index == 0 && self.side == Side::Caller;
