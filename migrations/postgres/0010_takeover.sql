@@ -48,7 +48,7 @@ comment on column calls_in_progress.region is 'The region that it has to stay in
 comment on column calls_in_progress.answered_at is 'When it was answered; null = it rings.';
 comment on column calls_in_progress.inbound_tag is 'Our tag in the caller''s dialog; empty while it rings.';
 comment on column calls_in_progress.outbound_tag is 'Our tag in the carrier''s dialog; empty while it rings.';
-comment on column calls_in_progress.is_adopted is 'False: given away, and not yet seen by the node it was given to.';
+comment on column calls_in_progress.is_adopted is 'False: given away or taken over, and not yet seen by the node that has it now.';
 comment on column calls_in_progress.given_by is 'The run that gave it away in a drain, until both sides know of the new node; else null.';
 comment on column calls_in_progress.state is 'Both dialogs, and the record as far as it goes (JSON).';
 

@@ -306,7 +306,8 @@ impl Store {
     }
 
     /// Takes over calls of the runs `dead`, as far as their leases are lost, or they are earlier runs of this very node;
-    /// and calls that were given to us. Only of our region; only `call_id`, where one is given; `limit` at most.
+    /// and calls that were given to us. Only of our region; only `call_id`, where one is given; `limit` at most. Gives them
+    /// again until they are [`adopted`](Self::adopted): an answer of the store may be lost.
     pub async fn claim(
         &self,
         lease: &Lease,
@@ -317,6 +318,14 @@ impl Store {
         match &self.inner {
             Inner::Postgres(store) => store.claim(lease, dead, call_id, limit).await,
             Inner::Sqlite(store) => store.claim(lease, dead, call_id, limit).await,
+        }
+    }
+
+    /// Claimed calls have come to this run.
+    pub async fn adopted(&self, lease_id: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        match &self.inner {
+            Inner::Postgres(store) => store.adopted(lease_id, calls).await,
+            Inner::Sqlite(store) => store.adopted(lease_id, calls).await,
         }
     }
 

@@ -80,8 +80,8 @@ pub struct Agent {
     pub call: usize,
     pub side: Side,
     pub address: SocketAddr,
-    /// Where it was before, and is reached too until the other side knows better.
-    pub former: Option<SocketAddr>,
+    /// Where it was before, and is reached too until the other side knows better, and what it has sent there is over.
+    pub former: Option<(SocketAddr, u64)>,
     pub call_id: String,
     pub state: State,
     pub plan: Plan,
@@ -219,7 +219,7 @@ impl Agent {
             }
             _ if self.state != State::Confirmed => {}
             Act::AnswerReinvite { server } => {
-                if self.servers[server].response.is_none() {
+                if self.servers[server].status < 200 {
                     self.version += 1;
                     self.respond(cx, server, 200);
                 }
@@ -227,8 +227,8 @@ impl Agent {
             Act::Info => self.request(cx, "INFO", String::new()),
             Act::Reinvite => self.change(cx),
             Act::Move => {
-                if !self.is_busy() && self.former.is_none() {
-                    self.former = Some(self.address);
+                if !self.is_busy() && self.former.is_none_or(|(_, until)| until <= cx.now) {
+                    self.former = Some((self.address, u64::MAX));
                     self.address.set_port(self.address.port() + 1_000);
                     self.change(cx);
                 }
@@ -443,7 +443,7 @@ impl Agent {
         client.status = status;
         let method = client.method;
         if is_first && matches!(method, "INVITE" | "UPDATE") && status < 300 {
-            self.former = None;
+            self.former = self.former.map(|(former, until)| (former, until.min(cx.now + LIMIT)));
         }
         let is_initial = index == 0 && self.side == Side::Caller;
         if method == "INVITE" {

@@ -62,6 +62,16 @@ fn sees_a_repeated_bye_denied() {
 }
 
 #[test]
+fn sees_a_call_whose_claim_was_not_heard_of() {
+    is_found(Flaw::ClaimsOnce);
+}
+
+#[test]
+fn sees_a_lapse_that_a_late_renewal_has_hidden() {
+    is_found(Flaw::TrustsTheNextRenewal);
+}
+
+#[test]
 fn sees_peers_that_nobody_has_told() {
     is_found(Flaw::NeverRefreshes);
 }

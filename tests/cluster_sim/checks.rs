@@ -128,7 +128,7 @@ impl World {
             | Fault::CutFromStore { node: of, .. }
             | Fault::Drain { node: of }
             | Fault::Crash { node: of } => *of == node,
-            Fault::Stall { .. } | Fault::Outage { .. } => true,
+            Fault::Stall { .. } | Fault::LosesAnswers { .. } | Fault::Outage { .. } => true,
             Fault::Restart { .. } | Fault::CutNodes { .. } => false,
         });
         let is_ready = |agent: &Agent| {
@@ -268,10 +268,22 @@ impl World {
             // Answered while the store was away: who took it could not know.
             return true;
         }
+        if self.is_bye_lost(agent) {
+            return true;
+        }
         match self.uuids.get(&caller.call_id) {
             None => self.has_ended(begun),
             Some(id) => !self.store.calls.contains_key(id) && !self.has_heir(*id),
         }
+    }
+
+    /// The other agent has hung up, and whoever heard of it died before it could be sure that this one had.
+    fn is_bye_lost(&self, agent: &Agent) -> bool {
+        let mut others = self.agents.iter().filter(|other| other.call == agent.call);
+        let hung_up = others.find(|other| other.has_hung_up).and_then(|other| other.ended_at);
+        let is_during =
+            |at: u64| hung_up.is_some_and(|hung_up| (hung_up..=hung_up + 32 * S).contains(&at));
+        self.lives.values().filter_map(|life| life.died_at).any(is_during)
     }
 
     /// A node's first run is over, or was stopped for so long that nothing is left of what was set up there.
@@ -318,7 +330,10 @@ impl World {
                 | Fault::Freeze { node: of, .. }
                 | Fault::CutFromPeers { node: of, .. }
                 | Fault::CutFromStore { node: of, .. } => *of == node,
-                Fault::CutNodes { .. } | Fault::Stall { .. } | Fault::Outage { .. } => true,
+                Fault::CutNodes { .. }
+                | Fault::Stall { .. }
+                | Fault::LosesAnswers { .. }
+                | Fault::Outage { .. } => true,
                 Fault::Restart { .. } => false,
             });
             let is_up = agent.is_acknowledged && self.uuids.contains_key(&agent.call_id);
@@ -356,7 +371,7 @@ impl World {
 fn is_of_store(fault: &Fault, node: usize) -> bool {
     match fault {
         Fault::CutFromStore { node: of, .. } => *of == node,
-        Fault::Stall { .. } | Fault::Outage { .. } => true,
+        Fault::Stall { .. } | Fault::LosesAnswers { .. } | Fault::Outage { .. } => true,
         Fault::Crash { .. }
         | Fault::Restart { .. }
         | Fault::Freeze { .. }

@@ -33,6 +33,10 @@ pub enum Fault {
     Stall {
         for_us: u64,
     },
+    /// Statements are carried out, and their answers are lost.
+    LosesAnswers {
+        for_us: u64,
+    },
     /// Statements fail.
     Outage {
         for_us: u64,
@@ -51,6 +55,7 @@ impl Fault {
             | Self::CutNodes { for_us, .. }
             | Self::CutFromPeers { for_us, .. }
             | Self::Stall { for_us }
+            | Self::LosesAnswers { for_us }
             | Self::Outage { for_us } => Some(for_us),
             Self::Crash { .. } | Self::Restart { .. } | Self::Drain { .. } => None,
         }
@@ -72,6 +77,7 @@ impl Fault {
                 format!("{} is cut from its peers {}", name(node), time(for_us))
             }
             Self::Stall { for_us } => format!("the store stalls {}", time(for_us)),
+            Self::LosesAnswers { for_us } => format!("the store is not heard {}", time(for_us)),
             Self::Outage { for_us } => format!("the store is away {}", time(for_us)),
             Self::Drain { node } => format!("{} drains", name(node)),
         }
@@ -111,6 +117,7 @@ pub fn draw(cx: &mut Cx, nodes: usize) {
             7 => Fault::CutFromStore { node, for_us },
             8 => Fault::CutNodes { nodes: (node, other), for_us },
             9 => Fault::CutFromPeers { node, for_us: for_us.min(3 * S) },
+            10 if cx.chance(0.5) => Fault::LosesAnswers { for_us: for_us.min(4 * S) },
             10 => Fault::Stall { for_us: for_us.clamp(100 * MS, 4 * S) },
             _ => Fault::Outage { for_us },
         };

@@ -37,6 +37,7 @@ pub type Lookup = (Box<(Flow, Message)>, u8);
 pub enum Asked {
     Renewal,
     Claim,
+    Adopted,
     ClaimFor(Lookup),
     Owned { is_still: bool, asked_at: u64 },
     Find(Lookup),
@@ -56,6 +57,7 @@ pub struct Glue {
     membership: Membership,
     renew_at: u64,
     is_renewing: bool,
+    is_unsure: bool,
     is_claiming: bool,
     is_behind: bool,
     pub released: Vec<Uuid>,
@@ -76,6 +78,7 @@ impl Glue {
             membership: Membership::new(lease.node.clone(), LEASE_LIMIT),
             renew_at: now,
             is_renewing: false,
+            is_unsure: false,
             is_claiming: false,
             is_behind: true,
             released: Vec::new(),
@@ -120,16 +123,27 @@ impl Run {
         match (asked, reply) {
             (Asked::Renewal, reply) => {
                 self.glue.is_renewing = false;
+                self.glue.is_unsure |= reply.is_err() && self.flaw != Flaw::TrustsTheNextRenewal;
                 if let Ok(Reply::Renewed { own_age, peers }) = reply {
                     self.on_renewed(cx, own_age, peers);
                 }
             }
             (Asked::Claim, Ok(Reply::Claimed(calls))) => {
                 self.adopt(cx, &calls);
-                self.wake(cx, LOOK_AGAIN_AFTER, Wake::ClaimAgain);
+                if calls.is_empty() {
+                    return self.wake(cx, LOOK_AGAIN_AFTER, Wake::ClaimAgain);
+                }
+                let calls = calls.iter().map(|claimed| claimed.call_id).collect();
+                let op = Op::Adopted { lease: self.lease.id, calls };
+                self.ask_store(cx, op, Pending::Glue(Asked::Adopted));
             }
-            (Asked::Claim, _) => self.wake(cx, RENEW_EVERY, Wake::ClaimAgain),
+            (Asked::Adopted, Ok(_)) => self.wake(cx, LOOK_AGAIN_AFTER, Wake::ClaimAgain),
+            (Asked::Claim | Asked::Adopted, _) => {
+                self.glue.is_behind = true;
+                self.wake(cx, RENEW_EVERY, Wake::ClaimAgain);
+            }
             (Asked::ClaimFor(request), reply) => {
+                self.glue.is_behind = true;
                 if let Ok(Reply::Claimed(calls)) = reply {
                     self.adopt(cx, &calls);
                 }
@@ -141,10 +155,14 @@ impl Run {
                 }
             }
             (Asked::Owned { is_still, asked_at }, reply) => {
+                self.glue.is_unsure |= reply.is_err();
                 if let Ok(Reply::Owned(owned)) = reply {
                     let owned = Arc::new(owned.into_iter().collect());
                     let asked_at = cx.instant_of(asked_at);
+                    let before = self.engine.counters().calls_released;
                     self.command(cx, Command::Owned { owned, asked_at });
+                    let lost = self.engine.counters().calls_released - before;
+                    cx.note(format!("{} finds {lost} calls gone", name(self.node)));
                 }
                 if is_still {
                     self.go_on(cx);
@@ -191,7 +209,8 @@ impl Run {
         own_age: Option<Duration>,
         peers: Vec<(Lease, Duration)>,
     ) {
-        if own_age.is_none_or(|age| age >= LEASE_LIMIT / 2)
+        let is_late = own_age.is_none_or(|age| age >= LEASE_LIMIT / 2);
+        if (is_late || std::mem::take(&mut self.glue.is_unsure))
             && self.flaw != Flaw::SkipsOwnershipCheck
         {
             self.check_ownership(cx, false);

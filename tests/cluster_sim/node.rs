@@ -15,7 +15,7 @@ use holdfast::health::{Board, BoardSettings, Target, View};
 use holdfast::store::answered::{KeptCall, LEASE_LIMIT, Lease};
 
 use super::cx::{Cx, Event, MS, S, ToRun, Wake, address, name, ping_address};
-use super::glue::{Glue, OWNED_MARGIN};
+use super::glue::{Asked, Glue, OWNED_MARGIN};
 use super::store::{Flaw, Op, Reply, Written};
 use super::tables;
 
@@ -23,6 +23,8 @@ use super::tables;
 const KEEP_WAIT: u64 = 50 * MS;
 /// The keeper waits for the store no longer.
 const KEEP_LIMIT: u64 = 2 * S;
+/// A renewal, or a claim.
+const STORE_LIMIT: u64 = 2 * S;
 /// Everybody else.
 const OPERATION_LIMIT: u64 = 10 * S;
 const KEEPER_TRIES_AFTER: u64 = 500 * MS;
@@ -39,7 +41,7 @@ pub enum Pending {
     Keep { keys: Vec<(CallKey, uuid::Uuid, bool)>, asked_at: u64 },
     KeeperPing,
     Records(Vec<Written>),
-    Glue(super::glue::Asked),
+    Glue(Asked),
 }
 
 pub struct Run {
@@ -154,6 +156,9 @@ impl Run {
         let token = self.tokens;
         let limit = match pending {
             Pending::Keep { .. } | Pending::KeeperPing => KEEP_LIMIT,
+            Pending::Glue(Asked::Renewal | Asked::Claim | Asked::Adopted | Asked::ClaimFor(_)) => {
+                STORE_LIMIT
+            }
             Pending::Records(_) | Pending::Glue(_) => OPERATION_LIMIT,
         };
         self.pending.insert(token, pending);

@@ -24,6 +24,10 @@ pub enum Op {
     Owned {
         lease: Lease,
     },
+    Adopted {
+        lease: i64,
+        calls: Vec<Uuid>,
+    },
     Find {
         tag: String,
     },
@@ -110,6 +114,10 @@ pub enum Flaw {
     SaysUnknownTooSoon,
     /// Where a request was sent on to is not known any more when it is repeated.
     ForgetsWhereTo,
+    /// A renewal that was carried out too late for its answer to be heard hides how old the lease was.
+    TrustsTheNextRenewal,
+    /// A claim whose answer was lost is not answered again.
+    ClaimsOnce,
     /// Claimed calls are adopted, and their peers never told.
     NeverRefreshes,
     /// Calls of dead nodes are left to themselves.
@@ -139,6 +147,14 @@ impl Store {
                 self.renew(lease, now);
                 let own = self.rows.iter().filter(|(_, row)| row.lease == lease.id);
                 Reply::Owned(own.map(|(id, _)| *id).collect())
+            }
+            Op::Adopted { lease, calls } => {
+                for id in calls {
+                    if let Some(row) = self.rows.get_mut(id).filter(|row| row.lease == *lease) {
+                        row.is_adopted = true;
+                    }
+                }
+                Reply::Done
             }
             Op::Find { tag } => {
                 let found = self.rows.iter().find(|(_, row)| row.tags.contains(tag));
@@ -187,6 +203,7 @@ impl Store {
             if let Some(row) = self.rows.get_mut(&call.call_id) {
                 row.state.clone_from(&call.state);
                 row.given_by = None;
+                row.is_adopted = true;
                 row.is_answered = call.answered_at.is_some();
                 row.tags = tags;
                 continue;
@@ -254,7 +271,7 @@ impl Store {
             }
             row.lease = own.id;
             row.node.clone_from(&own.node);
-            row.is_adopted = true;
+            row.is_adopted = self.flaw == Flaw::ClaimsOnce;
         }
         Reply::Claimed(claimed)
     }

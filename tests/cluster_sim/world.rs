@@ -66,6 +66,7 @@ pub struct World {
     by_call_id: HashMap<String, usize>,
     stalled_until: u64,
     away_until: u64,
+    unheard_until: u64,
     store_cut_until: [u64; 3],
     nodes_cut_until: BTreeMap<(usize, usize), u64>,
     faults_left: usize,
@@ -128,6 +129,7 @@ impl World {
             by_call_id: HashMap::new(),
             stalled_until: 0,
             away_until: 0,
+            unheard_until: 0,
             store_cut_until: [0; 3],
             nodes_cut_until: BTreeMap::new(),
             faults_left: 0,
@@ -218,7 +220,8 @@ impl World {
                 let what = ToRun::Reply { token, reply };
                 return self.cx.at(at, Event::ToRun { node, run, what });
             }
-            let reply = if self.away_until > now { Err(()) } else { reply };
+            let is_lost = self.away_until > now || self.unheard_until > now;
+            let reply = if is_lost { Err(()) } else { reply };
             return self.hand(node, ToRun::Reply { token, reply });
         }
         let is_tick = matches!(what, ToRun::Tick);
@@ -266,7 +269,9 @@ impl World {
         let Some(text) = Text::parse(bytes) else { return };
         if let Some(id) = self.by_call_id.get(text.call_id()).copied() {
             let agent = &self.agents[id];
-            if agent.address != to && agent.former != Some(to) && text.is_request() {
+            let is_former =
+                agent.former.is_some_and(|(former, until)| former == to && self.cx.now < until);
+            if agent.address != to && !is_former && text.is_request() {
                 return;
             }
             let report = self.agents[id].receive(&mut self.cx, &text);
@@ -478,6 +483,7 @@ impl World {
             }
             Fault::CutFromPeers { node, .. } => self.cx.cut_from_peers[node] = true,
             Fault::Stall { .. } => self.stalled_until = self.stalled_until.max(until),
+            Fault::LosesAnswers { .. } => self.unheard_until = self.unheard_until.max(until),
             Fault::Outage { .. } => self.away_until = self.away_until.max(until),
             Fault::Drain { node } => {
                 let state = &mut self.nodes[node];

@@ -52,6 +52,14 @@ fn numbers(claimed: &[ClaimedCall]) -> Vec<u128> {
 }
 
 impl Database {
+    /// Claims as many calls of run 1, and has them adopted.
+    async fn take(&self, lease: &Lease, call_id: Option<Uuid>, limit: u32) -> Vec<ClaimedCall> {
+        let claimed = self.store.claim(lease, &[1], call_id, limit).await.unwrap();
+        let calls: Vec<Uuid> = claimed.iter().map(|claimed| claimed.call_id).collect();
+        self.store.adopted(lease.id, &calls).await.unwrap();
+        claimed
+    }
+
     /// A run with these calls.
     async fn run_with(&self, id: i64, node: &str, calls: &[KeptCall]) -> Lease {
         let lease = lease(id, node);
@@ -107,6 +115,8 @@ async fn takes_over_the_calls_of_a_lost_lease_once(database: Database) {
     }
     let epochs = database.columns(&["epoch"], "calls_in_progress").await;
     assert_eq!(epochs, [["2"], ["2"], ["2"]]);
+    let again = database.take(&b, None, 100).await;
+    assert_eq!(numbers(&again), numbers(&of_b), "until they have come");
     assert!(store.claim(&b, &[1], None, 100).await.unwrap().is_empty());
     assert!(store.owned(1).await.unwrap().is_empty());
 }
@@ -143,15 +153,14 @@ async fn takes_over_only_what_may_be_in_its_region(database: Database) {
 }
 
 async fn takes_over_as_many_as_it_is_told_and_one_by_its_number(database: Database) {
-    let store = &database.store;
     let calls: Vec<KeptCall> = (1..=5).map(kept).collect();
     database.run_with(1, "a", &calls).await;
     database.age(1).await;
     let b = lease(2, "b");
-    let one = store.claim(&b, &[1], Some(Uuid::from_u128(4)), 100).await.unwrap();
+    let one = database.take(&b, Some(Uuid::from_u128(4)), 100).await;
     assert_eq!(numbers(&one), [4]);
-    assert_eq!(numbers(&store.claim(&b, &[1], None, 2).await.unwrap()), [1, 2], "the oldest");
-    assert_eq!(numbers(&store.claim(&b, &[1], None, 100).await.unwrap()), [3, 5]);
+    assert_eq!(numbers(&database.take(&b, None, 2).await), [1, 2], "the oldest");
+    assert_eq!(numbers(&database.take(&b, None, 100).await), [3, 5]);
 }
 
 async fn writes_the_record_of_its_own_call_and_forgets_it(database: Database) {
@@ -198,6 +207,7 @@ async fn gives_calls_away_and_knows_when_they_are_settled(database: Database) {
     assert_eq!(store.unsettled(1).await.unwrap(), 1);
     let given = store.claim(&b, &[], None, 100).await.unwrap();
     assert_eq!((numbers(&given), given[0].taken_from.as_str()), (vec![1], "a"));
+    store.adopted(2, &[Uuid::from_u128(1)]).await.unwrap();
     assert!(store.claim(&b, &[], None, 100).await.unwrap().is_empty());
     assert_eq!(store.unsettled(1).await.unwrap(), 1, "its peers do not know yet");
     store.keep(&b, &[kept(1)]).await.unwrap();

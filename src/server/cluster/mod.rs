@@ -39,6 +39,8 @@ const HAND_OVER_BATCH: usize = 500;
 const QUEUE_LEN: usize = 20_000;
 /// How long a node that has given its calls away stays for the peers that do not know yet.
 const SETTLE_LIMIT: Duration = Duration::from_secs(12);
+/// How long a renewal or a claim may take: where a network swallows it, the next one must not wait for it.
+const STORE_LIMIT: Duration = Duration::from_secs(2);
 /// What was kept so shortly before the store was asked for our calls may not be among them.
 const OWNED_MARGIN: Duration = Duration::from_millis(100);
 /// A request is repeated for so long (RFC 3261 §17.1.2.2, Timer F).
@@ -182,6 +184,8 @@ pub(super) struct ClusterTask {
     renew_at: Option<Instant>,
     sweep_at: Instant,
     is_renewing: bool,
+    /// A renewal failed, or whose our calls are could not be read when that was due.
+    is_unsure: bool,
     is_claiming: bool,
     /// There may be more to claim.
     is_behind: bool,
@@ -239,6 +243,7 @@ pub(super) fn start(
             renew_at: Some(now),
             sweep_at: now + SWEEP_EVERY,
             is_renewing: false,
+            is_unsure: false,
             is_claiming: false,
             is_behind: true,
             passed_on: HashMap::new(),
@@ -311,18 +316,28 @@ impl ClusterTask {
                 self.is_renewing = false;
                 match renewed {
                     Ok(renewed) => self.on_renewed(renewed, now),
-                    Err(error) => tracing::debug!(%error, "the lease is not renewed"),
+                    Err(error) => {
+                        // It may be carried out late, and hide from the next one how old the lease had become.
+                        self.is_unsure = true;
+                        tracing::debug!(%error, "the lease is not renewed");
+                    }
                 }
             }
             Answer::Claimed { calls, is_all } => {
                 self.is_behind = !is_all;
                 self.adopt(&calls, now).await;
+                // A dead run without calls is looked at no more than this often.
+                let pause = if is_all { LOOK_AGAIN_AFTER } else { Duration::ZERO };
+                self.confirm(&calls, pause);
             }
             Answer::ClaimAgain => self.is_claiming = false,
             Answer::ClaimFailed(error) => {
+                // It may have been carried out all the same.
+                self.is_behind = true;
                 tracing::warn!(%error, "calls of dead nodes cannot be taken over now");
             }
             Answer::Owned { shard, owned, asked_at } => {
+                self.is_unsure |= owned.is_none();
                 for (index, handle) in self.shards.iter().enumerate() {
                     if shard.is_some_and(|shard| shard != index) {
                         continue;
@@ -336,6 +351,8 @@ impl ClusterTask {
             }
             Answer::Found { lookup, run } => self.on_found(lookup, run, now).await,
             Answer::ClaimedFor { lookup, calls } => {
+                // What is not confirmed, or was not heard of, comes with the next claim.
+                self.is_behind = true;
                 self.adopt(&calls, now).await;
                 self.look_again(lookup);
             }
@@ -360,7 +377,8 @@ impl ClusterTask {
     }
 
     fn on_renewed(&mut self, renewed: Renewed, now: Instant) {
-        if renewed.own_age.is_none_or(|age| age >= LEASE_LIMIT / 2) {
+        let is_late = renewed.own_age.is_none_or(|age| age >= LEASE_LIMIT / 2);
+        if is_late || std::mem::take(&mut self.is_unsure) {
             // It was as good as lost for a while, or is cleared away: somebody may have taken our place.
             self.check_ownership(None);
         }
@@ -405,7 +423,7 @@ impl ClusterTask {
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let answers = self.answers.clone();
         tokio::spawn(async move {
-            let renewed = store.renew(&lease).await;
+            let renewed = in_time(store.renew(&lease)).await;
             let _ = answers.send(Answer::Renewed(renewed)).await;
         });
     }
@@ -421,17 +439,32 @@ impl ClusterTask {
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let answers = self.answers.clone();
         tokio::spawn(async move {
-            let (answer, pause) = match store.claim(&lease, &dead, None, CLAIM_BATCH).await {
-                Ok(calls) if calls.len() < CLAIM_BATCH as usize => {
-                    // A dead run without calls is looked at no more than this often.
-                    (Answer::Claimed { calls, is_all: true }, LOOK_AGAIN_AFTER)
+            match in_time(store.claim(&lease, &dead, None, CLAIM_BATCH)).await {
+                Ok(calls) => {
+                    let is_all = calls.len() < CLAIM_BATCH as usize;
+                    let _ = answers.send(Answer::Claimed { calls, is_all }).await;
                 }
-                Ok(calls) => (Answer::Claimed { calls, is_all: false }, Duration::ZERO),
-                Err(error) => (Answer::ClaimFailed(error), RENEW_EVERY),
+                Err(error) => fail_to_claim(&answers, error).await,
+            }
+        });
+    }
+
+    /// Tells the store that claimed calls have come to their shards; the next claim may go a little later.
+    fn confirm(&self, calls: &[ClaimedCall], pause: Duration) {
+        let calls: Vec<Uuid> = calls.iter().map(|claimed| claimed.call_id).collect();
+        let (store, id, answers) = (self.store.clone(), self.lease.id, self.answers.clone());
+        tokio::spawn(async move {
+            let told = match calls.is_empty() {
+                true => Ok(()),
+                false => in_time(store.adopted(id, &calls)).await,
             };
-            let _ = answers.send(answer).await;
-            tokio::time::sleep(pause).await;
-            let _ = answers.send(Answer::ClaimAgain).await;
+            match told {
+                Ok(()) => {
+                    tokio::time::sleep(pause).await;
+                    let _ = answers.send(Answer::ClaimAgain).await;
+                }
+                Err(error) => fail_to_claim(&answers, error).await,
+            }
         });
     }
 
@@ -538,7 +571,7 @@ impl ClusterTask {
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let answers = self.answers.clone();
         tokio::spawn(async move {
-            let claimed = store.claim(&lease, &[run], Some(call_id), 1).await;
+            let claimed = in_time(store.claim(&lease, &[run], Some(call_id), 1)).await;
             let calls = claimed.unwrap_or_default();
             let _ = answers.send(Answer::ClaimedFor { lookup, calls }).await;
         });
@@ -614,6 +647,19 @@ impl ClusterTask {
             });
         }
     }
+}
+
+async fn in_time<T>(
+    operation: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let ended = tokio::time::timeout(STORE_LIMIT, operation).await;
+    ended.unwrap_or(Err(StoreError::TimedOut(STORE_LIMIT)))
+}
+
+async fn fail_to_claim(answers: &mpsc::Sender<Answer>, error: StoreError) {
+    let _ = answers.send(Answer::ClaimFailed(error)).await;
+    tokio::time::sleep(RENEW_EVERY).await;
+    let _ = answers.send(Answer::ClaimAgain).await;
 }
 
 fn complain(claimed: &ClaimedCall, error: &serde_json::Error) {

@@ -21,7 +21,7 @@ const KEEP: &str = "\
     where setting.text is not null \
       and not exists (select from calls where calls.call_id = kept.call_id) \
     on conflict (call_id) do update set state = excluded.state, given_by = null, \
-        answered_at = excluded.answered_at, inbound_tag = excluded.inbound_tag, \
+        is_adopted = true, answered_at = excluded.answered_at, inbound_tag = excluded.inbound_tag, \
         outbound_tag = excluded.outbound_tag \
       where calls_in_progress.node_lease_id = excluded.node_lease_id \
     returning call_id";
@@ -56,11 +56,14 @@ const CLAIM: &str = "\
         and (region is null or $4::text is null or region = $4) \
         and ($5::uuid is null or call_id = $5) \
       order by answered_at limit $6 for update skip locked) \
-    update calls_in_progress set node_lease_id = $2, node = $3, is_adopted = true, \
+    update calls_in_progress set node_lease_id = $2, node = $3, is_adopted = false, \
       epoch = epoch + cast(calls_in_progress.node_lease_id <> $2 as integer) \
     from picked where calls_in_progress.call_id = picked.call_id \
     returning calls_in_progress.call_id, picked.node as taken_from, calls_in_progress.state, \
       calls_in_progress.answered_at is not null as is_answered";
+
+const ADOPTED: &str = "\
+    update calls_in_progress set is_adopted = true where node_lease_id = $1 and call_id = any($2)";
 
 const GIVE: &str = "\
     update calls_in_progress set node_lease_id = $2, is_adopted = false, \
@@ -144,6 +147,15 @@ fn claimed(row: &PgRow) -> Result<ClaimedCall, StoreError> {
         is_answered: row.try_get("is_answered")?,
         state: row.try_get("state")?,
     })
+}
+
+pub(super) async fn adopted(
+    connection: &mut PgConnection,
+    lease_id: i64,
+    calls: &[Uuid],
+) -> Result<(), StoreError> {
+    sqlx::query(ADOPTED).bind(lease_id).bind(calls).execute(connection).await?;
+    Ok(())
 }
 
 pub(super) async fn owned(

@@ -224,6 +224,13 @@ impl PostgresStore {
         self.hosts.give_back(borrowed, done)
     }
 
+    pub(super) async fn adopted(&self, lease_id: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        let mut borrowed = self.hosts.acquire().await?;
+        let adopted = answered::adopted(borrowed.connection(), lease_id, calls);
+        let done = within(OPERATION_LIMIT, adopted).await;
+        self.hosts.give_back(borrowed, done)
+    }
+
     pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::owned(borrowed.connection(), lease_id)).await;

@@ -16,7 +16,7 @@ const KEEP: &str = "\
     select $1, $2, $3, $4, $5, $6, $7, $8 \
     where not exists (select 1 from calls where calls.call_id = $1) \
     on conflict (call_id) do update set state = excluded.state, given_by = null, \
-        answered_at = excluded.answered_at, inbound_tag = excluded.inbound_tag, \
+        is_adopted = 1, answered_at = excluded.answered_at, inbound_tag = excluded.inbound_tag, \
         outbound_tag = excluded.outbound_tag \
       where calls_in_progress.node_lease_id = excluded.node_lease_id";
 
@@ -41,7 +41,7 @@ const DELETE_ENDED: &str = "\
     delete from calls_in_progress where node_lease_id = $1 \
       and exists (select 1 from calls where calls.call_id = calls_in_progress.call_id)";
 
-/// Of one dead run, or, where that is our own, what we were given.
+/// Of one dead run, or, where that is our own, what we were given or have taken, and have not adopted yet.
 const PICK: &str = "\
     select call_id, node, state, answered_at is not null as is_answered from calls_in_progress \
     where node_lease_id = $1 and (node_lease_id <> $2 or not is_adopted) \
@@ -51,7 +51,7 @@ const PICK: &str = "\
 
 const TAKE: &str = "\
     update calls_in_progress set epoch = epoch + (node_lease_id <> $2), node_lease_id = $2, \
-      node = $3, is_adopted = 1 where call_id = $1";
+      node = $3, is_adopted = 0 where call_id = $1";
 
 const GIVE: &str = "\
     update calls_in_progress set node_lease_id = $2, is_adopted = 0, given_by = $1, \
@@ -118,7 +118,8 @@ pub(super) async fn claim(
     let call_id = call_id.map(|call_id| call_id.to_string());
     let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
     let mut claimed: Vec<ClaimedCall> = Vec::new();
-    for run in dead.iter().chain([&own.id]) {
+    // Our own first: what is taken from the dead must not come twice.
+    for run in [&own.id].into_iter().chain(dead) {
         if *run != own.id {
             let is_dead: i64 = sqlx::query_scalar(IS_DEAD)
                 .bind(run)
@@ -160,6 +161,25 @@ fn of_row(row: &SqliteRow, call_id: &str) -> Result<Option<ClaimedCall>, StoreEr
     let (taken_from, state) = (row.try_get("node")?, row.try_get("state")?);
     let is_answered = row.try_get("is_answered")?;
     Ok(Some(ClaimedCall { call_id, taken_from, is_answered, state }))
+}
+
+pub(super) async fn adopted(
+    connection: &mut SqliteConnection,
+    lease_id: i64,
+    calls: &[Uuid],
+) -> Result<(), StoreError> {
+    let adopted =
+        "update calls_in_progress set is_adopted = 1 where node_lease_id = $1 and call_id = $2";
+    let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
+    for call_id in calls {
+        sqlx::query(adopted)
+            .bind(lease_id)
+            .bind(call_id.to_string())
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 pub(super) async fn owned(

@@ -244,6 +244,13 @@ impl SqliteStore {
         give_back(connection, done)
     }
 
+    pub(super) async fn adopted(&self, lease_id: i64, calls: &[Uuid]) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let adopted = answered::adopted(&mut connection, lease_id, calls);
+        let done = within(OPERATION_LIMIT, adopted).await;
+        give_back(connection, done)
+    }
+
     pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await;
