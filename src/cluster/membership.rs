@@ -131,8 +131,17 @@ impl Membership {
     }
 
     fn is_dead(&self, known: &Known) -> bool {
-        let is_silent = known.peer.address.is_none() || known.silent_pings >= SILENT_PINGS;
+        let is_silent = known.peer.address.is_none()
+            || known.silent_pings >= SILENT_PINGS
+            || self.is_succeeded(&known.peer);
         known.peer.node == self.node || (known.peer.lease_age >= self.lease_limit && is_silent)
+    }
+
+    /// Another run of its node lives, and answers at its address in its stead.
+    fn is_succeeded(&self, peer: &Peer) -> bool {
+        self.peers.values().any(|Known { peer: other, .. }| {
+            other.id != peer.id && other.node == peer.node && other.lease_age < self.lease_limit
+        })
     }
 }
 
@@ -161,6 +170,15 @@ mod tests {
         let mut world = World::new();
         world.lives(100, &[]);
         assert_eq!(world.dead(), [0_i64; 0]);
+    }
+
+    #[test]
+    fn condemns_a_run_whose_address_a_later_run_of_its_node_answers_at() {
+        let mut world = World::new();
+        world.lives(2_000, &[7]);
+        let later = Peer { id: 8, ..peer(100) };
+        world.membership.take_leases(vec![peer(2_000), later], world.now);
+        assert_eq!(world.dead(), [7]);
     }
 
     #[test]

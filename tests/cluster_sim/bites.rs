@@ -1,12 +1,14 @@
 //! Each check sees what it is there for: worlds with a flaw are found out.
 
+use super::cx::{MS, S};
+use super::faults::Fault;
 use super::link::{PROFILES, Profile};
 use super::profile_of;
 use super::store::Flaw;
 use super::world::World;
 
 /// Seeds that a flaw has to show itself in.
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 300;
 
 fn is_found(flaw: Flaw) {
     is_found_on(flaw, profile_of);
@@ -19,6 +21,18 @@ fn is_found_on(flaw: Flaw, profile: impl Fn(u64) -> Profile) {
         !world.checks.violations.is_empty()
     };
     assert!((0..SEEDS).any(is_seen), "{flaw:?} was not found");
+}
+
+/// The flaw shows itself in these troubles, and without it they are none.
+fn is_found_in(flaw: Flaw, faults: &[(u64, Fault)]) {
+    let is_seen = |seed, flaw| {
+        let mut world = World::troubled(seed, PROFILES[0], flaw, faults);
+        world.run();
+        !world.checks.violations.is_empty()
+    };
+    let seen = (0..SEEDS).find(|seed| is_seen(*seed, flaw));
+    let seed = seen.unwrap_or_else(|| panic!("{flaw:?} was not found"));
+    assert!(!is_seen(seed, Flaw::None), "seed {seed} shows something else");
 }
 
 #[test]
@@ -48,7 +62,7 @@ fn sees_a_living_node_taken_for_dead() {
 
 #[test]
 fn sees_a_call_that_nobody_has_since_it_was_kept_while_the_store_was_asked() {
-    is_found(Flaw::JudgesWhatWasKeptSince);
+    is_found_in(Flaw::JudgesWhatWasKeptSince, &[(5 * S, Fault::Stall { for_us: 1_500 * MS })]);
 }
 
 #[test]
@@ -63,12 +77,25 @@ fn sees_a_repeated_bye_denied() {
 
 #[test]
 fn sees_a_call_whose_claim_was_not_heard_of() {
-    is_found(Flaw::ClaimsOnce);
+    // It claims about 1.8 s after the death.
+    is_found_in(
+        Flaw::ClaimsOnce,
+        &[
+            (20 * S, Fault::Crash { node: 0 }),
+            (21_500 * MS, Fault::LosesAnswers { for_us: 800 * MS }),
+        ],
+    );
 }
 
 #[test]
 fn sees_a_lapse_that_a_late_renewal_has_hidden() {
-    is_found(Flaw::TrustsTheNextRenewal);
+    is_found_in(
+        Flaw::TrustsTheNextRenewal,
+        &[
+            (20 * S, Fault::CutFromStore { node: 0, for_us: 3 * S }),
+            (20 * S, Fault::CutNodes { nodes: (0, 1), for_us: 6 * S }),
+        ],
+    );
 }
 
 #[test]

@@ -122,6 +122,10 @@ impl World {
         let row = self.uuids.get(&caller.call_id).and_then(|id| self.store.rows.get(id));
         let Some(row) = row.filter(|row| row.lease == lease) else { return };
         let since = row.since;
+        if now < since + TOLD_WITHIN {
+            // It has moved again.
+            return;
+        }
         let is_troubled = self.was_troubled(since, now, |fault| match fault {
             Fault::Freeze { node: of, .. }
             | Fault::CutFromPeers { node: of, .. }

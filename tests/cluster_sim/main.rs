@@ -27,8 +27,8 @@ use link::{PROFILES, Profile};
 use store::Flaw;
 use world::World;
 
-const SEEDS: u64 = 300;
-const MANY_SEEDS: u64 = 1_000;
+const SEEDS: u64 = 1_000;
+const MANY_SEEDS: u64 = 3_000;
 
 #[test]
 fn keeps_every_call_whatever_befalls_its_nodes() {

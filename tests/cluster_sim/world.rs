@@ -76,9 +76,22 @@ impl World {
     pub fn drawn(seed: u64, profile: Profile, flaw: Flaw) -> Self {
         let mut this = Self::new(seed, profile, flaw);
         faults::draw(&mut this.cx, this.nodes.len());
-        this.calls_left = CALLS;
-        this.cx.at(0, Event::NewCall);
-        this
+        this.with_calls()
+    }
+
+    /// One with these troubles.
+    pub fn troubled(seed: u64, profile: Profile, flaw: Flaw, faults: &[(u64, Fault)]) -> Self {
+        let mut this = Self::new(seed, profile, flaw);
+        for (at, fault) in faults {
+            this.cx.at(*at, Event::Fault(*fault));
+        }
+        this.with_calls()
+    }
+
+    fn with_calls(mut self) -> Self {
+        self.calls_left = CALLS;
+        self.cx.at(0, Event::NewCall);
+        self
     }
 
     fn new(seed: u64, profile: Profile, flaw: Flaw) -> Self {
