@@ -133,9 +133,9 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         name: "overload_wait_ms",
-        default: "100",
+        default: "0",
         shape: "MILLISECONDS",
-        about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; 0 = never",
+        about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; try 100; 0 = never",
     },
     Known {
         name: "session_expires_s",

@@ -114,7 +114,7 @@ fn every_setting_changes_what_is_checked() {
         ("shards", "3"),
         ("max_calls", "7"),
         ("max_call_duration_s", "7"),
-        ("overload_wait_ms", "0"),
+        ("overload_wait_ms", "100"),
         ("session_expires_s", "0"),
         ("min_se_s", "100"),
         ("retry_after_s", "7"),
