@@ -59,7 +59,7 @@ struct Leg {
 #[derive(Debug)]
 enum Phase {
     Ringing {
-        invite: Message,
+        invite: Box<Message>,
         from: SocketAddr,
         answer_at: Instant,
     },
@@ -151,7 +151,7 @@ impl Carrier {
                 ringing.header(HeaderName::Contact, self.contact().as_bytes());
                 self.outputs.push_back((from, ringing.finish(b"")));
                 self.news.push_back((now, number, CarrierNews::Rang));
-                Phase::Ringing { invite: invite.clone(), from, answer_at: now + PICK_UP }
+                Phase::Ringing { invite: Box::new(invite.clone()), from, answer_at: now + PICK_UP }
             }
             Behaviour::Refuses => {
                 let refusal = self.final_response(invite, 503, serial, from);

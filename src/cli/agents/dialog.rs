@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-
 use super::Sent;
 use crate::sip::{HeaderName, Host, Message, NameAddr, Printer, Uri};
 
@@ -118,7 +116,7 @@ impl Dialog {
             .header(HeaderName::To, &self.remote)
             .header(HeaderName::CallId, &self.call_id)
             .header_fmt(HeaderName::CSeq, format_args!("{seq} {method}"));
-        (self.target_address, Bytes::from(printer.finish(b"")))
+        (self.target_address, printer.finish(b""))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Callers and carriers that talk to each other, or to a router that a test plays, in virtual time.
 
 use super::*;
+use crate::sip::{HeaderName, Printer};
 
 const CALLER: &str = "192.0.2.1:5060";
 const CARRIER: &str = "192.0.2.2:5060";
@@ -89,7 +90,7 @@ impl World {
     }
 
     /// The carrier's side gets a request of the caller's dialog, as another node at OTHER would send it.
-    fn from_other(&mut self, method: &str, seq: u32, to_tag: &str) -> u16 {
+    fn other_sends(&mut self, method: &str, seq: u32, to_tag: &str) -> u16 {
         let body = if method == "INVITE" { SDP } else { b"" };
         let mut printer = Printer::request(method.as_bytes(), b"sip:carrier@192.0.2.2");
         printer
@@ -112,8 +113,6 @@ impl World {
         answer.status_code()
     }
 }
-
-use crate::sip::{HeaderName, Printer};
 
 #[test]
 fn a_call_is_set_up_and_hung_up_from_either_side() {
@@ -139,26 +138,26 @@ fn a_call_is_set_up_and_hung_up_from_either_side() {
 fn who_is_refreshed_hangs_up_towards_the_new_target() {
     for method in ["UPDATE", "INVITE"] {
         let mut world = World::answered();
-        assert_eq!(world.from_other(method, 7_000, "c-1"), 200);
+        assert_eq!(world.other_sends(method, 7_000, "c-1"), 200);
         assert_eq!(world.of_carrier(), [CarrierNews::Moved(address(OTHER))]);
-        assert_eq!(world.from_other(method, 7_001, "c-1"), 200);
+        assert_eq!(world.other_sends(method, 7_001, "c-1"), 200);
         assert_eq!(world.of_carrier(), [], "it is there already");
         world.carrier.hang_up(1, world.now);
         world.settle();
         let (to, bye) = world.astray.pop().expect("a BYE");
         assert_eq!((to, bye.method_text()), (address(OTHER), &b"BYE"[..]));
         assert_eq!(bye.request_uri(), format!("sip:other@{OTHER}").as_bytes());
-        assert_eq!(world.from_other(method, 7_002, "c-1"), 481, "over for who sent the BYE");
+        assert_eq!(world.other_sends(method, 7_002, "c-1"), 481, "over for who sent the BYE");
     }
 }
 
 #[test]
 fn a_dialog_wants_its_tags_and_rising_numbers() {
     let mut world = World::answered();
-    assert_eq!(world.from_other("UPDATE", 7, "c-2"), 481);
-    assert_eq!(world.from_other("UPDATE", 7, "c-1"), 200);
-    assert_eq!(world.from_other("UPDATE", 7, "c-1"), 200, "the same one again");
-    assert_eq!(world.from_other("UPDATE", 6, "c-1"), 500);
+    assert_eq!(world.other_sends("UPDATE", 7, "c-2"), 481);
+    assert_eq!(world.other_sends("UPDATE", 7, "c-1"), 200);
+    assert_eq!(world.other_sends("UPDATE", 7, "c-1"), 200, "the same one again");
+    assert_eq!(world.other_sends("UPDATE", 6, "c-1"), 500);
 }
 
 #[test]
@@ -182,7 +181,7 @@ fn a_2xx_is_sent_until_it_is_acknowledged() {
     world.wait(Duration::from_secs(4));
     let oks = world.astray.iter().filter(|(_, message)| message.status_code() == 200).count();
     assert_eq!(oks, 4, "at 0.15, 0.65, 1.65 and 3.65 s");
-    assert_eq!(world.from_other("ACK", 1, "c-1"), 200, "the last 2xx: an ACK is not answered");
+    assert_eq!(world.other_sends("ACK", 1, "c-1"), 200, "the last 2xx: an ACK is not answered");
     world.astray.clear();
     world.wait(Duration::from_secs(8));
     world.astray.retain(|(_, message)| message.status_code() == 200);
