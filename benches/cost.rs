@@ -1,7 +1,7 @@
 //! What a call allocates, and a plain run of calls for profilers: `cargo bench --bench cost -- 5000`
 //!
-//! Three sums a call: the engine alone (with making the seven messages that come in), the record as the store keeps
-//! it, and its decision as JSON. Times are left to `turn`, instructions to callgrind: run the binary with two counts
+//! Two sums a call: the engine alone (with making the seven messages that come in), and the record as the store keeps
+//! it. Times are left to `turn`, instructions to callgrind: run the binary with two counts
 //! of calls and take the difference, so that its start does not count.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -66,13 +66,12 @@ fn main() {
     for _ in 0..500 {
         world.call();
     }
-    let (mut engine, mut record, mut json) = (Sum::default(), Sum::default(), Sum::default());
+    let (mut engine, mut record) = (Sum::default(), Sum::default());
     for _ in 0..calls {
         let made = engine.of(|| world.call());
-        let stored = record.of(|| StoredCall::new("node", &made));
-        black_box(json.of(|| serde_json::to_string(&stored.decision).expect("JSON")));
+        black_box(record.of(|| StoredCall::new("node", &made)));
     }
-    for (what, sum) in [("engine", engine), ("record", record), ("decision as JSON", json)] {
+    for (what, sum) in [("engine", engine), ("record", record)] {
         let calls = f64::from(calls.max(1));
         let (allocations, octets) = (sum.allocations as f64 / calls, sum.octets as f64 / calls);
         println!("{what}: {allocations:.1} allocations, {octets:.0} octets a call");

@@ -50,8 +50,9 @@ impl Random {
     pub fn normal_f64(&mut self) -> f64 {
         const DEVIATION: f64 = 0.577_350_269_189_625_8; // of the sum of four even draws over 0..1
         let bits = self.next_u64();
-        let part = |at: u32| f64::from((bits >> at) as u16) / 65_536.0;
-        (part(0) + part(16) + part(32) + part(48) - 2.0) / DEVIATION
+        let part = |at: u32| u32::from((bits >> at) as u16);
+        let sum = part(0) + part(16) + part(32) + part(48);
+        (f64::from(sum) / 65_536.0 - 2.0) / DEVIATION
     }
 
     /// Even over `0.0..1.0`.

@@ -501,20 +501,23 @@ fn call(number: u128) -> StoredCall {
         end_cause: "completed".to_owned(),
         ended_by: "caller".to_owned(),
         detail: String::new(),
-        decision: Some(json!({
-            "route_id": 1,
-            "called_prefix": "49",
-            "strategy": "priority",
-            "region": "eu",
-            "country": 49,
-            "tables_version": 12,
-            "seed": SEED,
-            "panic": false,
-            "median_latency_ms": 23.5,
-            "median_ringing_ms": null,
-            "candidates": [candidate(1, "first", 0.125), candidate(2, "second", 0.02)],
-            "dropped": [far],
-        })),
+        decision: Some(
+            json!({
+                "route_id": 1,
+                "called_prefix": "49",
+                "strategy": "priority",
+                "region": "eu",
+                "country": 49,
+                "tables_version": 12,
+                "seed": SEED,
+                "panic": false,
+                "median_latency_ms": 23.5,
+                "median_ringing_ms": null,
+                "candidates": [candidate(1, "first", 0.125), candidate(2, "second", 0.02)],
+                "dropped": [far],
+            })
+            .into(),
+        ),
         country: Some(49),
         attempts: vec![busy, won],
     }
@@ -549,9 +552,10 @@ fn attempt(id: i64, carrier: &str) -> StoredAttempt {
 /// As the tables of [`ROWS`] decide it, with the first carrier fully back.
 fn decided(number: u128) -> StoredCall {
     let mut call = call(number);
-    let decision = call.decision.as_mut().unwrap();
+    let mut decision: Value = call.decision.unwrap().read().unwrap();
     decision["seed"] = json!(number);
     decision["candidates"][0]["ramp"] = json!(1.0);
+    call.decision = Some(decision.into());
     call.started_at += Duration::seconds(i64::try_from(number).unwrap());
     call
 }

@@ -6,14 +6,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::context::{CallKey, Context, Owner, milliseconds};
+use super::context::{CallKey, Context, Owner, milliseconds, write_allow};
 use super::credentials::{Challenged, SentAgain};
+use super::options::Options;
 use super::record::AttemptRecord;
+use super::reliable::Wish;
 use super::settings::Settings;
+use super::terms::Terms;
 use super::verdict::Failure;
 use super::{Carried, KeptInvite, header_policy, stray};
 use crate::carrier::number_rule::{country_of, digits_of};
-use crate::carrier::{Action, CarrierId, Class, Identity, Origin, RuleMatch, Stage, Transport};
+use crate::carrier::{
+    Action, CarrierId, Class, Identity, Origin, ReferPolicy, RuleMatch, Stage, Transport,
+};
 use crate::dialog::{Tag, has_sips_uri};
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
@@ -53,7 +58,13 @@ pub struct Attempt {
     pub stage: Stage,
     /// Held until the attempt fails or is left, or its call is over.
     pub channel: Option<Channel>,
+    /// On which its INVITE is sent.
+    pub terms: Terms,
+    /// CSeq of the last INVITE.
+    pub seq: u32,
     started: Instant,
+    /// The last INVITE.
+    sent_at: Instant,
     first_response: Option<Duration>,
     first_ringing: Option<Duration>,
     outbound_call_id: String,
@@ -102,6 +113,7 @@ impl Attempt {
         number: u8,
         candidate: Candidate,
         offer: &Offer,
+        refer: ReferPolicy,
         may_move: bool,
     ) -> Option<Self> {
         let gateway = &candidate.gateway;
@@ -112,11 +124,12 @@ impl Attempt {
             carrier_id: candidate.carrier.id,
             contact_user: registration.map(|it| it.contact_user.clone()),
         };
+        let terms = Terms::new(refer);
         let user = trunk.contact_user();
         let by_tcp = (may_move && gateway.large_by_tcp && gateway.transport == Transport::Udp)
             .then(|| cx.settings.listener_for(Transport::Tcp, remote))
             .flatten()
-            .filter(|_| NewLeg::is_too_large(&candidate, user, own, offer, &cx.settings));
+            .filter(|_| NewLeg::is_too_large(&candidate, user, own, offer, &terms, &cx.settings));
         let listener = by_tcp.unwrap_or(own);
         let flow = Flow::to_gateway(listener, remote, gateway.id);
         let local_tag = cx.new_tag();
@@ -127,12 +140,10 @@ impl Attempt {
             local_tag,
             call_id: &outbound_call_id,
             listener,
+            terms: &terms,
+            seq: 1,
         };
-        let (owner, of) = (Owner::Invite(call), Some(trunk.carrier_id));
-        let SentAgain { client, request: invite } =
-            cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
-                leg.print(offer, branch, settings)
-            });
+        let SentAgain { client, request: invite } = leg.send(cx, call, offer);
         cx.counters.attempts += 1;
         let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
         // A carrier may ask something within the early dialog, which must not hear that there is none.
@@ -152,7 +163,10 @@ impl Attempt {
             invite,
             stage: Stage::Nothing,
             channel: Some(channel),
+            terms,
+            seq: 1,
             started: cx.now,
+            sent_at: cx.now,
             first_response: None,
             first_ringing: None,
             outbound_call_id,
@@ -165,9 +179,26 @@ impl Attempt {
         self.has_moved && self.stage == Stage::Nothing && matches!(failure, Failure::Transport)
     }
 
+    /// Sends the INVITE once more, as it now has to be.
+    pub fn send_again(&mut self, cx: &mut Context, offer: &Offer) {
+        self.seq += 1;
+        let leg = NewLeg {
+            candidate: &self.candidate,
+            contact_user: self.trunk.contact_user(),
+            local_tag: self.local_tag,
+            call_id: &self.outbound_call_id,
+            listener: self.flow.listener,
+            terms: &self.terms,
+            seq: self.seq,
+        };
+        let SentAgain { client, request } = leg.send(cx, self.call, offer);
+        (self.client, self.invite) = (client, request);
+        self.sent_at = cx.now;
+    }
+
     /// When an attempt without any response is given up.
     pub fn no_response_at(&self) -> Instant {
-        self.started + self.candidate.carrier.no_response
+        self.sent_at + self.candidate.carrier.no_response
     }
 
     /// When an attempt that does not ring is given up.
@@ -219,7 +250,8 @@ impl Attempt {
             return false;
         };
         self.note_response(cx, response);
-        (self.client, self.invite) = (again.client, again.request);
+        (self.client, self.invite, self.seq) = (again.client, again.request, seq);
+        self.sent_at = cx.now;
         true
     }
 
@@ -386,6 +418,8 @@ struct NewLeg<'a> {
     local_tag: Tag,
     call_id: &'a str,
     listener: ListenerId,
+    terms: &'a Terms,
+    seq: u32,
 }
 
 impl NewLeg<'_> {
@@ -399,12 +433,23 @@ impl NewLeg<'_> {
         contact_user: Option<&str>,
         listener: ListenerId,
         offer: &Offer,
+        terms: &Terms,
         settings: &Settings,
     ) -> bool {
         let (local_tag, call_id) = (Tag(0), "0123456789abcdef");
-        let leg = NewLeg { candidate, contact_user, local_tag, call_id, listener };
+        let leg = NewLeg { candidate, contact_user, local_tag, call_id, listener, terms, seq: 1 };
         let branch = Branch::without_transaction(0);
         leg.print(offer, branch, settings).len() > Self::MAX_DATAGRAM
+    }
+
+    /// Sends the INVITE in a transaction of its own.
+    fn send(&self, cx: &mut Context, call: CallKey, offer: &Offer) -> SentAgain {
+        let Candidate { target, gateway, .. } = self.candidate;
+        let flow = Flow::to_gateway(self.listener, target.address, gateway.id);
+        let (owner, of) = (Owner::Invite(call), Some(self.candidate.carrier.id));
+        cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
+            self.print(offer, branch, settings)
+        })
     }
 
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
@@ -424,14 +469,31 @@ impl NewLeg<'_> {
             )
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
         self.print_parties(offer, listener, &mut printer);
-        printer.header(HeaderName::CallId, self.call_id.as_bytes()).raw(b"CSeq: 1 INVITE\r\n");
-        write_contact(listener, offer.is_secure, self.contact_user, &mut printer);
         printer
-            .header(HeaderName::Allow, super::context::ALLOW)
-            .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            .header(HeaderName::CallId, self.call_id.as_bytes())
+            .header_fmt(HeaderName::CSeq, format_args!("{} INVITE", self.seq));
+        write_contact(listener, offer.is_secure, self.contact_user, &mut printer);
+        write_allow(self.terms.refer, &mut printer);
+        let options = self.options(offer);
+        options.write(HeaderName::Supported, &mut printer);
+        self.terms.required.write(HeaderName::Require, &mut printer);
+        if options.has(Options::TIMER) {
+            self.terms.session.write_request(settings.session, &mut printer);
+        }
+        printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
         let carried = Carried::of(&offer.invite);
         header_policy::write(carried, &carrier.number_rule.headers, &mut printer);
         printer.finish(header_policy::body(carried))
+    }
+
+    /// Reliable provisional responses are spoken of where the caller takes them: what is negotiated in them, and
+    /// by UPDATE after them, needs somebody to negotiate with.
+    fn options(&self, offer: &Offer) -> Options {
+        let options = match Wish::of(&offer.invite) {
+            Wish::Unreliably => Options::WITHIN_DIALOG,
+            Wish::AsItComes | Wish::Reliably => Options::ALL,
+        };
+        options.with(self.terms.required).without(self.terms.unmentioned)
     }
 
     /// From with our tag, To without one, and the identity that the carrier's rule asks for.
@@ -444,6 +506,8 @@ impl NewLeg<'_> {
             from_host.unwrap_or_default(),
             host_of(&listener.advertised),
         );
+        let to = rule.to_uri(&offer.called, &self.candidate.gateway);
+        let to = if offer.is_secure { secured(to) } else { to };
         printer.raw(b"From: ");
         if let Some(from) = from.filter(|from| !from.display_name.is_empty()) {
             printer.raw(from.display_name).raw(b" ");
@@ -454,7 +518,7 @@ impl NewLeg<'_> {
             .raw(b">;tag=")
             .raw(self.local_tag.to_string().as_bytes())
             .raw(b"\r\nTo: <")
-            .raw(&rule.to_uri(&offer.called, &self.candidate.gateway))
+            .raw(&to)
             .raw(b">\r\n");
         let is_told = rule.headers.identity == Identity::Assert
             && header_policy::may_know_the_caller(&offer.invite, &rule.headers);

@@ -3,7 +3,7 @@
 
 mod keeping;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::admission::{Admission, Denial};
 use super::attempt::Offer;
@@ -18,6 +18,9 @@ use super::{Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
 use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
+
+/// The longest that a call is left alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One call of a shard.
 #[derive(Debug)]
@@ -50,8 +53,10 @@ struct Talk {
     ends_at: Option<Instant>,
     /// Of the gateway; given back when the call is over, however long our BYE may take.
     channel: Option<Channel>,
-    /// Another node could go on with the call.
-    is_kept: bool,
+    /// Since when another node could go on with the call.
+    kept_at: Option<Instant>,
+    /// What was last asked to be kept is not.
+    is_behind: bool,
     /// What the legs had been through when they were last asked to be kept.
     kept_revision: u32,
     /// Where the call was taken over: which peer is still to be told where we are, and when next.
@@ -86,8 +91,8 @@ impl Call {
             record.region = admission.plan.region.clone();
             record.plan = Some(admission.plan.clone());
         });
-        let hunt = Hunt::new(admission.plan);
-        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt));
+        let (hunt, refer) = (Hunt::new(admission.plan), admission.customer.refer);
+        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt, refer));
         let next = setup.hunt(cx, &mut draft);
         let mut this = Self { key, draft, state: State::Setup(setup), scheduled: None };
         this.go(cx, next);
@@ -207,8 +212,11 @@ impl Call {
         server: ServerKey,
         response: Option<&Message>,
     ) {
+        if let State::Setup(setup) = &mut self.state {
+            return setup.on_relay_response(cx, side, server, response);
+        }
         if let Some(leg) = self.leg(side)
-            && let Some(event) = leg.on_relay_response(server, response)
+            && let Some(event) = leg.on_relay_response(cx, server, response)
         {
             self.on_event(cx, side, event);
         }
@@ -226,6 +234,18 @@ impl Call {
             && let Some(event) = leg.on_refresh_response(cx, client, answer)
         {
             self.on_event(cx, side, event);
+        }
+    }
+
+    /// Our BYE was answered. A peer that has seen higher CSeqs than we know of is told again beyond those
+    /// (RFC 3261 §12.2.2).
+    pub fn on_bye_answered(&mut self, cx: &mut Context, side: Side, status_code: u16) {
+        let is_told_again = match &mut self.state {
+            State::Ending { legs, .. } => status_code == 500 && legs.legs(side).0.end_again(cx),
+            State::Setup(_) | State::Talk(_) | State::Over => false,
+        };
+        if !is_told_again {
+            self.on_bye_done(cx);
         }
     }
 
@@ -253,8 +273,9 @@ impl Call {
                 let next = setup.on_caller_gone(cx, &mut self.draft, "BYE", reason);
                 self.go(cx, next);
             }
-            State::Setup(_) => {
-                cx.reject(server, 500, b"Not Answered Yet");
+            State::Setup(setup) => {
+                let next = setup.on_request(cx, &mut self.draft, side, server, request);
+                self.go(cx, next);
             }
             State::Talk(_) => {
                 if let Some(leg) = self.leg(side)
@@ -358,6 +379,8 @@ impl Call {
             State::Ending { legs, .. } => legs.inbound.poll_timeout(),
             State::Over => None,
         };
+        // A deadline stays among the timers though its call is over: far ones are looked at on the way.
+        let wanted = wanted.map(|at| at.min(cx.now + LOOK_AGAIN));
         cx.timers.schedule(TimerKey::Call(self.key), wanted, &mut self.scheduled);
     }
 
@@ -385,11 +408,10 @@ impl Call {
                 }
             }
             LegEvent::Withdrawn => other.withdraw(cx),
-            LegEvent::Asked { server, carried } => {
-                if !other.relay(cx, server, carried) {
-                    leg.turn_down(cx, server);
-                }
-            }
+            LegEvent::Asked { server, carried } => match other.relay(cx, server, carried) {
+                Ok(()) => leg.note_relayed(carried, other),
+                Err(refusal) => leg.turn_down(cx, server, refusal),
+            },
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
                 if is_dialog_gone(status_code) {
@@ -398,6 +420,7 @@ impl Call {
             }
             LegEvent::Ended(carried) => self.end_by_peer(cx, side, carried),
             LegEvent::Unacknowledged => self.end_both(cx, EndCause::NoAck, "no ACK in 32 s"),
+            LegEvent::Expired => self.end_both(cx, EndCause::Terminated, "session expired"),
             LegEvent::RefreshFailed { is_dialog_gone: true, .. } => {
                 let detail = match talk.moves[side as usize] {
                     Move::Known => "a leg did not know its dialog",
@@ -434,6 +457,7 @@ impl Call {
             | LegEvent::Answered(_)
             | LegEvent::Failed { .. }
             | LegEvent::Withdrawn
+            | LegEvent::Expired
             | LegEvent::Refreshed
             | LegEvent::RefreshFailed { .. }
             | LegEvent::Ended(_) => {}
@@ -517,7 +541,8 @@ impl Talk {
             outbound,
             ends_at,
             channel,
-            is_kept: false,
+            kept_at: None,
+            is_behind: false,
             kept_revision: 0,
             moves: [Move::Known; 2],
         }
@@ -547,10 +572,10 @@ fn is_dialog_gone(status_code: u16) -> bool {
     matches!(status_code, 408 | 481)
 }
 
-/// A challenge is for us, not for the other side (RFC 3261 §22).
-fn asked_by_us(status_code: u16) -> u16 {
+/// A challenge is for us, not for the other side (RFC 3261 §22), and so is what is said of our extensions.
+pub(super) fn asked_by_us(status_code: u16) -> u16 {
     match status_code {
-        401 | 407 => 500,
+        401 | 407 | 420 | 421 | 422 | 494 => 500,
         other => other,
     }
 }

@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::authentication::Authentication;
 use super::credentials::Challenges;
+use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
 use super::{CallRecord, Replica, RingingReplica, Side};
-use crate::carrier::{CarrierId, Tables, Transport};
+use crate::carrier::{CarrierId, ReferPolicy, Tables, Transport};
 use crate::dialog::{NextHop, Tag};
 use crate::health::{Capacity, Evidence, Outcome, Target, View};
 use crate::random::{Ids, Random};
@@ -30,7 +31,25 @@ new_key_type! {
 }
 
 /// Methods that we answer with something else than 405 or 501.
-pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, NOTIFY";
+pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY";
+/// With the one that a customer's policy may add.
+const ALLOW_REFER: &[u8] =
+    b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY, REFER";
+
+/// What we can, for every message that refreshes a dialog's target or answers one that made it.
+pub fn write_capabilities(refer: ReferPolicy, printer: &mut Printer) {
+    write_allow(refer, printer);
+    Options::WITHIN_DIALOG.write(HeaderName::Supported, printer);
+}
+
+/// The methods that are let pass within a call of a customer with this policy.
+pub fn write_allow(refer: ReferPolicy, printer: &mut Printer) {
+    let allow = match refer {
+        ReferPolicy::Refuse => ALLOW,
+        ReferPolicy::Relay => ALLOW_REFER,
+    };
+    printer.header(HeaderName::Allow, allow);
+}
 
 /// What an engine asks of the world.
 #[derive(Debug)]
@@ -58,8 +77,11 @@ pub enum Output {
     },
     /// A call that another node is to go on with is forgotten here.
     Released(Uuid),
-    /// A request within a dialog that this shard does not know: another node may.
-    Unknown(Box<(Flow, Message)>),
+    /// A request within a dialog that this shard does not know: another node may. Asked for the `looks`th time.
+    Unknown {
+        request: Box<(Flow, Message)>,
+        looks: u8,
+    },
     Outcome(Outcome),
     /// Exactly one a call.
     Record(Box<CallRecord>),
@@ -108,6 +130,8 @@ pub struct Counters {
     pub calls_answered: u64,
     /// INVITEs answered 503 because `max_calls` were in progress.
     pub calls_over_limit: u64,
+    /// INVITEs answered 503 because the shard had more to do than it can.
+    pub calls_refused_overload: u64,
     /// Calls refused because no gateway of their route had capacity in time.
     pub calls_without_capacity: u64,
     /// Calls refused since no gateway in their region could take them.

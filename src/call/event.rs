@@ -54,6 +54,8 @@ pub enum LegEvent<'a> {
     Ended(Carried<'a>),
     /// The peer never acknowledged our 2xx.
     Unacknowledged,
+    /// Nobody refreshed the session in time (RFC 4028 §10).
+    Expired,
     /// The peer took our own target refresh.
     Refreshed,
     /// The peer refused our own target refresh for good; 408 was silence, 503 an address that cannot be

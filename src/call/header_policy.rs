@@ -9,9 +9,19 @@ use crate::sip::{Header, HeaderName, Message, Printer};
 
 /// Writes the header fields of `carried` that may cross under a rule, Content-Type and its like included.
 pub fn write(carried: Carried<'_>, rule: &HeaderRule, printer: &mut Printer) {
+    write_but(None, carried, rule, printer);
+}
+
+/// As [`write()`], without a field that is written otherwise.
+pub fn write_but(
+    left_out: Option<HeaderName>,
+    carried: Carried<'_>,
+    rule: &HeaderRule,
+    printer: &mut Printer,
+) {
     let has_body = !carried.0.body().is_empty();
     let is_told = rule.identity == Identity::Pass && may_know_the_caller(carried.0, rule);
-    for header in carried.0.headers() {
+    for header in carried.0.headers().filter(|header| Some(header.name) != left_out) {
         let crosses = match fate_of(header) {
             Fate::Crosses => true,
             Fate::Stays => false,

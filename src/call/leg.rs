@@ -7,12 +7,17 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::attempt::{Trunk, write_contact};
-use super::context::{ALLOW, CallKey, Context, Owner};
+use super::context::{CallKey, Context, Owner, write_capabilities};
 use super::credentials::{self, Challenged, SentAgain};
 use super::inbound::write_dialog_headers;
-use super::refresh::Refresh;
+use super::offer_answer::{FirstOffer, refuse_for_now};
+use super::peer_refresh::Heard;
+use super::refresh::{Refresh, SEQ_LEAP};
+use super::reliable::{Wish, rack_of, rseq_of};
+use super::session_timer::SessionTimer;
+use super::transfer::{Referred, body_within_dialog, write_refer};
 use super::{Carried, LegEvent, LegReplica, Side, header_policy, stray};
-use crate::carrier::{CarrierId, HeaderRule};
+use crate::carrier::{CarrierId, HeaderRule, ReferPolicy};
 use crate::dialog::Dialog;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets::Octets;
@@ -44,8 +49,21 @@ pub struct Leg {
     pub allows_update: bool,
     /// The last session description that we sent and the peer did not refuse, byte for byte.
     pub description: Option<Box<[u8]>>,
+    /// The last that the peer sent and we did not refuse.
+    pub heard: Option<Heard>,
+    pub session: SessionTimer,
+    /// What becomes of the peer's REFERs.
+    pub refer: ReferPolicy,
+    /// Those that were sent on, the last ones last.
+    pub(super) referred: SmallVec<[Referred; 1]>,
     /// What an UPDATE offers the peer for the other side, until it is answered.
     pub(super) offered: Option<(ServerKey, Box<[u8]>)>,
+    /// The dialog is early, and this offer has no answer in it.
+    pub(super) first_offer: Option<FirstOffer>,
+    /// The peer's UPDATE that is not answered yet.
+    pub(super) updating: Option<ServerKey>,
+    /// RSeq of our provisional response that the 2xx has overtaken: its PRACK may still come.
+    pub(super) unpracked: Option<u32>,
     /// Our own target refresh, of which the other side knows nothing.
     pub(super) refresh: Option<Box<Refresh>>,
     /// The peer's INVITE that is not answered, or whose 2xx is not acknowledged, yet.
@@ -60,6 +78,8 @@ pub struct Leg {
     /// We have hung up, but our BYE has to wait for the ACK of our first 2xx; with the other side's
     /// BYE, where that is why.
     farewell: Option<Option<Message>>,
+    /// Our BYE was refused for its CSeq, and sent again.
+    has_leapt: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +88,11 @@ struct ReceivedInvite {
     seq: u32,
     /// It made the dialog.
     is_first: bool,
+    has_offer: bool,
+    /// It requires 100rel.
+    wants_reliable: bool,
+    /// We answer it by ourselves: the other side knows nothing of it.
+    is_ours: bool,
     /// Its answer is repeated until it is acknowledged (RFC 3261 §13.3.1.4).
     answer: Option<Answer>,
 }
@@ -113,7 +138,14 @@ impl Leg {
             flow,
             allows_update: false,
             description: None,
+            heard: None,
+            session: SessionTimer::default(),
+            refer: ReferPolicy::Refuse,
+            referred: SmallVec::new(),
             offered: None,
+            first_offer: None,
+            updating: None,
+            unpracked: None,
             refresh: None,
             received: None,
             sent: None,
@@ -121,17 +153,28 @@ impl Leg {
             asked: SmallVec::new(),
             forks: stray::Acks::default(),
             farewell: None,
+            has_leapt: false,
         }
     }
 
     /// A leg that another node, or an earlier run, has kept. Our CSeq jumps past whatever it may have used since.
-    pub fn restore(call: CallKey, side: Side, kept: LegReplica, flow: Flow, seq: u32) -> Self {
+    pub fn restore(
+        cx: &Context,
+        call: CallKey,
+        side: Side,
+        kept: LegReplica,
+        flow: Flow,
+        seq: u32,
+    ) -> Self {
         let mut dialog = kept.dialog;
         dialog.jump_seq(seq.max(dialog.local_seq.saturating_add(SEQ_JUMP)));
         let (allows_update, description) = (kept.allows_update, kept.description);
         let description = description.map(|octets| octets.0);
+        let session = SessionTimer::resume(kept.session, cx.now);
+        let (heard, refer) = (kept.heard, kept.refer);
         let trunk = kept.trunk;
-        Self { trunk, allows_update, description, ..Self::new(call, side, dialog, flow) }
+        let new = Self::new(call, side, dialog, flow);
+        Self { trunk, allows_update, description, heard, session, refer, ..new }
     }
 
     /// What is kept of it.
@@ -144,6 +187,9 @@ impl Leg {
             trunk: self.trunk.clone(),
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
+            heard: self.heard,
+            session: self.session.kept(),
+            refer: self.refer,
         }
     }
 
@@ -154,6 +200,7 @@ impl Leg {
             && self.relays == 0
             && self.asked.is_empty()
             && self.refresh.is_none()
+            && self.offered.is_none()
     }
 
     /// Gives up what is under way without a word to the peer, who hears from another node.
@@ -171,8 +218,8 @@ impl Leg {
     /// Takes over the peer's INVITE that made the dialog, to be answered.
     pub(super) fn hold_invite(&mut self, server: ServerKey, invite: &Message) {
         self.note_peer(invite);
-        let seq = invite.cseq().0;
-        self.received = Some(ReceivedInvite { server, seq, is_first: true, answer: None });
+        self.received =
+            Some(ReceivedInvite { is_first: true, ..ReceivedInvite::new(server, invite) });
     }
 
     /// Takes over our INVITE that made the dialog and has its 2xx; acknowledges it unless the offer
@@ -181,13 +228,18 @@ impl Leg {
         &mut self,
         cx: &mut Context,
         client: ClientKey,
-        has_offer: bool,
-        invite: Bytes,
+        (seq, invite): (u32, Bytes),
+        offer: Option<&[u8]>,
         response: &Message,
     ) {
         self.note_peer(response);
-        self.note_description_of(&invite);
-        let seq = self.dialog.local_seq;
+        self.session.on_answer(response, cx.settings.session, cx.now);
+        self.first_offer = None;
+        if self.description.is_none() {
+            self.description = offer.map(Into::into);
+        }
+        let has_offer = offer.is_some();
+        self.note_heard(response, !has_offer);
         let state = SentState::Unacknowledged;
         self.sent = Some(SentInvite { client, seq, has_offer, invite, is_first: true, state });
         if has_offer {
@@ -220,17 +272,42 @@ impl Leg {
             }
             Method::Info | Method::Message | Method::Options | Method::Update | Method::Notify => {
                 if request.method() == Method::Update {
+                    if self.refuses_update(cx, server, request)
+                        || self.refuses_interval(cx, server, request)
+                    {
+                        return None;
+                    }
                     self.dialog.refresh_target(request);
                     self.note_peer(request);
+                    if request.body().is_empty() || self.is_unchanged(request) {
+                        self.answer_update(cx, server, request);
+                        return None;
+                    }
+                    self.updating = Some(server);
                 }
                 self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })
             }
-            Method::Refer
-            | Method::Subscribe
+            Method::Prack => {
+                let rseq = rack_of(request).map(|(rseq, _)| rseq);
+                match self.unpracked.take_if(|unpracked| Some(*unpracked) == rseq) {
+                    Some(_) => {
+                        cx.respond(server, 200, b"", None, |_, _| {}, b"");
+                    }
+                    None => cx.reject(server, 481, b""),
+                }
+                None
+            }
+            Method::Refer => {
+                if self.refuses_refer(cx, server, request) {
+                    return None;
+                }
+                self.asked.push(server);
+                Some(LegEvent::Asked { server, carried })
+            }
+            Method::Subscribe
             | Method::Register
             | Method::Publish
-            | Method::Prack
             | Method::Ack
             | Method::Cancel => {
                 cx.reject(server, 405, b"");
@@ -252,8 +329,10 @@ impl Leg {
         {
             return None;
         }
+        let is_ours = received.is_ours;
         self.received = None;
-        Some(LegEvent::Acknowledged(Carried::of(request)))
+        self.note_heard(request, false);
+        (!is_ours).then_some(LegEvent::Acknowledged(Carried::of(request)))
     }
 
     /// A response to our (re-)INVITE.
@@ -273,6 +352,10 @@ impl Leg {
             }
             (SentState::Pending { .. }, 101..200) => {
                 self.on_provisional(cx);
+                if let Some(rseq) = rseq_of(response) {
+                    // We said nothing of 100rel; it must not wait in vain.
+                    self.prack(cx, response, rseq);
+                }
                 Some(LegEvent::Progressed { status_code, carried })
             }
             (SentState::Pending { .. }, 200..300) => {
@@ -281,7 +364,11 @@ impl Leg {
                 let has_offer = sent.has_offer;
                 self.dialog.refresh_target(response);
                 self.note_peer(response);
-                self.note_description_of(&invite);
+                self.session.on_answer(response, cx.settings.session, cx.now);
+                if let Ok(invite) = Message::parse(invite) {
+                    self.note_description(&invite);
+                }
+                self.note_heard(response, !has_offer);
                 if has_offer {
                     self.acknowledge(cx, None);
                 }
@@ -289,6 +376,7 @@ impl Leg {
             }
             (SentState::Pending { .. }, _) => {
                 self.sent = None;
+                self.session.note_min_se(response);
                 Some(LegEvent::Failed { status_code, carried: Some(carried) })
             }
             (SentState::Unacknowledged, 200..300) => {
@@ -342,6 +430,7 @@ impl Leg {
     /// A response to a request that we relayed to this leg's peer.
     pub fn on_relay_response<'a>(
         &mut self,
+        cx: &Context,
         server: ServerKey,
         response: Option<&'a Message>,
     ) -> Option<LegEvent<'a>> {
@@ -351,12 +440,14 @@ impl Leg {
         }
         self.relays = self.relays.saturating_sub(1);
         let offered = self.offered.take_if(|(by, _)| *by == server);
-        if let Some(response) = response.filter(|_| status_code < 300)
-            && response.cseq().1 == Method::Update
-        {
-            self.dialog.refresh_target(response);
-            self.note_peer(response);
+        if let Some(response) = response.filter(|_| status_code < 300) {
+            if response.cseq().1 == Method::Update {
+                self.dialog.refresh_target(response);
+                self.note_peer(response);
+                self.session.on_answer(response, cx.settings.session, cx.now);
+            }
             self.description = offered.map(|(_, offer)| offer).or(self.description.take());
+            self.note_heard(response, false);
         }
         Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })
     }
@@ -369,13 +460,13 @@ impl Leg {
 
     /// Sends the other side's re-INVITE on. `false` where ours is still under way (glare).
     pub fn modify(&mut self, cx: &mut Context, carried: Carried<'_>) -> bool {
-        if self.is_inviting() || self.received.is_some() {
+        if self.is_inviting() || self.received.is_some() || self.is_negotiating() {
             return false;
         }
         let flow = self.flow_out(cx);
         let has_offer = sdp::is_session_description(carried.0);
         let owner = Owner::Reinvite(self.call, self.side);
-        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let (dialog, session, trunk) = (&mut self.dialog, &self.session, self.trunk.as_ref());
         let of = trunk.map(|trunk| trunk.carrier_id);
         let sent = cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
@@ -386,9 +477,9 @@ impl Leg {
                 trunk.and_then(Trunk::contact_user),
                 &mut printer,
             );
-            printer
-                .header(HeaderName::Allow, ALLOW)
-                .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            write_capabilities(self.refer, &mut printer);
+            session.write_request(settings.session, &mut printer);
+            printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             header_policy::write(carried, &self.header_rule, &mut printer);
             printer.finish(header_policy::body(carried))
         });
@@ -415,13 +506,16 @@ impl Leg {
         }
     }
 
-    /// Relays a provisional response to the peer's re-INVITE.
+    /// Relays a provisional response to the peer's re-INVITE, unless it wants to acknowledge each.
     pub fn progress(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
-        let Some(received) = &self.received else { return };
+        let Some(received) = self.received.as_ref().filter(|received| !received.wants_reliable)
+        else {
+            return;
+        };
         let listener = cx.settings.listener(self.flow.listener).clone();
         let user = self.trunk.as_ref().and_then(Trunk::contact_user);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, user, invite, printer);
+            write_dialog_headers(&listener, user, invite, self.refer, printer);
             header_policy::write(carried, &self.header_rule, printer);
         };
         let body = header_policy::body(carried);
@@ -430,15 +524,38 @@ impl Leg {
 
     /// Answers the peer's INVITE, and repeats the answer until it is acknowledged.
     pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
+        self.answer_with(cx, status_code, Some(carried));
+        self.note_description(carried.0);
+    }
+
+    /// With what the other side answered; else with the session as it is.
+    fn answer_with(&mut self, cx: &mut Context, status_code: u16, carried: Option<Carried<'_>>) {
         let Some(received) = &mut self.received else { return };
+        // RFC 3261 §13.2.1: the answer may have come in a reliable 1xx alone, which this peer did not hear so.
+        let is_owed = self.first_offer.take() == Some(FirstOffer::Theirs);
+        let own = match carried {
+            Some(carried) if !is_owed || sdp::is_session_description(carried.0) => None,
+            Some(_) | None => self.description.as_deref(),
+        };
+        let is_early = received.is_first && self.heard.is_some();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let user = self.trunk.as_ref().and_then(Trunk::contact_user);
+        let (policy, now) = (cx.settings.session, cx.now);
+        let session = &self.session;
+        let (mut agreed, mut heard) = (None, None);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, user, invite, printer);
-            header_policy::write(carried, &self.header_rule, printer);
+            write_dialog_headers(&listener, user, invite, self.refer, printer);
+            agreed = session.write_answer(invite, policy, now, printer);
+            heard = Heard::of(invite, true);
+            if let Some(carried) = carried {
+                header_policy::write(carried, &self.header_rule, printer);
+            }
+            if own.is_some() {
+                printer.header(HeaderName::ContentType, b"application/sdp");
+            }
         };
         let tag = Some(self.dialog.local_tag);
-        let body = header_policy::body(carried);
+        let body = own.or(carried.map(header_policy::body)).unwrap_or_default();
         // Once the caller hears of the answer, another node must be able to go on with the call.
         cx.sends_kept = (received.is_first && cx.settings.replicates).then_some(self.call);
         let response = cx.respond(received.server, status_code, b"", tag, write, body);
@@ -447,7 +564,9 @@ impl Leg {
             self.received = None;
             return;
         };
-        note_description(&mut self.description, carried.0);
+        self.session.begin(agreed);
+        // What was negotiated while the dialog was early is newer than the INVITE.
+        self.heard = heard.filter(|_| !is_early).or(self.heard);
         received.answer = Some(Answer {
             response,
             interval: T1,
@@ -480,7 +599,9 @@ impl Leg {
         credentials::write_into_ack(cx, &sent.invite, &mut printer);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
-                note_description(&mut self.description, carried.0);
+                if let Some(sent) = sdp::description_of(carried.0) {
+                    self.description = Some(sent.into());
+                }
                 header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }
@@ -496,10 +617,18 @@ impl Leg {
         stray::keep(cx, of, sent.client, self.flow, tag, invite, acks);
     }
 
-    /// Sends the other side's request on; `false` where too many are under way.
-    pub fn relay(&mut self, cx: &mut Context, server: ServerKey, carried: Carried<'_>) -> bool {
+    /// Sends the other side's request on, or says why that cannot be done now.
+    pub fn relay(
+        &mut self,
+        cx: &mut Context,
+        server: ServerKey,
+        carried: Carried<'_>,
+    ) -> Result<(), NotRelayed> {
         if self.relays >= MAX_RELAYS {
-            return false;
+            return Err(NotRelayed::TooMany);
+        }
+        if sdp::is_session_description(carried.0) && self.is_negotiating() {
+            return Err(NotRelayed::Negotiating);
         }
         self.relays += 1;
         let flow = self.flow_out(cx);
@@ -509,7 +638,8 @@ impl Leg {
             let offer = sdp::description_of(carried.0);
             self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
         }
-        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let event = self.mapped_event(carried.0);
+        let (dialog, session, trunk) = (&mut self.dialog, &self.session, self.trunk.as_ref());
         let of = trunk.map(|trunk| trunk.carrier_id);
         cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
@@ -521,19 +651,51 @@ impl Leg {
                     trunk.and_then(Trunk::contact_user),
                     &mut printer,
                 );
-                printer.header(HeaderName::Allow, ALLOW);
+                write_capabilities(self.refer, &mut printer);
+                session.write_request(settings.session, &mut printer);
+            } else if method == Method::Refer {
+                write_contact(
+                    listener,
+                    dialog.is_secure,
+                    trunk.and_then(Trunk::contact_user),
+                    &mut printer,
+                );
+                write_refer(&dialog.remote, &settings.listeners, carried.0, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, &self.header_rule, &mut printer);
-            printer.finish(header_policy::body(carried))
+            let replaced = event.is_some().then_some(HeaderName::Event);
+            header_policy::write_but(replaced, carried, &self.header_rule, &mut printer);
+            if let Some(event) = &event {
+                printer.header(HeaderName::Event, event);
+            }
+            printer.finish(body_within_dialog(carried))
         });
-        true
+        Ok(())
     }
 
     /// Refuses a request of the peer that cannot be sent on.
-    pub fn turn_down(&mut self, cx: &mut Context, server: ServerKey) {
+    pub fn turn_down(&mut self, cx: &mut Context, server: ServerKey, why: NotRelayed) {
+        self.forget_asked(server);
+        match why {
+            NotRelayed::TooMany => cx.reject(server, 500, b"Too Many Requests At Once"),
+            NotRelayed::Negotiating => {
+                cx.respond(server, 491, b"", None, |_, _| {}, b"");
+            }
+        }
+    }
+
+    /// A request of the peer waits for the other side's answer.
+    pub(super) fn ask(&mut self, server: ServerKey) {
+        self.asked.push(server);
+    }
+
+    pub(super) fn has_asked(&self, server: ServerKey) -> bool {
+        self.asked.contains(&server)
+    }
+
+    fn forget_asked(&mut self, server: ServerKey) {
         self.asked.retain(|asked| *asked != server);
-        cx.reject(server, 500, b"Too Many Requests At Once");
+        self.updating.take_if(|updating| *updating == server);
     }
 
     /// Answers a request of the peer as the other side answered it.
@@ -548,15 +710,20 @@ impl Leg {
             // RFC 4320 §4.2: never sent to anything but an INVITE. The call ends now, and that answers it.
             return;
         }
-        self.asked.retain(|asked| *asked != server);
+        self.forget_asked(server);
+        if let Some(Carried(answer)) = carried.filter(|_| status_code < 300) {
+            self.note_description(answer);
+            if answer.cseq().1 == Method::Update {
+                return self.answer_update_with(cx, server, status_code, carried, None);
+            }
+        }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (is_secure, user) =
             (self.dialog.is_secure, self.trunk.as_ref().and_then(Trunk::contact_user));
         let write = |printer: &mut Printer, request: &Message| {
-            if request.method() == Method::Update && status_code < 300 {
+            if request.method() == Method::Refer && status_code < 300 {
                 write_contact(&listener, is_secure, user, printer);
-                printer.header(HeaderName::Allow, ALLOW);
             }
             if let Some(carried) = carried {
                 header_policy::write(carried, &self.header_rule, printer);
@@ -564,12 +731,6 @@ impl Leg {
         };
         let body = carried.map(header_policy::body).unwrap_or_default();
         cx.respond(server, status_code, reason, None, write, body);
-        if let Some(Carried(answer)) = carried
-            && answer.cseq().1 == Method::Update
-            && status_code < 300
-        {
-            note_description(&mut self.description, answer);
-        }
     }
 
     /// Hangs up: answers what is pending, acknowledges what is not, sends BYE.
@@ -587,6 +748,16 @@ impl Leg {
     pub fn end_at_last(&mut self, cx: &mut Context) -> bool {
         let Some(reason) = self.farewell.take() else { return false };
         self.say_bye(cx, reason.as_ref().map(Carried::of));
+        true
+    }
+
+    /// Sends our BYE once more, with a CSeq far beyond the last; `false` where that has been tried.
+    pub fn end_again(&mut self, cx: &mut Context) -> bool {
+        if std::mem::replace(&mut self.has_leapt, true) {
+            return false;
+        }
+        self.dialog.jump_seq(self.dialog.local_seq.saturating_add(SEQ_LEAP));
+        self.say_bye(cx, None);
         true
     }
 
@@ -624,6 +795,7 @@ impl Leg {
         if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
             self.refuse(cx, 487, None);
         }
+        self.updating = None;
         for server in std::mem::take(&mut self.asked) {
             cx.respond(server, 487, b"", None, |_, _| {}, b"");
         }
@@ -632,6 +804,7 @@ impl Leg {
         }
         self.acknowledge(cx, None);
         self.abandon_refresh(cx);
+        self.session.begin(None);
         if let Some(sent) = &self.sent {
             let limit = cx.now + TRANSACTION_LIMIT;
             cx.with_client(sent.client, |client, _, _| client.machine.limit(limit));
@@ -641,16 +814,17 @@ impl Leg {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let answer = self.received.as_ref().and_then(|received| received.answer.as_ref());
         let repeats_at = answer.map(|answer| answer.repeat_at.min(answer.give_up_at));
-        [repeats_at, self.poll_refresh()].into_iter().flatten().min()
+        [repeats_at, self.poll_refresh(), self.poll_session()].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn on_timeout(&mut self, cx: &mut Context) -> Option<LegEvent<'static>> {
         let event = self.repeat_answer(cx);
-        if event.is_none() {
-            self.on_refresh_timeout(cx);
+        if event.is_some() {
+            return event;
         }
-        event
+        self.on_refresh_timeout(cx);
+        self.on_session_timeout(cx)
     }
 
     /// Repeats the answer that is not acknowledged, or gives up (RFC 3261 §13.3.1.4).
@@ -681,11 +855,7 @@ impl Leg {
     ) -> Option<LegEvent<'a>> {
         match &self.received {
             Some(received) if received.answer.is_none() => {
-                let seconds = cx.random.below(11);
-                let write = |printer: &mut Printer, _: &Message| {
-                    printer.header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"));
-                };
-                cx.respond(server, 500, b"Overlapping INVITE", None, write, b"");
+                refuse_for_now(cx, server, b"Overlapping INVITE");
                 return None;
             }
             // Its ACK for our last answer is lost, or overtaken.
@@ -695,16 +865,29 @@ impl Leg {
             }
             None => {}
         }
-        if self.is_inviting() {
+        if self.is_inviting() || self.waits_for_answer() {
             cx.respond(server, 491, b"", None, |_, _| {}, b"");
             return None;
         }
-        cx.respond(server, 100, b"", None, |_, _| {}, b"");
+        if self.updating.is_some() {
+            refuse_for_now(cx, server, b"Overlapping UPDATE");
+            return None;
+        }
+        if self.refuses_interval(cx, server, request) {
+            return None;
+        }
+        let is_ours = self.is_unchanged(request);
+        if !is_ours {
+            cx.respond(server, 100, b"", None, |_, _| {}, b"");
+        }
         self.dialog.refresh_target(request);
         self.dialog.note_source(request, self.flow.remote.ip());
         self.note_peer(request);
-        let seq = request.cseq().0;
-        self.received = Some(ReceivedInvite { server, seq, is_first: false, answer: None });
+        self.received = Some(ReceivedInvite { is_ours, ..ReceivedInvite::new(server, request) });
+        if is_ours {
+            self.answer_with(cx, 200, None);
+            return None;
+        }
         Some(LegEvent::Offered(Carried::of(request)))
     }
 
@@ -759,6 +942,7 @@ impl Leg {
 
     /// Takes in what a message that makes a dialog, or refreshes its target, says of the peer.
     pub(super) fn note_peer(&mut self, message: &Message) {
+        self.session.note_min_se(message);
         if message.first(HeaderName::Allow).is_some() {
             let mut allowed =
                 message.all(HeaderName::Allow).flat_map(|header| split_list(header.value));
@@ -766,10 +950,23 @@ impl Leg {
         }
     }
 
-    fn note_description_of(&mut self, invite: &Bytes) {
-        if let Ok(invite) = Message::parse(invite.clone()) {
-            note_description(&mut self.description, &invite);
+    /// Keeps the session description of a message that we have sent as it came; one without leaves it.
+    pub(super) fn note_description(&mut self, message: &Message) {
+        if let Some(sent) = sdp::description_of(message) {
+            self.description = Some(sent.into());
         }
+    }
+
+    /// Our INVITE has an offer that is not answered.
+    pub(super) fn has_invited_with_offer(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.has_offer)
+    }
+
+    /// The peer's INVITE has an offer that is not answered.
+    pub(super) fn is_invited_with_offer(&self) -> bool {
+        self.received
+            .as_ref()
+            .is_some_and(|received| received.has_offer && received.answer.is_none())
     }
 
     pub(super) fn flow_out(&self, cx: &Context) -> Flow {
@@ -777,9 +974,24 @@ impl Leg {
     }
 }
 
-/// Keeps the session description of a message that we have sent as it came; one without leaves it.
-fn note_description(description: &mut Option<Box<[u8]>>, message: &Message) {
-    if let Some(sent) = sdp::description_of(message) {
-        *description = Some(sent.into());
+/// Why a request is not sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRelayed {
+    TooMany,
+    /// It holds an offer, and another one is not answered (RFC 3264 §4).
+    Negotiating,
+}
+
+impl ReceivedInvite {
+    fn new(server: ServerKey, invite: &Message) -> Self {
+        Self {
+            server,
+            seq: invite.cseq().0,
+            is_first: false,
+            has_offer: sdp::is_session_description(invite),
+            wants_reliable: Wish::of(invite) == Wish::Reliably,
+            is_ours: false,
+            answer: None,
+        }
     }
 }

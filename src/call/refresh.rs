@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::attempt::{Trunk, retry_after, write_contact};
-use super::context::{ALLOW, Context, Owner};
+use super::context::{Context, Owner, write_capabilities};
 use super::credentials::{self, SentAgain};
 use super::leg::{Leg, REINVITE_LIMIT};
 use super::verdict::Failure;
@@ -18,7 +18,7 @@ use crate::transaction::timer::T1;
 /// How often a refresh is sent, whatever it is answered.
 const MAX_TRIES: u8 = 8;
 /// How far our CSeq leaps where the peer says that it is too low.
-const SEQ_LEAP: u32 = 1_000;
+pub(super) const SEQ_LEAP: u32 = 1_000;
 /// The longest Retry-After that is waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
@@ -97,6 +97,7 @@ impl Leg {
                 if let Some(response) = response {
                     self.dialog.refresh_target(response);
                     self.note_peer(response);
+                    self.session.on_answer(response, cx.settings.session, cx.now);
                 }
                 if method == Method::Invite {
                     self.acknowledge_refresh(cx, client, seq, &request);
@@ -162,7 +163,7 @@ impl Leg {
     }
 
     fn send_refresh(&mut self, cx: &mut Context) {
-        if self.is_inviting() || self.is_invited() || self.offered.is_some() {
+        if self.is_inviting() || self.is_invited() || self.is_negotiating() {
             return self.wait(cx.now + T1);
         }
         let flow = self.flow_out(cx);
@@ -170,7 +171,8 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let (dialog, trunk) = (&mut self.dialog, self.trunk.as_ref());
+        let (dialog, session, refer) = (&mut self.dialog, &self.session, self.refer);
+        let trunk = self.trunk.as_ref();
         let of = trunk.map(|trunk| trunk.carrier_id);
         let sent = cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
@@ -181,9 +183,9 @@ impl Leg {
                 trunk.and_then(Trunk::contact_user),
                 &mut printer,
             );
-            printer
-                .header(HeaderName::Allow, ALLOW)
-                .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+            write_capabilities(refer, &mut printer);
+            session.write_request(settings.session, &mut printer);
+            printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if description.is_some() {
                 printer.header(HeaderName::ContentType, b"application/sdp");
             }
@@ -218,6 +220,11 @@ impl Leg {
                 self.send_refresh(cx);
                 None
             }
+            422 if may_retry && response.is_some_and(|told| self.session.note_min_se(told)) => {
+                self.wait(cx.now);
+                self.send_refresh(cx);
+                None
+            }
             491 if may_retry => {
                 let pause = pause_after_glare(&mut cx.random, self.side);
                 self.wait(cx.now + pause);
@@ -233,6 +240,7 @@ impl Leg {
             _ => {
                 self.refresh = None;
                 let is_dialog_gone = matches!(status_code, 408 | 481);
+                self.session.on_refused(cx.now);
                 Some(LegEvent::RefreshFailed { status_code, is_dialog_gone })
             }
         }

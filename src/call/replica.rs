@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::CallRecord;
 use super::attempt::Trunk;
-use crate::carrier::{CarrierId, GatewayId, Transport};
+use super::peer_refresh::Heard;
+use super::session_timer::KeptSession;
+use crate::carrier::{CarrierId, GatewayId, ReferPolicy, Transport};
 use crate::dialog::Dialog;
 use crate::sip::octets::Octets;
 
@@ -44,6 +46,13 @@ pub struct LegReplica {
     /// The last session description that we sent, for a refresh by re-INVITE.
     #[serde(default)]
     pub description: Option<Octets>,
+    /// What the last one of the peer was.
+    #[serde(default)]
+    pub heard: Option<Heard>,
+    #[serde(default)]
+    pub session: KeptSession,
+    #[serde(default)]
+    pub refer: ReferPolicy,
 }
 
 /// A call that is being set up, kept once that takes long: it cannot move, but no phone must ring for nobody.

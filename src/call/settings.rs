@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::SessionPolicy;
 use crate::carrier::Transport;
 use crate::digest::NonceKey;
 use crate::transaction::{Listener, ListenerId};
@@ -24,14 +25,18 @@ pub struct Settings {
     pub max_calls: usize,
     /// An answered call is ended after this time; `None` = never.
     pub max_call_duration: Option<Duration>,
+    /// What session timers we want.
+    pub session: SessionPolicy,
     /// Seconds in Retry-After of our own 503.
     pub retry_after_s: u32,
+    /// Messages may wait for us so long before new calls are refused; `None` = for ever.
+    pub overload_wait: Option<Duration>,
     /// Answered calls are told to the world, so that another node can go on with them.
     pub replicates: bool,
 }
 
 impl Default for Settings {
-    /// No listener yet, keys that everybody knows, one shard, no limit of time, no replication.
+    /// No listener yet, keys that everybody knows, one shard, no limit of time, no session timer, no replication.
     fn default() -> Self {
         Self {
             listeners: Vec::new(),
@@ -41,7 +46,9 @@ impl Default for Settings {
             shards: 1,
             max_calls: 10_000,
             max_call_duration: None,
+            session: SessionPolicy::default(),
             retry_after_s: 5,
+            overload_wait: Some(Duration::from_millis(100)),
             replicates: false,
         }
     }

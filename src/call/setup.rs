@@ -7,17 +7,18 @@ use super::attempt::{Attempt, Offer, is_ringing};
 use super::context::{CallKey, Context, Event, Output};
 use super::credentials::{self, Challenged};
 use super::draft::Draft;
+use super::early::Early;
 use super::hunt::Hunt;
 use super::inbound::Inbound;
 use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
-use crate::carrier::{Action, Class, HeaderRule, RerouteAfterRinging, Stage};
-use crate::dialog::Dialog;
+use crate::carrier::{Action, Class, HeaderRule, ReferPolicy, RerouteAfterRinging, Stage};
+use crate::dialog::{Dialog, OwnInvite};
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
-use crate::sip::{HeaderName, Message, Printer, status};
+use crate::sip::{HeaderName, Message, Printer, sdp, status};
 use crate::transaction::timer::Deadlines;
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
@@ -32,7 +33,7 @@ const KEEP_AFTER: Duration = Duration::from_secs(1);
 
 /// What a call waits for before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
+pub(super) enum Wait {
     /// Any response to the INVITE.
     Response,
     /// A 18x after a 100.
@@ -43,6 +44,8 @@ enum Wait {
     Answer,
     /// Room at a gateway.
     Token,
+    /// The caller's PRACK.
+    Acknowledgement,
 }
 
 /// What is said of a carrier that has reached the called party.
@@ -54,11 +57,16 @@ const NO_CAPACITY: &str = "no gateway of the route has capacity";
 /// A caller's INVITE and the attempts made for it.
 #[derive(Debug)]
 pub struct Setup {
-    call: CallKey,
-    offer: Offer,
-    inbound: Inbound,
-    hunt: Hunt,
-    attempt: Option<Attempt>,
+    pub(super) call: CallKey,
+    pub(super) offer: Offer,
+    pub(super) inbound: Inbound,
+    pub(super) hunt: Hunt,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) refer: ReferPolicy,
+    /// The early dialogs of the attempt that stand on both sides.
+    pub(super) early: Vec<Early>,
+    /// The carrier's answer, which may not reach the caller before its PRACK has come.
+    pub(super) held: Option<Message>,
     /// The caller has been told that it rings.
     is_ringing: bool,
     final_answer: Option<FinalAnswer>,
@@ -66,12 +74,12 @@ pub struct Setup {
     blamed: Option<(Candidate, Blame)>,
     /// Until when this call waits for room, once it has begun to.
     waits_until: Option<Instant>,
-    deadlines: Deadlines<Wait>,
+    pub(super) deadlines: Deadlines<Wait>,
     /// When the call is to be kept outside of the node; and the attempt as of which it was last.
     keep_at: Option<Instant>,
     kept_attempt: Option<u8>,
-    /// Another node would end it.
-    is_kept: bool,
+    /// Since when another node would end it.
+    kept_at: Option<Instant>,
 }
 
 /// What becomes of the setup.
@@ -92,15 +100,19 @@ impl Setup {
         flow: Flow,
         offer: Offer,
         hunt: Hunt,
+        refer: ReferPolicy,
     ) -> Self {
         let mut deadlines = Deadlines::default();
         deadlines.arm(Wait::Budget, cx.now + hunt.plan().route.setup_budget);
         Self {
             call,
+            inbound: Inbound::new(server, flow, &offer.invite, refer),
             offer,
-            inbound: Inbound::new(server, flow),
             hunt,
             attempt: None,
+            refer,
+            early: Vec::new(),
+            held: None,
             is_ringing: false,
             final_answer: None,
             blamed: None,
@@ -108,7 +120,7 @@ impl Setup {
             deadlines,
             keep_at: cx.settings.replicates.then(|| cx.now + KEEP_AFTER),
             kept_attempt: None,
-            is_kept: false,
+            kept_at: None,
         }
     }
 
@@ -137,7 +149,7 @@ impl Setup {
     }
 
     fn start(&mut self, cx: &mut Context, number: u8, to: Candidate, may_move: bool) -> bool {
-        self.attempt = Attempt::start(cx, self.call, number, to, &self.offer, may_move);
+        self.attempt = Attempt::start(cx, self.call, number, to, &self.offer, self.refer, may_move);
         if let Some(attempt) = &self.attempt {
             self.deadlines.arm(Wait::Response, attempt.no_response_at());
         }
@@ -159,10 +171,23 @@ impl Setup {
         self.deadlines.stop(Wait::Response);
         match response.status_code() {
             100..200 => {
-                self.progress(cx, draft, response);
+                if self.takes(cx, response) {
+                    self.progress(cx, draft, response);
+                }
+                Next::Wait
+            }
+            200..300 if self.inbound.provisionals.holds_answer_back() => {
+                self.held.get_or_insert_with(|| response.clone());
                 Next::Wait
             }
             200..300 => self.answer(cx, draft, response),
+            _ if attempt.comes_to_terms(cx, &self.offer, response) => {
+                // What is kept of it is another INVITE now.
+                self.kept_attempt = None;
+                self.deadlines.stop(Wait::Ringing);
+                self.deadlines.arm(Wait::Response, attempt.no_response_at());
+                Next::Wait
+            }
             _ => self.attempt_failed(cx, draft, Failure::Response(response)),
         }
     }
@@ -265,6 +290,7 @@ impl Setup {
                 }
                 Wait::Answer => self.give_up(cx, draft, "nobody answered in time", 480, None),
                 Wait::Token => self.look_for_room(cx, draft),
+                Wait::Acknowledgement => self.on_provisional_due(cx, draft),
             };
             match next {
                 Next::Wait => {}
@@ -302,12 +328,17 @@ impl Setup {
     }
 
     /// Another node would end the call from now on.
-    pub fn on_kept(&mut self) {
-        self.is_kept = true;
+    pub fn on_kept(&mut self, cx: &Context) {
+        self.kept_at.get_or_insert(cx.now);
     }
 
-    pub fn is_kept(&self) -> bool {
-        self.is_kept
+    /// Asks again with the next look at it.
+    pub fn on_not_kept(&mut self) {
+        self.kept_attempt = None;
+    }
+
+    pub fn kept_at(&self) -> Option<Instant> {
+        self.kept_at
     }
 
     /// Another node has ended the call: not a word to anybody.
@@ -336,6 +367,8 @@ impl Setup {
     /// The current attempt, which is not one any more: nothing may come within its early dialogs.
     fn take_attempt(&mut self, cx: &mut Context) -> Option<Attempt> {
         let mut attempt = self.attempt.take()?;
+        self.close_early(cx);
+        self.held = None;
         cx.dialogs.remove(&attempt.local_tag);
         if let Some(channel) = attempt.channel.take() {
             cx.capacity.release(channel);
@@ -370,6 +403,7 @@ impl Setup {
             if attempt.stage == Stage::Trying {
                 self.deadlines.arm(Wait::Ringing, attempt.no_ringing_at());
             }
+            self.relay_provisional(cx, response);
             return;
         }
         self.deadlines.stop(Wait::Ringing);
@@ -385,27 +419,45 @@ impl Setup {
             let ringing_at = cx.wall_at(cx.now);
             draft.note(|record| record.ringing_at = Some(ringing_at));
         }
-        let attempts = self.hunt.attempts();
-        self.inbound.progress(cx, self.call, attempts, status_code, response);
+        self.relay_provisional(cx, response);
     }
 
-    fn answer(&mut self, cx: &mut Context, draft: &mut Draft, response: &Message) -> Next {
+    pub(super) fn answer(
+        &mut self,
+        cx: &mut Context,
+        draft: &mut Draft,
+        response: &Message,
+    ) -> Next {
         // The call goes on to hold it.
         let channel = self.attempt.as_mut().and_then(|attempt| attempt.channel.take());
+        let early = self.take_early(cx, response.to_tag().unwrap_or_default());
         let Some(mut attempt) = self.take_attempt(cx) else { return Next::Wait };
         let record = attempt.answered(cx, response);
         self.weigh(cx, &attempt.candidate, REACHED);
         draft.note(|draft| draft.attempts.push(record));
-        let invite = Message::parse(attempt.invite.clone()).expect("we print what we can read");
-        let dialog = Dialog::uac(&invite, attempt.local_tag, response);
+        let invite = OwnInvite::of(&attempt.invite);
+        let mut dialog = Dialog::uac(invite, attempt.local_tag, response);
         cx.dialogs.insert(attempt.local_tag, (self.call, Side::Outbound));
-        let mut outbound = Leg::new(self.call, Side::Outbound, dialog, attempt.flow);
+        let (early_outbound, early_inbound) = early.map(|it| (it.outbound, it.inbound)).unzip();
+        let mut outbound = match early_outbound {
+            // RFC 3261 §13.2.2.4: target and routes are the 2xx's, what was counted goes on.
+            Some(mut leg) => {
+                dialog.jump_seq(leg.dialog.local_seq);
+                dialog.remote_seq = leg.dialog.remote_seq;
+                leg.dialog = dialog;
+                leg
+            }
+            None => Leg::new(self.call, Side::Outbound, dialog, attempt.flow),
+        };
+        outbound.session = attempt.terms.session.clone();
+        outbound.refer = self.refer;
         outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
         outbound.trunk = Some(attempt.trunk.clone());
-        let sent = attempt.invite.clone();
-        outbound.hold_answered(cx, attempt.client, self.offer.has_sdp, sent, response);
+        let (sent, offer) = (attempt.invite.clone(), sdp::description_of(&self.offer.invite));
+        outbound.hold_answered(cx, attempt.client, (invite.seq, sent), offer, response);
         let attempts = self.hunt.attempts();
-        let inbound = self.inbound.answer(cx, self.call, attempts, &self.offer.invite, response);
+        let invite = &self.offer.invite;
+        let inbound = self.inbound.answer(cx, self.call, attempts, invite, response, early_inbound);
         let answered_at = cx.wall_at(cx.now);
         draft.note(|record| {
             record.answered_at = Some(answered_at);
@@ -503,7 +555,7 @@ impl Setup {
     }
 
     /// A limit of the route is reached. `weight`: what that says of the carrier that was being tried.
-    fn give_up(
+    pub(super) fn give_up(
         &mut self,
         cx: &mut Context,
         draft: &mut Draft,

@@ -8,7 +8,7 @@ use slotmap::new_key_type;
 use super::context::{CallKey, Context, Owner};
 use super::credentials;
 use crate::carrier::CarrierId;
-use crate::dialog::{Dialog, Tag};
+use crate::dialog::{Dialog, OwnInvite, Tag};
 use crate::sip::{HeaderName, Message, Method, print};
 use crate::transaction::{ClientKey, ClientMachine, Flow};
 
@@ -46,6 +46,8 @@ pub struct Origin {
 #[derive(Debug, Default)]
 pub struct Acks(Vec<(Box<[u8]>, Flow, Bytes)>);
 
+/// More than the requests that we send in an early dialog.
+const EARLY_REQUESTS: u32 = 100;
 /// Answers of one forked INVITE that we keep an ACK for.
 const MAX_ACKS: usize = 8;
 
@@ -189,14 +191,12 @@ fn end_late_answer(cx: &mut Context, key: StrayKey, response: &Message) -> Optio
     let (origin, carrier_id) = (stray.origin, stray.carrier_id);
     let acks = std::mem::take(&mut stray.acks);
     let is_repeated = acks.repeat(cx, tag);
-    let new = match Message::parse(invite) {
-        Ok(invite) if !is_repeated => {
-            cx.counters.late_answers += 1;
-            let dialog = Dialog::uac(&invite, local_tag, response);
-            Some(end_dialog(cx, carrier_id, flow, dialog, invite.bytes()))
-        }
-        Ok(_) | Err(_) => None,
-    };
+    // A re-INVITE is kept without its octets: no other branch can answer it.
+    let new = (!is_repeated && !invite.is_empty()).then(|| {
+        cx.counters.late_answers += 1;
+        let dialog = Dialog::uac(OwnInvite::of(&invite), local_tag, response);
+        end_dialog(cx, carrier_id, flow, dialog, &invite)
+    });
     let is_new = new.is_some();
     let stray = cx.strays.get_mut(key)?;
     stray.acks = acks;
@@ -222,6 +222,8 @@ pub(super) fn end_dialog(
     credentials::write_into_ack(cx, invite, &mut printer);
     let ack = printer.finish(b"");
     cx.send(flow, ack.clone());
+    // PRACKs and UPDATEs of ours may have gone before, while this dialog was early.
+    dialog.jump_seq(dialog.local_seq.saturating_add(EARLY_REQUESTS));
     let owner = carrier_id.map_or(Owner::Nobody, Owner::Farewell);
     cx.start_towards(carrier_id, Method::Bye, flow, owner, |branch, settings| {
         let listener = settings.listener(flow.listener);

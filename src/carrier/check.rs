@@ -13,6 +13,7 @@ use jiff::tz::TimeZoneDatabase;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
+use super::customer::ReferPolicy;
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
 use super::gateway::{AdminState, Limits, Transport};
 use super::route::{RerouteAfterRinging, Strategy};
@@ -247,6 +248,7 @@ impl Check {
             let mut check = self.row("customers", row.customer_id);
             check.name(&row.name, &mut names);
             check.region(row.region.as_deref());
+            let refer = check.one_of("refer", &row.refer, ReferPolicy::from_text, ReferPolicy::ALL);
             let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
             let id = CustomerId(row.customer_id);
             let customer = Customer {
@@ -254,6 +256,7 @@ impl Check {
                 name: row.name.as_str().into(),
                 is_enabled: row.enabled,
                 region: row.region.as_deref().map(Into::into),
+                refer: refer.unwrap_or_default(),
                 auth: auth.unwrap_or(CustomerAuth::Both),
             };
             customers.insert(id, Arc::new(customer));

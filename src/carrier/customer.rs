@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::class::spelled;
 use super::{CustomerAuth, CustomerId};
 
 /// A platform or PBX that uses us as its SIP trunk.
@@ -15,4 +16,17 @@ pub struct Customer {
     pub region: Option<Arc<str>>,
     /// What shows that a call is this customer's.
     pub auth: CustomerAuth,
+    pub refer: ReferPolicy,
+}
+
+spelled! {
+    /// What becomes of REFER within a customer's calls (RFC 3515).
+    #[derive(Default)]
+    ReferPolicy {
+        /// 405.
+        #[default]
+        Refuse = "refuse",
+        /// The other side transfers the call, or says that it does not.
+        Relay = "relay",
+    }
 }

@@ -86,6 +86,7 @@ pub struct CustomerRow {
     pub name: String,
     pub enabled: bool,
     pub region: Option<String>,
+    pub refer: String,
     pub auth: String,
 }
 
@@ -275,6 +276,7 @@ impl Default for CustomerRow {
             name: String::new(),
             enabled: true,
             region: None,
+            refer: "refuse".to_owned(),
             auth: "address".to_owned(),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use ipnet::IpNet;
 
 use super::check;
@@ -104,7 +104,17 @@ impl Tables {
         let digits = digits_of(called).unwrap_or_default();
         [Some(customer), None].into_iter().find_map(|customer| {
             let longest = digits.len().min(self.longest_prefix);
-            (0..=longest).rev().find_map(|len| self.routes.get(&(customer, digits[..len].into())))
+            (0..=longest).rev().find_map(|len| self.routes.get(&RouteKey(customer, &digits[..len])))
         })
+    }
+}
+
+/// Looks like the key of a route, and owns nothing.
+#[derive(Hash)]
+struct RouteKey<'a>(Option<CustomerId>, &'a str);
+
+impl Equivalent<(Option<CustomerId>, Box<str>)> for RouteKey<'_> {
+    fn equivalent(&self, (customer, prefix): &(Option<CustomerId>, Box<str>)) -> bool {
+        self.0 == *customer && *self.1 == **prefix
     }
 }

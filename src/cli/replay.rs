@@ -228,8 +228,7 @@ fn decide_again(
         .tables
         .customer_at(call.source_address.addr())
         .ok_or_else(|| (403, "no customer has this address".to_owned()))?;
-    let decision: Option<DecisionRecord> =
-        call.decision.clone().and_then(|json| serde_json::from_value(json).ok());
+    let decision: Option<DecisionRecord> = call.decision.as_ref().and_then(|json| json.read().ok());
     // A call that was refused before any decision had no seed.
     let seed = decision.as_ref().map_or(call.call_id.as_u128() as u64, |decision| decision.seed);
     let instant = Instant::now();

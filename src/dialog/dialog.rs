@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::carrier::Transport;
@@ -57,6 +58,41 @@ pub struct Dialog {
     pub targets: u32,
 }
 
+/// What an INVITE of ours tells its dialog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnInvite<'a> {
+    pub request_uri: &'a [u8],
+    /// Value of From.
+    pub from: &'a [u8],
+    pub call_id: &'a [u8],
+    pub seq: u32,
+}
+
+impl<'a> OwnInvite<'a> {
+    /// Looks through what we printed ourselves, which is faster than reading it as a message of anybody's: one header a
+    /// line, whole names, no folding, CSeq after From and Call-ID.
+    pub fn of(printed: &'a [u8]) -> Self {
+        let mut own = Self::default();
+        let mut start = 0;
+        for end in memmem::find_iter(printed, b"\r\n") {
+            let line = &printed[start..end];
+            if start == 0 {
+                own.request_uri = line.split(|octet| *octet == b' ').nth(1).unwrap_or_default();
+            } else if let Some(from) = line.strip_prefix(b"From: ") {
+                own.from = from;
+            } else if let Some(call_id) = line.strip_prefix(b"Call-ID: ") {
+                own.call_id = call_id;
+            } else if let Some(cseq) = line.strip_prefix(b"CSeq: ") {
+                let digits = cseq.iter().take_while(|octet| octet.is_ascii_digit());
+                own.seq = digits.fold(0, |seq, digit| 10 * seq + u32::from(digit - b'0'));
+                break;
+            }
+            start = end + 2;
+        }
+        own
+    }
+}
+
 /// The address that a URI says requests go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHop {
@@ -98,21 +134,21 @@ impl Dialog {
     /// The dialog that a 2xx to our INVITE makes (RFC 3261 §12.1.2).
     ///
     /// A response without Contact, which breaks a MUST, leaves the INVITE's Request-URI as target.
-    pub fn uac(invite: &Message, local_tag: Tag, response: &Message) -> Self {
+    pub fn uac(invite: OwnInvite<'_>, local_tag: Tag, response: &Message) -> Self {
         let mut route_set: Vec<Box<[u8]>> = record_routes(response).collect();
         route_set.reverse();
         Self {
-            call_id: invite.call_id().into(),
+            call_id: invite.call_id.into(),
             local_tag,
             remote_tag: response.to_tag().unwrap_or_default().into(),
-            local: invite.first(HeaderName::From).unwrap_or_default().into(),
+            local: invite.from.into(),
             remote: response.first(HeaderName::To).unwrap_or_default().into(),
-            local_seq: invite.cseq().0,
+            local_seq: invite.seq,
             remote_seq: None,
-            remote_target: contact_of(response).unwrap_or(invite.request_uri()).into(),
+            remote_target: contact_of(response).unwrap_or(invite.request_uri).into(),
             route_set: route_set.into(),
             is_behind_nat: false,
-            is_secure: has_sips_uri(invite),
+            is_secure: is_sips(invite.request_uri),
             targets: 0,
         }
     }
@@ -242,7 +278,11 @@ impl Dialog {
 
 /// Whether a request is for a `sips:` URI.
 pub fn has_sips_uri(request: &Message) -> bool {
-    Uri::parse(request.request_uri()).is_some_and(|uri| uri.is_sips())
+    is_sips(request.request_uri())
+}
+
+fn is_sips(uri: &[u8]) -> bool {
+    Uri::parse(uri).is_some_and(|uri| uri.is_sips())
 }
 
 /// RFC 3263 §4.1, RFC 5630 §3.1.4: `sips:` is TLS, whatever its parameter says.

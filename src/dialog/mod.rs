@@ -4,7 +4,7 @@
 pub mod dialog;
 pub mod tag;
 
-pub use dialog::{Dialog, NextHop, SeqTooLow, has_sips_uri};
+pub use dialog::{Dialog, NextHop, OwnInvite, SeqTooLow, has_sips_uri};
 pub use tag::Tag;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Dialog, SeqTooLow, Tag};
+use super::{Dialog, OwnInvite, SeqTooLow, Tag};
 use crate::carrier::Transport;
 use crate::sip::{HeaderName, Message};
 use crate::transaction::{Branch, Listener};
@@ -25,7 +25,11 @@ fn takes_the_route_set_in_order_as_uas_and_reversed_as_uac() {
     let routes = "Record-Route: <sip:192.0.2.11;lr>, <sip:192.0.2.12;lr>\r\nRecord-Route: <sip:192.0.2.13;lr>\r\n";
     let uas = Dialog::uas(&invite(routes), OURS);
     assert_eq!(hops(&uas), ["sip:192.0.2.11;lr", "sip:192.0.2.12;lr", "sip:192.0.2.13;lr"]);
-    let uac = Dialog::uac(&invite(""), OURS, &answer(routes, "<sip:bob@192.0.2.4>"));
+    let uac = Dialog::uac(
+        OwnInvite::of(invite("").bytes()),
+        OURS,
+        &answer(routes, "<sip:bob@192.0.2.4>"),
+    );
     assert_eq!(hops(&uac), ["sip:192.0.2.13;lr", "sip:192.0.2.12;lr", "sip:192.0.2.11;lr"]);
     assert_eq!(hop(&uac), Some(("192.0.2.13:5060".to_owned(), None)));
 }
@@ -50,7 +54,7 @@ fn leaves_the_headers_of_a_contact_out_of_the_request_uri() {
         ("<sip:bob@192.0.2.4?>", "sip:bob@192.0.2.4"),
         ("<sip:what?@192.0.2.4>", "sip:what?@192.0.2.4"),
     ] {
-        let mut dialog = Dialog::uac(&invite(""), OURS, &answer("", contact));
+        let mut dialog = Dialog::uac(OwnInvite::of(invite("").bytes()), OURS, &answer("", contact));
         assert_eq!(text(print(&mut dialog, b"BYE").request_uri()), expected);
     }
 }
@@ -68,7 +72,8 @@ fn puts_the_target_last_where_the_first_router_is_strict() {
 
 #[test]
 fn counts_its_own_sequence_up_and_acknowledges_with_the_invites() {
-    let mut dialog = Dialog::uac(&invite(""), OURS, &answer("", "<sip:bob@192.0.2.4>"));
+    let mut dialog =
+        Dialog::uac(OwnInvite::of(invite("").bytes()), OURS, &answer("", "<sip:bob@192.0.2.4>"));
     assert_eq!(dialog.local_seq, 7);
     assert_eq!(print(&mut dialog, b"INFO").cseq().0, 8);
     let ack = dialog.ack(7, &listener(), Branch::without_transaction(1)).finish(b"");
@@ -97,7 +102,7 @@ fn falls_back_to_the_request_uri_where_a_2xx_has_no_contact() {
     let without: Vec<u8> =
         String::from_utf8(no_contact).expect("text").replace("Contact: \r\n", "").into();
     let response = Message::parse(Bytes::from(without)).expect("a good response");
-    let dialog = Dialog::uac(&invite(""), OURS, &response);
+    let dialog = Dialog::uac(OwnInvite::of(invite("").bytes()), OURS, &response);
     assert_eq!(text(&dialog.remote_target), "sip:Bob@192.0.2.1");
 }
 
@@ -147,7 +152,8 @@ fn matches_its_own_call_id_and_remote_tag_only() {
 
 #[test]
 fn tells_a_forks_dialog_from_its_own_by_the_tag() {
-    let dialog = Dialog::uac(&invite(""), OURS, &answer("", "<sip:bob@192.0.2.4>"));
+    let dialog =
+        Dialog::uac(OwnInvite::of(invite("").bytes()), OURS, &answer("", "<sip:bob@192.0.2.4>"));
     let other =
         String::from_utf8(answer("", "<sip:bob@192.0.2.5>").bytes().to_vec()).expect("text");
     let other =
@@ -175,6 +181,15 @@ fn listener() -> Listener {
 
 fn hops(dialog: &Dialog) -> Vec<String> {
     dialog.route_set.iter().map(|route| text(route)).collect()
+}
+
+#[test]
+fn finds_in_an_invite_of_ours_what_its_dialog_is_made_of() {
+    let printed = invite("");
+    let own = OwnInvite::of(printed.bytes());
+    assert_eq!(own.request_uri, printed.request_uri());
+    assert_eq!(Some(own.from), printed.first(HeaderName::From));
+    assert_eq!((own.call_id, own.seq), (printed.call_id(), printed.cseq().0));
 }
 
 fn invite(extra: &str) -> Message {

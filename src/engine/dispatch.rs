@@ -9,6 +9,8 @@ use crate::call::attempt::Offer;
 use crate::call::authentication::{Caller, identify};
 use crate::call::context::{ALLOW, Owner};
 use crate::call::credentials::Challenged;
+use crate::call::options::{Options, unsupported};
+use crate::call::session_timer::SessionTimer;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
@@ -112,8 +114,9 @@ impl Engine {
                     call.on_refresh_response(cx, side, client, Ok(response));
                 });
             }
-            Owner::Bye(call, _) if is_final => {
-                self.with_call(call, |call, cx| call.on_bye_done(cx))
+            Owner::Bye(call, side) if is_final => {
+                let status_code = response.status_code();
+                self.with_call(call, |call, cx| call.on_bye_answered(cx, side, status_code));
             }
             Owner::Stray(stray) => {
                 if let Some(origin) = stray::on_response(&mut self.cx, stray, response) {
@@ -279,6 +282,11 @@ impl Engine {
     }
 
     fn on_new_invite(&mut self, request: Message, flow: Flow) {
+        // Before all else, so that it costs little: the callers that are taken need the time.
+        if self.overload.share() > 0.0 && self.cx.random.unit_f64() < self.overload.share() {
+            self.cx.counters.calls_refused_overload += 1;
+            return self.answer_statelessly(&request, flow, 503, "");
+        }
         if self.cx.transactions.is_merged(&request) {
             return self.answer_statelessly(&request, flow, 482, "");
         }
@@ -290,6 +298,12 @@ impl Engine {
         }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(&request, flow, &unsupported);
+        }
+        let session = self.cx.settings.session;
+        if SessionTimer::is_too_small(&request, session) {
+            return self.answer_with(&request, flow, 422, "", |printer| {
+                SessionTimer::write_refusal(session, printer);
+            });
         }
         if self.is_full() {
             self.cx.counters.calls_over_limit += 1;
@@ -454,8 +468,8 @@ impl Engine {
             200 => {
                 printer
                     .header(HeaderName::Allow, ALLOW)
-                    .header(HeaderName::Accept, b"application/sdp")
-                    .header(HeaderName::Supported, b"");
+                    .header(HeaderName::Accept, b"application/sdp");
+                Options::ALL.write(HeaderName::Supported, &mut printer);
             }
             405 | 501 => {
                 printer.header(HeaderName::Allow, ALLOW);
@@ -527,11 +541,4 @@ fn accepts_sdp(request: &Message) -> bool {
             .iter()
             .any(|known| range.eq_ignore_ascii_case(known))
     })
-}
-
-/// The option tags of Require that we do not know: all of them, so far. Proxy-Require is for proxies.
-fn unsupported(request: &Message) -> Option<Vec<u8>> {
-    let tags: Vec<&[u8]> =
-        request.all(HeaderName::Require).flat_map(|header| split_list(header.value)).collect();
-    (!tags.is_empty()).then(|| tags.join(&b", "[..]))
 }

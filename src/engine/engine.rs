@@ -18,6 +18,8 @@ use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer, Subscriber};
 use crate::transaction::{Branch, Flow};
 
+use super::overload::Overload;
+
 /// One datagram, or one framed message of a stream.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -46,20 +48,24 @@ pub enum Command {
     Kept(Vec<CallKey>),
     /// What these calls, which ring, asked to be kept is kept.
     RingingKept(Vec<CallKey>),
+    /// What these calls last asked to be kept is not.
+    NotKept(Vec<CallKey>),
     /// The place where calls are kept is back: ask again for what is missing there.
     KeepMissing,
+    /// These calls cannot be kept, for other nodes have taken them.
+    Lost(Vec<CallKey>),
     /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
     Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
     /// End a call of a dead node that was not answered.
     EndRinging(Box<RingingReplica>),
-    /// Of the calls that are kept, these are still ours: another node goes on with the others.
-    Owned(Arc<HashSet<Uuid>>),
+    /// Of the calls that were kept before `asked_at`, these are still ours: another node goes on with the others.
+    Owned { owned: Arc<HashSet<Uuid>>, asked_at: Instant },
     /// Let go of calls that another node can go on with, this many at most: each gives an
-    /// [`Output::Released`].
-    HandOver { limit: usize },
-    /// A request that was [`Output::Unknown`], once whoever it belongs to has been looked for in vain, or has
-    /// been adopted.
-    Again(Box<(Flow, Message)>),
+    /// [`Output::Released`]. Only such as may be in its region; `None` = any.
+    HandOver { limit: usize, region: Option<Arc<str>> },
+    /// A request that was [`Output::Unknown`], with the `looks` of that, once whoever it belongs to may be known here;
+    /// `None`: it belongs to nobody.
+    Again { request: Box<(Flow, Message)>, looks: Option<u8> },
     /// A request that was [`Output::Unknown`] belongs to the node that has this address.
     PassOn { request: Box<(Flow, Message)>, to: SocketAddr },
     /// The wall clock at an instant, for records; repeat about once a minute.
@@ -76,10 +82,11 @@ pub struct Engine {
     pub(super) registrar: Registrar,
     /// Refusals of callers that no customer has which are worth a transaction and a record.
     pub(super) strangers: Allowance,
+    pub(super) overload: Overload,
     /// Requests within dialogs of other nodes that are asked for.
     pub(super) lookups: Allowance,
-    /// Nobody has been asked yet about the request in hand.
-    pub(super) may_ask: bool,
+    /// How often others have been asked about the request in hand; `None` = they do not know it either.
+    pub(super) looks: Option<u8>,
 }
 
 /// Strangers that are put on record at once, and a second in the long run; the others are counted.
@@ -94,10 +101,19 @@ impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
+        let overload = Overload::new(settings.overload_wait);
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);
         let registrar = Registrar::default();
-        Self { cx, calls: SlotMap::with_key(), registrar, strangers, lookups, may_ask: true }
+        Self {
+            cx,
+            calls: SlotMap::with_key(),
+            registrar,
+            strangers,
+            overload,
+            lookups,
+            looks: Some(0),
+        }
     }
 
     /// One message from one flow.
@@ -141,23 +157,31 @@ impl Engine {
             }
             Command::WallClock { at, wall } => self.cx.wall = (at, wall),
             Command::Kept(calls) => {
-                calls.into_iter().for_each(|call| self.with_call(call, |call, _| call.on_kept()));
+                calls.into_iter().for_each(|call| self.with_call(call, Call::on_kept));
             }
             Command::RingingKept(calls) => {
                 for call in calls {
-                    self.with_call(call, |call, _| call.on_ringing_kept());
+                    self.with_call(call, Call::on_ringing_kept);
                 }
             }
             Command::EndRinging(replica) => Call::end_ringing(&mut self.cx, *replica),
+            Command::NotKept(calls) => {
+                calls
+                    .into_iter()
+                    .for_each(|call| self.with_call(call, |call, _| call.on_not_kept()));
+            }
             Command::KeepMissing => self.keep_missing(),
+            Command::Lost(calls) => {
+                calls.into_iter().for_each(|call| self.with_call(call, Call::release));
+            }
             Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
-            Command::Owned(owned) => self.release_others(&owned),
-            Command::HandOver { limit } => self.hand_over(limit),
-            Command::Again(request) => {
+            Command::Owned { owned, asked_at } => self.release_others(&owned, asked_at),
+            Command::HandOver { limit, region } => self.hand_over(limit, region.as_deref()),
+            Command::Again { request, looks } => {
                 let (flow, request) = *request;
-                self.may_ask = false;
+                self.looks = looks;
                 self.on_request(request, flow);
-                self.may_ask = true;
+                self.looks = Some(0);
             }
             Command::PassOn { request, to } => self.pass_on(&request.1, request.0, to),
         }
@@ -174,6 +198,16 @@ impl Engine {
                 TimerKey::Call(key) => self.with_call(key, |call, cx| call.on_timer(cx)),
             }
         }
+    }
+
+    /// Whether it matters how long the messages that are read now have waited.
+    pub fn wants_delay(&self) -> bool {
+        self.overload.is_asking()
+    }
+
+    /// Messages that were read just now had waited for `delay`; where there were none, tell of no delay.
+    pub fn note_delay(&mut self, delay: Duration, now: Instant) {
+        self.overload.note_delay(delay, now);
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -3,6 +3,7 @@
 pub mod dispatch;
 #[expect(clippy::module_inception, reason = "the engine of the module `engine`")]
 pub mod engine;
+pub mod overload;
 mod passing;
 mod registrar;
 mod takeover;

@@ -12,6 +12,8 @@ use crate::transaction::Flow;
 
 /// Calls that are asked for again at a time, so that the place where they are kept is not flooded.
 const MISSING_AT_ONCE: usize = 1_000;
+/// A request whose call is on its way to us, or to somebody, is looked at again so often; whoever sent it repeats it.
+const MAX_LOOKS: u8 = 50;
 
 impl Engine {
     pub(super) fn adopt(&mut self, replica: Replica, refresh_at: [Instant; 2]) {
@@ -40,9 +42,11 @@ impl Engine {
     }
 
     /// A node that was cut off, or frozen, finds that others have gone on without it.
-    pub(super) fn release_others(&mut self, owned: &HashSet<Uuid>) {
+    /// Of what was kept only after the others were asked for, they say nothing.
+    pub(super) fn release_others(&mut self, owned: &HashSet<Uuid>, asked_at: Instant) {
         let is_lost = |call: &Call| {
-            call.is_kept() && call.id().is_some_and(|call_id| !owned.contains(&call_id))
+            call.kept_at().is_some_and(|kept_at| kept_at < asked_at)
+                && call.id().is_some_and(|call_id| !owned.contains(&call_id))
         };
         let lost: Vec<CallKey> =
             self.calls.iter().filter(|(_, call)| is_lost(call)).map(|(key, _)| key).collect();
@@ -51,8 +55,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn hand_over(&mut self, limit: usize) {
-        let ready = self.calls.iter().filter(|(_, call)| call.is_ready_to_go());
+    pub(super) fn hand_over(&mut self, limit: usize, region: Option<&str>) {
+        let may_go = |call: &Call| {
+            call.is_ready_to_go()
+                && (region.is_none() || call.region().is_none() || call.region() == region)
+        };
+        let ready = self.calls.iter().filter(|(_, call)| may_go(call));
         let ready: Vec<CallKey> = ready.map(|(key, _)| key).take(limit).collect();
         for key in ready {
             let Some(call_id) = self.calls.get(key).and_then(Call::id) else { continue };
@@ -61,13 +69,16 @@ impl Engine {
         }
     }
 
-    /// Asks whether another node knows a dialog; `false` where nobody can be asked.
+    /// Asks whether another node knows a dialog; `false` where nobody does, or can be asked.
     pub(super) fn ask_others(&mut self, request: &Message, flow: Flow) -> bool {
-        let may_ask = self.may_ask && self.cx.settings.replicates;
-        let may_ask = may_ask && self.lookups.take(self.cx.now).is_some();
-        if may_ask {
-            self.cx.outputs.push_back(Output::Unknown(Box::new((flow, request.clone()))));
+        let Some(looks) = self.looks.filter(|_| self.cx.settings.replicates) else { return false };
+        if looks == 0 && self.lookups.take(self.cx.now).is_none() {
+            return false;
         }
-        may_ask
+        if looks < MAX_LOOKS {
+            let request = Box::new((flow, request.clone()));
+            self.cx.outputs.push_back(Output::Unknown { request, looks: looks + 1 });
+        }
+        true
     }
 }

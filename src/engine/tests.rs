@@ -23,7 +23,12 @@ use crate::health::{
 use crate::sip::{HeaderName, Message, Method};
 
 mod numbers;
+mod overload;
+mod reliable;
+mod session_timers;
 mod takeover;
+mod terms;
+mod transfer;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";
@@ -157,7 +162,7 @@ fn hangs_up_another_branch_that_answers_after_the_call_is_over() {
 fn acknowledges_a_repeated_answer_while_a_reinvite_is_under_way() {
     let mut world = World::new();
     let (ok, outbound) = world.establish();
-    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, CHANGED_SDP));
     let reinvite = world.sent()[1].1.clone();
     world.answer(FIRST, &outbound, 200, "b1", SDP);
     let sent = world.sent();
@@ -206,15 +211,15 @@ fn repeats_the_answer_until_it_is_acknowledged_and_then_hangs_up() {
 fn relays_a_reinvite_and_its_refusal_and_keeps_the_call() {
     let mut world = World::new();
     let (ok, _) = world.establish();
-    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, CHANGED_SDP));
     let sent = world.sent();
     assert_eq!(lines(&sent), [to_caller("100 Trying"), to_first("INVITE")]);
     let reinvite = sent[1].1.clone();
     // Glare: ours is under way.
-    world.carrier_sends(FIRST, &from_carrier(&reinvite, "INVITE", 1, SDP));
+    world.carrier_sends(FIRST, &from_carrier(&reinvite, "INVITE", 1, CHANGED_SDP));
     assert_eq!(lines(&world.sent()), [to_first("491 Request Pending")]);
     // Overlap: the caller's own is under way.
-    world.caller_sends(&in_dialog(&ok, "INVITE", 3, SDP));
+    world.caller_sends(&in_dialog(&ok, "INVITE", 3, CHANGED_SDP));
     assert_eq!(lines(&world.sent())[0].1, "500 Overlapping INVITE");
     world.answer(FIRST, &reinvite, 488, "b1", "");
     assert_eq!(lines(&world.sent()), [to_first("ACK"), to_caller("488 X")]);
@@ -260,7 +265,7 @@ fn answers_what_it_has_relayed_when_the_call_ends_before_the_other_side_has_answ
 fn forgets_a_reinvite_that_rings_when_its_call_is_over() {
     let mut world = World::new();
     let (ok, _) = world.establish();
-    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, CHANGED_SDP));
     let reinvite = world.sent()[1].1.clone();
     world.caller_sends(&in_dialog(&ok, "BYE", 3, ""));
     let bye = world.sent().pop().expect("a BYE").1;
@@ -614,7 +619,7 @@ fn ends_an_early_dialog_for_nobody_but_its_caller() {
 fn acknowledges_a_repeated_answer_though_a_reinvite_followed_it() {
     let mut world = World::new();
     let (ok, outbound) = world.establish();
-    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, CHANGED_SDP));
     let sent = world.sent();
     let reinvite = sent.last().expect("it is relayed").1.clone();
     world.answer(FIRST, &outbound, 200, "b1", SDP);
@@ -951,9 +956,17 @@ impl World {
 
     /// With the usual rows once `change` has been at them.
     fn with(change: impl FnOnce(&mut Rows)) -> Self {
+        Self::set_up(change, |_| {})
+    }
+
+    /// With the usual rows and settings once these have been at them.
+    fn set_up(
+        change: impl FnOnce(&mut Rows),
+        change_settings: impl FnOnce(&mut EngineSettings),
+    ) -> Self {
         let mut rows = rows();
         change(&mut rows);
-        Self::at("203.0.113.1:5060", 1, rows, |_| {})
+        Self::at("203.0.113.1:5060", 1, rows, change_settings)
     }
 
     /// At an address of its own, drawing its ids from `seed`.
@@ -1030,9 +1043,14 @@ impl World {
     }
 
     fn establish(&mut self) -> (Message, Message) {
-        self.caller_sends(&invite("1"));
+        self.establish_with("", "")
+    }
+
+    /// With lines that the caller adds to its INVITE and the carrier to its answer.
+    fn establish_with(&mut self, asked: &str, answered: &str) -> (Message, Message) {
+        self.caller_sends(&with_lines(&invite("1"), asked));
         let outbound = self.sent()[1].1.clone();
-        self.answer(FIRST, &outbound, 200, "b1", SDP);
+        self.receive(FIRST, &with_lines(&response(&outbound, 200, "b1", FIRST, SDP), answered));
         let ok = self.sent()[1].1.clone();
         self.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
         assert!(self.sent().is_empty());
@@ -1092,6 +1110,10 @@ impl World {
 }
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+
+/// What the one who sent [`SDP`] wants changed.
+const CHANGED_SDP: &str =
+    "v=0\r\no=- 1 2 IN IP4 192.0.2.7\r\ns=-\r\nt=0 0\r\nm=audio 11 RTP/AVP 0\r\n";
 
 fn content(body: &str) -> String {
     match body {
@@ -1187,6 +1209,23 @@ fn response(request: &Message, status_code: u16, tag: &str, contact: &str, body:
         text(HeaderName::CSeq),
         content(body)
     )
+}
+
+/// The message with more header lines, each with its line end.
+fn with_lines(message: &str, more: &str) -> String {
+    message.replacen("\r\nCSeq:", &format!("\r\n{more}CSeq:"), 1)
+}
+
+/// Our INVITE as a request within the dialog that the carrier's answer made.
+fn established(invite: &Message) -> Message {
+    let text = String::from_utf8_lossy(invite.bytes()).into_owned();
+    let to = text_of(invite, HeaderName::To).expect("a To");
+    let text = text.replacen(&format!("To: {to}"), &format!("To: {to};tag=b1"), 1);
+    Message::parse(Bytes::from(text)).expect("SIP")
+}
+
+fn text_of(message: &Message, name: HeaderName) -> Option<String> {
+    message.first(name).map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 fn lines(sent: &[(String, Message)]) -> Vec<(String, String)> {

@@ -16,7 +16,7 @@ pub use board::{Board, BoardSettings, PeerTarget, ProbeDue};
 pub use capacity::{Capacity, Channel, Full};
 pub use entry::SavedTarget;
 pub use evidence::{Evidence, Outcome};
-pub use view::{Reachability, TargetView, View};
+pub use view::{Glance, Reachability, TargetView, View};
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,6 @@
 //! A snapshot of every target's health, for decisions.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -80,18 +81,47 @@ impl TargetView {
     }
 }
 
+/// Failure rates are told apart no finer than so, however surely they are known: carriers that are all but alike
+/// share the calls, and none is so far from use that nobody knows how it does.
+const INDIFFERENCE: f64 = 0.01;
+/// Twice the median latency costs this share of a score.
+const LATENCY_COST: f64 = 0.1;
+/// However slow, a latency costs no more than this many times that share.
+const LATENCY_COSTS_MAX: f64 = 5.0;
+/// Differences below these are nothing that a caller notices.
+const LATENCY_NOTICED_MS: f64 = 100.0;
+const RINGING_NOTICED_MS: f64 = 500.0;
+
+/// What a decision reads of every target, ready to be reckoned with and side by side in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Glance {
+    pub target: Target,
+    /// Unknown or up, and nobody asked to stay away; of any other the whole [`TargetView`] tells.
+    pub is_plain: bool,
+    /// Its carrier has our registration there.
+    pub is_registered: bool,
+    pub srv: Srv,
+    /// Estimated share of good attempts, and how far from it a draw may fall.
+    pub mean: f64,
+    pub spread: f64,
+    /// What its latency leaves of a score, 1.0 = all: where nobody notices it.
+    pub latency_factor: f64,
+}
+
 /// All targets, by gateway.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// Sorted by target.
     targets: Vec<Arc<TargetView>>,
+    /// One for each of them.
+    glances: Vec<Glance>,
     /// Where a gateway's targets begin and end in that list.
     by_gateway: HashMap<GatewayId, (u32, u32)>,
     /// How much less likely a carrier completes calls to a country than calls in general, below 1.0.
     destinations: HashMap<(CarrierId, u16), f64>,
     /// Of all targets that were measured.
-    pub median_latency_ms: Option<f64>,
-    pub median_ringing_ms: Option<f64>,
+    median_latency_ms: Option<f64>,
+    median_ringing_ms: Option<f64>,
     /// Nearly everything fails from here, and not from elsewhere: it is us.
     pub is_unfit: bool,
     /// Nodes that share the limits of carriers and gateways, this one included; 0 counts as 1.
@@ -108,7 +138,24 @@ impl View {
             let range = by_gateway.entry(view.target.gateway_id).or_insert((index, index));
             range.1 = index + 1;
         }
-        Self { targets, by_gateway, median_latency_ms, median_ringing_ms, ..Self::default() }
+        Self { targets, by_gateway, ..Self::default() }
+            .with_medians(median_latency_ms, median_ringing_ms)
+    }
+
+    /// Compares latencies to other medians than those of its own targets.
+    pub fn with_medians(mut self, latency_ms: Option<f64>, ringing_ms: Option<f64>) -> Self {
+        self.median_latency_ms = latency_ms;
+        self.median_ringing_ms = ringing_ms;
+        self.glances = self.targets.iter().map(|view| self.glance(view)).collect();
+        self
+    }
+
+    pub fn median_latency_ms(&self) -> Option<f64> {
+        self.median_latency_ms
+    }
+
+    pub fn median_ringing_ms(&self) -> Option<f64> {
+        self.median_ringing_ms
     }
 
     /// Adds what is known of carriers and countries.
@@ -130,8 +177,7 @@ impl View {
 
     /// The targets of a gateway, by address; empty while its name is not resolved.
     pub fn targets_of(&self, gateway_id: GatewayId) -> &[Arc<TargetView>] {
-        let (from, to) = self.by_gateway.get(&gateway_id).copied().unwrap_or_default();
-        &self.targets[from as usize..to as usize]
+        &self.targets[self.places_of(gateway_id, usize::MAX)]
     }
 
     pub fn target(&self, target: Target) -> Option<&Arc<TargetView>> {
@@ -141,6 +187,55 @@ impl View {
 
     pub fn targets(&self) -> &[Arc<TargetView>] {
         &self.targets
+    }
+
+    /// A glance at each of [`targets`](Self::targets).
+    pub fn glances(&self) -> &[Glance] {
+        &self.glances
+    }
+
+    /// Where a gateway's targets stand among [`targets`](Self::targets). `near` is where those of another gateway end,
+    /// 0, or nowhere: for gateways in the order of their ids that saves a search.
+    #[inline]
+    pub fn places_of(&self, gateway_id: GatewayId, near: usize) -> Range<usize> {
+        let is_own = |place: usize| {
+            self.glances.get(place).is_some_and(|glance| glance.target.gateway_id == gateway_id)
+        };
+        if is_own(near) {
+            let mut end = near + 1;
+            while is_own(end) {
+                end += 1;
+            }
+            return near..end;
+        }
+        let (from, to) = self.by_gateway.get(&gateway_id).copied().unwrap_or_default();
+        from as usize..to as usize
+    }
+
+    fn glance(&self, view: &TargetView) -> Glance {
+        Glance {
+            target: view.target,
+            is_registered: view.is_registered,
+            srv: view.srv,
+            is_plain: match view.reachability {
+                Reachability::Unknown | Reachability::Up => view.unusable_until.is_none(),
+                Reachability::Suspect | Reachability::Down | Reachability::HalfOpen => false,
+            },
+            mean: 1.0 - view.failure_rate,
+            // What is little known is drawn more widely.
+            spread: view.deviation.hypot(INDIFFERENCE),
+            latency_factor: self.latency_factor(view),
+        }
+    }
+
+    fn latency_factor(&self, view: &TargetView) -> f64 {
+        let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
+            (Some(own), Some(median)) if own > median + noticed_ms => own / median - 1.0,
+            _ => 0.0,
+        };
+        let latency = slower(view.latency_ms, self.median_latency_ms, LATENCY_NOTICED_MS);
+        let ringing = slower(view.ringing_ms, self.median_ringing_ms, RINGING_NOTICED_MS);
+        1.0 / (1.0 + LATENCY_COST * latency.max(ringing).min(LATENCY_COSTS_MAX))
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,6 +18,8 @@ pub const BATCH: usize = 32;
 const MAX_DATAGRAM_OCTETS: usize = 65_535;
 /// Errors of earlier datagrams that one call sits out.
 const MAX_PENDING_ERRORS: usize = 8;
+/// `asm-generic/sockios.h`: when the last datagram came, as a `timespec`.
+const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
 /// What we ask the kernel to buffer in each direction.
 const BUFFER_OCTETS: usize = 8 * 1024 * 1024;
 
@@ -113,6 +116,20 @@ impl UdpSocket {
             }
         }
         Ok(received)
+    }
+
+    /// How long the last datagram that was received had waited in the kernel at `wall`; none where that is not known:
+    /// the first call has the kernel note it from then on (socket(7), `SIOCGSTAMP`).
+    pub fn delay_of_last(&self, wall: SystemTime) -> Duration {
+        let mut stamp = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes one `timespec`, which lives until it returns.
+        let result = unsafe { libc::ioctl(self.fd(), SIOCGSTAMPNS, &raw mut stamp) };
+        let since_epoch = u64::try_from(stamp.tv_sec).ok().zip(u32::try_from(stamp.tv_nsec).ok());
+        let Some((seconds, nanoseconds)) = since_epoch.filter(|_| result == 0) else {
+            return Duration::ZERO;
+        };
+        let arrived = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        wall.duration_since(arrived).unwrap_or_default()
     }
 
     /// Sends datagrams in order; gives how many the kernel took. Fewer than given: it is full for now.
@@ -277,9 +294,24 @@ fn to_socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn tells_how_long_the_last_datagram_has_waited() {
+        let (here, there) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+        there.delay_of_last(SystemTime::now());
+        // The kernel begins to note times a little later.
+        std::thread::sleep(Duration::from_millis(100));
+        let datagram = [(there.local_address(), Bytes::from_static(b"late"))];
+        here.send(&datagram).expect("loopback takes it");
+        std::thread::sleep(Duration::from_millis(30));
+        receive(&there, 1);
+        let delay = there.delay_of_last(SystemTime::now());
+        assert!(delay >= Duration::from_millis(30), "{delay:?}");
+        assert!(delay < Duration::from_secs(10), "{delay:?}");
+    }
 
     #[test]
     fn moves_more_datagrams_than_one_batch_in_order_over_both_families() {

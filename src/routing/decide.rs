@@ -2,16 +2,17 @@
 
 use std::cmp::Ordering;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
+use super::filter::Filter;
+use super::ranking::{Ranking, sharpened, waiting};
 use super::{Candidate, Drop, Dropped, Plan};
-use crate::carrier::{
-    AdminState, Carrier, Gateway, Media, Route, RouteCarrier, Strategy, Tables, Transport,
-};
-use crate::health::{Reachability, TargetView, View};
+use crate::carrier::{Carrier, Gateway, Route, RouteCarrier, Strategy, Tables};
+use crate::health::{Glance, Reachability, TargetView, View};
 use crate::random::Random;
 use crate::sip::sdp::Audio;
 
@@ -23,21 +24,9 @@ pub const MAX_DROPPED: usize = 256;
 const FAILURE_RATE_BAND: f64 = 0.05;
 /// One decision in this many gives its first attempt to a half-open target, which can only so come back.
 const HALF_OPEN_SHARE: u64 = 4;
-/// How much faster than linearly a worse gateway of a carrier loses traffic.
-const SCORE_EXPONENT: i32 = 8;
-/// Failure rates are told apart no finer than so, however surely they are known: carriers that are all but alike
-/// share the calls, and none is so far from use that nobody knows how it does.
-const INDIFFERENCE: f64 = 0.01;
 /// One decision in this many takes all that may be used for alike: who did badly, or was slow, gets a call, and is
 /// measured anew. Without it whoever is just not bad enough to be ejected would never be heard of again.
 const MEASURING_SHARE: u64 = 20;
-/// Twice the median latency costs this share of a score.
-const LATENCY_COST: f64 = 0.1;
-/// However slow, a latency costs no more than this many times that share.
-const LATENCY_COSTS_MAX: f64 = 5.0;
-/// Differences below these are nothing that a caller notices.
-const LATENCY_NOTICED_MS: f64 = 100.0;
-const RINGING_NOTICED_MS: f64 = 500.0;
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -75,35 +64,27 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
     let region = query.route.region.as_ref().or(query.customer_region);
     let mut decision = Decision {
         view,
-        region,
         route: query.route,
         country: query.country,
         wall: query.wall,
-        audio: query.audio,
-        needs_tls: query.needs_tls,
         has_listener: query.has_listener,
         headroom: query.headroom,
         now,
         random: Random::new(query.seed),
         is_measuring: false,
-        noticed_latency_ms: noticed(view.median_latency_ms, LATENCY_NOTICED_MS),
-        noticed_ringing_ms: noticed(view.median_ringing_ms, RINGING_NOTICED_MS),
+        filter: Filter::new(query, region),
+        looks: Vec::new(),
         pool: Vec::with_capacity(4 * query.route.carriers.len()),
         dropped: SmallVec::new(),
         unusable: SmallVec::new(),
         usable: 0,
     };
     decision.is_measuring = decision.random.below(MEASURING_SHARE) == 0;
-    let mut picks = decision.candidates(tables, query.route);
-    let is_panic = picks.is_empty() && !decision.unusable.is_empty();
-    if is_panic {
-        decision.usable = decision.unusable.len();
-        picks = decision.least_bad();
-    }
-    if query.route.is_emergency && !is_panic {
+    let mut candidates = decision.candidates(tables, query.route);
+    let is_panic = candidates.is_empty() && !decision.unusable.is_empty();
+    if is_panic || query.route.is_emergency {
         decision.usable += decision.unusable.len();
-        picks.extend(decision.least_bad());
-        picks.truncate(MAX_CANDIDATES);
+        candidates.extend(decision.least_bad(MAX_CANDIDATES - candidates.len()));
     }
     let dropped = &decision.dropped[..decision.dropped.len().min(MAX_DROPPED)];
     Plan {
@@ -114,10 +95,10 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         seed: query.seed,
         decided_at: now,
         is_panic,
-        median_latency_ms: view.median_latency_ms,
-        median_ringing_ms: view.median_ringing_ms,
-        candidates: picks.iter().map(|pick| decision.candidate(pick)).collect(),
-        candidates_beyond: decision.usable - picks.len(),
+        median_latency_ms: view.median_latency_ms(),
+        median_ringing_ms: view.median_ringing_ms(),
+        candidates_beyond: decision.usable - candidates.len(),
+        candidates,
         dropped: dropped.iter().map(Left::dropped).collect(),
         dropped_beyond: decision.dropped.len() - dropped.len(),
         is_short: decision.dropped.iter().any(|left| left.reason == Drop::Capacity),
@@ -126,22 +107,19 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
 
 struct Decision<'a> {
     view: &'a View,
-    region: Option<&'a Arc<str>>,
+    filter: Filter<'a>,
     route: &'a Route,
     country: Option<u16>,
     wall: SystemTime,
-    audio: Option<&'a Audio>,
-    needs_tls: bool,
     has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
     headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
     now: Instant,
     random: Random,
     /// Quality and latency count for nothing this time.
     is_measuring: bool,
-    /// Above these somebody notices.
-    noticed_latency_ms: f64,
-    noticed_ringing_ms: f64,
-    /// The usable targets; each carrier's stand together.
+    /// Of the carrier that is looked at: its usable targets.
+    looks: Vec<Look>,
+    /// The usable targets, no more of a carrier than a plan holds; each carrier's stand together.
     pool: Vec<Pick<'a>>,
     dropped: SmallVec<[Left<'a>; 16]>,
     /// What passed the hard filters and has room, but cannot be used now.
@@ -156,20 +134,25 @@ struct Pick<'a> {
     carrier: &'a Arc<Carrier>,
     gateway: &'a Arc<Gateway>,
     view: &'a Arc<TargetView>,
+    /// Where it stands in the health view.
+    place: u32,
     /// Tier of the route.
     tier: u16,
-    /// Among the gateways of its carrier.
-    priority: u16,
+    headroom: f64,
+    score: f64,
+}
+
+/// A usable target of the carrier that is looked at: of a thousand, few become a [`Pick`].
+#[derive(Clone, Copy)]
+struct Look {
+    /// Where its gateway stands among the carrier's, and where it stands in the health view.
+    gateway: u32,
+    place: u32,
     /// Among the usable targets of its gateway, by SRV priority from 0.
     srv_rank: u16,
     headroom: f64,
     score: f64,
-    /// What it is sorted by within its carrier and priority.
-    key: f64,
 }
-
-/// What a plan is made of, best first.
-type Chosen<'a> = SmallVec<[Pick<'a>; MAX_CANDIDATES]>;
 
 /// What was left out, and why.
 struct Left<'a> {
@@ -196,30 +179,39 @@ impl Left<'_> {
 struct Bid<'a> {
     place: &'a RouteCarrier,
     /// Where they stand in the pool; one at least.
-    from: usize,
-    to: usize,
-    /// What it is sorted by within its tier.
-    key: (bool, f64),
+    from: u32,
+    to: u32,
+    /// What it is sorted by within its tier: those outside the band last, then the highest key first.
+    is_out_of_band: bool,
+    key: f64,
+}
+
+impl<'a> Bid<'a> {
+    fn new(place: &'a RouteCarrier, from: usize, to: usize) -> Self {
+        Self { place, from: from as u32, to: to as u32, is_out_of_band: false, key: 0.0 }
+    }
+
+    fn places(&self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
 }
 
 impl<'a> Decision<'a> {
-    fn candidates(&mut self, tables: &'a Tables, route: &'a Route) -> Chosen<'a> {
-        let mut ordered: SmallVec<[(usize, usize); 16]> = SmallVec::new();
+    fn candidates(&mut self, tables: &'a Tables, route: &'a Route) -> Vec<Candidate> {
+        let mut ordered: SmallVec<[Bid<'a>; 16]> = SmallVec::new();
         for tier in route.carriers.chunk_by(|a, b| a.priority == b.priority) {
-            let mut bids: SmallVec<[Bid<'a>; 16]> = SmallVec::new();
-            let begun = self.unusable.len();
+            let (first, begun) = (ordered.len(), self.unusable.len());
             for place in tier {
                 let Some(carrier) = tables.carrier(place.carrier_id) else { continue };
                 let from = self.pool.len();
                 self.targets(tables, carrier, place);
                 let to = self.pool.len();
                 if from < to {
-                    bids.push(Bid { place, from, to, key: (false, 0.0) });
+                    ordered.push(Bid::new(place, from, to));
                 }
             }
-            self.readmit(tier, begun, &mut bids);
-            self.order(&mut bids, route.strategy);
-            ordered.extend(bids.iter().map(|bid| (bid.from, bid.to)));
+            self.readmit(tier, begun, &mut ordered, first);
+            self.order(&mut ordered[first..], route.strategy);
         }
         self.place_by_reachability(&ordered)
     }
@@ -231,9 +223,10 @@ impl<'a> Decision<'a> {
         tier: &'a [RouteCarrier],
         begun: usize,
         bids: &mut SmallVec<[Bid<'a>; 16]>,
+        first: usize,
     ) {
         let ejected = |(_, reason): &(Pick<'_>, Drop)| *reason == Drop::Ejected;
-        while 2 * bids.len() < tier.len() {
+        while 2 * (bids.len() - first) < tier.len() {
             let left = self.unusable[begun..].iter().enumerate().filter(|(_, it)| ejected(it));
             let best = left.max_by(|(_, a), (_, b)| a.0.score.total_cmp(&b.0.score));
             let Some((index, _)) = best else { return };
@@ -243,17 +236,16 @@ impl<'a> Decision<'a> {
             self.dropped.retain(|left| left.gateway.id != pick.gateway.id);
             self.usable += 1;
             let from = self.pool.len();
-            let known = bids.iter_mut().find(|bid| bid.place.carrier_id == place.carrier_id);
-            match known {
+            let is_known = |bid: &&mut Bid<'_>| bid.place.carrier_id == place.carrier_id;
+            match bids[first..].iter_mut().find(is_known) {
                 Some(bid) => {
-                    let others: SmallVec<[Pick<'a>; 8]> = self.pool[bid.from..bid.to].into();
-                    self.pool.extend(others);
+                    self.pool.extend_from_within(bid.places());
                     self.pool.push(pick);
-                    (bid.from, bid.to) = (from, self.pool.len());
+                    *bid = Bid::new(place, from, self.pool.len());
                 }
                 None => {
                     self.pool.push(pick);
-                    bids.push(Bid { place, from, to: from + 1, key: (false, 0.0) });
+                    bids.push(Bid::new(place, from, from + 1));
                 }
             }
         }
@@ -261,44 +253,50 @@ impl<'a> Decision<'a> {
 
     /// Adds the targets of a carrier that may be used to the pool, best first.
     fn targets(&mut self, tables: &'a Tables, carrier: &'a Arc<Carrier>, place: &'a RouteCarrier) {
-        let begun = self.pool.len();
         let destination_factor = self.view.destination_factor(carrier.id, self.country);
         // A look at a calendar: once a carrier, not once a gateway.
         let is_open = self.route.is_open(carrier.id, self.wall);
         let gateways = tables.gateways_of(carrier.id);
-        self.pool.reserve(gateways.len());
-        for gateway in gateways {
-            if let Some(reason) = self.hard_reason(carrier, is_open, gateway) {
+        let (views, glances) = (self.view.targets(), self.view.glances());
+        let tier = place.priority;
+        self.looks.clear();
+        self.looks.reserve(gateways.len());
+        let mut near = 0;
+        for (index, gateway) in (0..).zip(gateways) {
+            if let Some(reason) = self.filter.reason(carrier, is_open, gateway) {
                 self.drop(carrier, gateway, None, reason);
                 continue;
             }
-            let targets = self.view.targets_of(gateway.id);
-            if targets.is_empty() {
+            let places = self.view.places_of(gateway.id, near);
+            near = places.end;
+            if places.is_empty() {
                 self.drop(carrier, gateway, None, Drop::Unresolved);
             }
-            let first = self.pool.len();
-            let is_registered = targets.iter().any(|view| view.is_registered);
-            for view in targets {
-                if is_registered && !view.is_registered {
-                    self.drop(carrier, gateway, Some(view), Drop::NotRegistered);
+            let first = self.looks.len();
+            let is_registered = places.len() > 1
+                && glances[places.clone()].iter().any(|glance| glance.is_registered);
+            for place in places {
+                let glance = &glances[place];
+                if is_registered && !glance.is_registered {
+                    self.drop(carrier, gateway, Some(&views[place]), Drop::NotRegistered);
                     continue;
                 }
-                if !(self.has_listener)(gateway, view.target.address) {
-                    self.drop(carrier, gateway, Some(view), Drop::NoListener);
+                if !(self.has_listener)(gateway, glance.target.address) {
+                    self.drop(carrier, gateway, Some(&views[place]), Drop::NoListener);
                     continue;
                 }
-                let pick = Pick {
-                    carrier,
-                    gateway,
-                    view,
-                    tier: place.priority,
-                    priority: gateway.priority,
-                    srv_rank: 0,
-                    headroom: (self.headroom)(carrier, gateway),
-                    score: self.drawn(view) * destination_factor * self.latency_factor(view),
-                    key: 0.0,
-                };
-                let has_room = pick.headroom > 0.0;
+                let headroom = (self.headroom)(carrier, gateway);
+                let has_room = headroom > 0.0;
+                let score = self.drawn(glance) * destination_factor * self.latency_factor(glance);
+                let look =
+                    Look { gateway: index, place: place as u32, srv_rank: 0, headroom, score };
+                if glance.is_plain && has_room {
+                    self.looks.push(look);
+                    continue;
+                }
+                let view = &views[place];
+                let pick =
+                    Pick { carrier, gateway, view, place: look.place, tier, headroom, score };
                 match self.soft_reason(view) {
                     Some(reason) => {
                         if !self.route.is_emergency {
@@ -308,45 +306,53 @@ impl<'a> Decision<'a> {
                             self.unusable.push((pick, reason));
                         }
                     }
-                    None if has_room => self.pool.push(pick),
+                    None if has_room => self.looks.push(look),
                     None if self.route.is_emergency => self.unusable.push((pick, Drop::Capacity)),
                     None => self.drop(carrier, gateway, Some(view), Drop::Capacity),
                 }
             }
-            rank_by_srv(&mut self.pool[first..]);
+            rank_by_srv(&mut self.looks[first..], glances);
         }
-        self.usable += self.pool.len() - begun;
-        self.order_gateways(begun);
+        self.usable += self.looks.len();
+        self.rank(carrier, gateways, tier);
     }
 
-    fn hard_reason(&self, carrier: &Carrier, is_open: bool, gateway: &Gateway) -> Option<Drop> {
-        if !carrier.is_enabled {
-            return Some(Drop::CarrierDisabled);
+    /// What was looked at goes into the pool by the gateways' priority, then by that of SRV records; within one, at random
+    /// by weight.
+    fn rank(&mut self, carrier: &'a Arc<Carrier>, gateways: &'a [Arc<Gateway>], tier: u16) {
+        let views = self.view.targets();
+        let pick = |look: &Look| Pick {
+            carrier,
+            gateway: &gateways[look.gateway as usize],
+            view: &views[look.place as usize],
+            place: look.place,
+            tier,
+            headroom: look.headroom,
+            score: look.score,
+        };
+        if let [look] = self.looks.as_slice() {
+            self.pool.push(pick(look));
+            return;
         }
-        match gateway.admin_state {
-            AdminState::On => {}
-            AdminState::Draining => return Some(Drop::GatewayDraining),
-            AdminState::Off => return Some(Drop::GatewayOff),
+        let glances = self.view.glances();
+        let mut ranking = Ranking::new();
+        for (index, look) in (0..).zip(&self.looks) {
+            let place = look.place as usize;
+            let gateway = &gateways[look.gateway as usize];
+            // A suspect would go behind all others of the plan.
+            let is_suspect =
+                !glances[place].is_plain && views[place].reachability == Reachability::Suspect;
+            let weight =
+                f64::from(gateway.weight) * glances[place].srv.weight * sharpened(look.score);
+            ranking.offer(
+                index,
+                is_suspect,
+                (gateway.priority, look.srv_rank),
+                weight * share_of_room(look.headroom),
+                self.random.unit_f64(),
+            );
         }
-        match self.region {
-            Some(region) if gateway.region.as_ref() != Some(region) => Some(Drop::Region),
-            _ if !is_open => Some(Drop::OutOfHours),
-            _ if self.needs_tls && gateway.transport != Transport::Tls => Some(Drop::NotSecure),
-            _ => self.capability_reason(gateway),
-        }
-    }
-
-    /// What is not known (an INVITE without an offer) is not held against anybody.
-    fn capability_reason(&self, gateway: &Gateway) -> Option<Drop> {
-        let takes_rtp = gateway.media != Media::Srtp && !self.route.needs_srtp;
-        let takes_srtp = gateway.media != Media::Rtp;
-        let (has_rtp, has_srtp) = self.audio.map_or((true, true), |it| (it.has_rtp, it.has_srtp));
-        if !(takes_rtp && has_rtp || takes_srtp && has_srtp) {
-            return Some(Drop::Media);
-        }
-        let codecs = gateway.codecs.as_ref()?;
-        let offered = &self.audio.filter(|audio| !audio.codecs.is_empty())?.codecs;
-        (!offered.iter().any(|codec| codecs.contains(codec))).then_some(Drop::Codec)
+        self.pool.extend(ranking.ranked().map(|index| pick(&self.looks[index as usize])));
     }
 
     fn soft_reason(&self, target: &TargetView) -> Option<Drop> {
@@ -365,67 +371,49 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// The pool from `begun` on by the gateways' priority, then by that of SRV records; within one, at random by weight.
-    fn order_gateways(&mut self, begun: usize) {
-        let picks = &mut self.pool[begun..];
-        if picks.len() < 2 {
-            return;
-        }
-        for pick in &mut *picks {
-            let weight =
-                f64::from(pick.gateway.weight) * pick.view.srv.weight * sharpened(pick.score);
-            pick.key = draw(&mut self.random, weight * share_of_room(pick.headroom));
-        }
-        let place = |pick: &Pick<'_>| (pick.priority, pick.srv_rank);
-        let by_place =
-            |a: &Pick<'_>, b: &Pick<'_>| place(a).cmp(&place(b)).then(descending(a.key, b.key));
-        if picks.len() > MAX_CANDIDATES {
-            // More cannot come into the plan; suspects would go behind all others there.
-            let is_suspect = |pick: &Pick<'_>| pick.view.reachability == Reachability::Suspect;
-            picks.select_nth_unstable_by(MAX_CANDIDATES, |a, b| {
-                is_suspect(a).cmp(&is_suspect(b)).then_with(|| by_place(a, b))
-            });
-            self.pool.truncate(begun + MAX_CANDIDATES);
-        }
-        self.pool[begun..].sort_by(by_place);
-    }
-
-    fn order(&mut self, bids: &mut SmallVec<[Bid<'a>; 16]>, strategy: Strategy) {
+    fn order(&mut self, bids: &mut [Bid<'a>], strategy: Strategy) {
         if bids.len() < 2 {
             return;
         }
         // A carrier is as good as the target that would be tried first.
         let pool = &self.pool;
-        let first = |bid: &Bid<'_>| &pool[bid.from];
+        let first = |bid: &Bid<'_>| &pool[bid.from as usize];
         let failure_rate = |bid: &Bid<'_>| first(bid).view.failure_rate;
-        let best = bids.iter().map(failure_rate).fold(1.0, f64::min);
+        let best = match strategy {
+            Strategy::Weighted | Strategy::LeastCost => {
+                bids.iter().map(failure_rate).fold(1.0, f64::min)
+            }
+            Strategy::Healthiest | Strategy::Priority => 1.0,
+        };
         for bid in bids.iter_mut() {
-            let is_out_of_band = failure_rate(bid) > best + FAILURE_RATE_BAND;
+            bid.is_out_of_band = failure_rate(bid) > best + FAILURE_RATE_BAND;
             let weight = f64::from(bid.place.weight);
             bid.key = match strategy {
                 // The score is a draw already: who is surely better wins nearly always, whose quality
                 // is little known wins now and then, and is known better afterwards.
                 Strategy::Healthiest => {
                     let first = first(bid);
-                    (false, first.score * share_of_room(first.headroom))
+                    first.score * share_of_room(first.headroom)
                 }
-                Strategy::Weighted => (is_out_of_band, draw(&mut self.random, weight)),
-                Strategy::LeastCost => (is_out_of_band, -(bid.place.cost_micros as f64)),
-                Strategy::Priority => (false, weight),
+                Strategy::Weighted => -waiting(self.random.unit_f64(), weight),
+                Strategy::LeastCost => -(bid.place.cost_micros as f64),
+                Strategy::Priority => weight,
             };
         }
-        bids.sort_by(|a, b| a.key.0.cmp(&b.key.0).then(descending(a.key.1, b.key.1)));
+        bids.sort_by(|a, b| {
+            a.is_out_of_band.cmp(&b.is_out_of_band).then_with(|| descending(a.key, b.key))
+        });
     }
 
     /// Suspects go last. Half-open targets follow those that are up, but now and then one of the first tier
     /// goes first, with the next candidate ready: only a real call can bring it back.
-    fn place_by_reachability(&mut self, ordered: &[(usize, usize)]) -> Chosen<'a> {
-        let first_tier = ordered.first().map(|(from, _)| self.pool[*from].tier);
+    fn place_by_reachability(&mut self, ordered: &[Bid<'a>]) -> Vec<Candidate> {
+        let first_tier = ordered.first().map(|bid| bid.place.priority);
         let is_trial = self.random.below(HALF_OPEN_SHARE) == 0;
         let mut trial_taken = false;
-        let mut ranks: [SmallVec<[usize; MAX_CANDIDATES]>; 5] = Default::default();
-        for index in ordered.iter().flat_map(|(from, to)| *from..*to) {
-            let Pick { view, tier, .. } = self.pool[index];
+        let mut ranks: [SmallVec<[u32; MAX_CANDIDATES]>; 5] = Default::default();
+        for index in ordered.iter().flat_map(|bid| bid.from..bid.to) {
+            let Pick { view, tier, .. } = self.pool[index as usize];
             let rank = match view.reachability {
                 Reachability::HalfOpen if is_trial && !trial_taken && Some(tier) == first_tier => {
                     trial_taken = true;
@@ -445,12 +433,16 @@ impl<'a> Decision<'a> {
                 break;
             }
         }
-        let placed = ranks.iter().flatten().take(MAX_CANDIDATES);
-        placed.map(|index| self.pool[*index]).collect()
+        let placed: usize = ranks.iter().map(SmallVec::len).sum();
+        let mut candidates = Vec::with_capacity(placed.min(MAX_CANDIDATES));
+        for index in ranks.iter().flatten().take(MAX_CANDIDATES) {
+            candidates.push(self.candidate(&self.pool[*index as usize]));
+        }
+        candidates
     }
 
     /// Everything is down: whoever asked us to wait, or is being tried, before those that are dead.
-    fn least_bad(&mut self) -> Chosen<'a> {
+    fn least_bad(&mut self, count: usize) -> Vec<Candidate> {
         let rank = |reason: &Drop| match reason {
             Drop::HalfOpenBusy => 0,
             Drop::RetryAfter => 1,
@@ -462,7 +454,7 @@ impl<'a> Decision<'a> {
                 .then(a.tier.cmp(&b.tier))
                 .then(descending(a.score, b.score))
         });
-        self.unusable.iter().take(MAX_CANDIDATES).map(|(pick, _)| *pick).collect()
+        self.unusable.iter().take(count).map(|(pick, _)| self.candidate(pick)).collect()
     }
 
     fn drop(
@@ -477,39 +469,21 @@ impl<'a> Decision<'a> {
 
     /// A draw from what is believed of the target's share of good attempts (Thompson sampling, with a
     /// normal distribution of the same mean and spread).
-    fn drawn(&mut self, target: &TargetView) -> f64 {
-        // What is little known is drawn more widely, then too.
-        let mean = if self.is_measuring { 1.0 } else { 1.0 - target.failure_rate };
+    fn drawn(&mut self, glance: &Glance) -> f64 {
+        // The spread stays then too.
+        let mean = if self.is_measuring { 1.0 } else { glance.mean };
         // Above 1 is left as it is: a cut would make ties of the best.
-        let spread = target.deviation.hypot(INDIFFERENCE);
-        (mean + spread * self.random.normal_f64()).max(0.0)
+        (mean + glance.spread * self.random.normal_f64()).max(0.0)
     }
 
-    /// What its latency leaves of a target's score: 1.0 where nobody notices it.
-    fn latency_factor(&self, target: &TargetView) -> f64 {
-        if self.is_measuring {
-            return 1.0;
-        }
-        let slower = |own: Option<f64>, median: Option<f64>, noticed_ms: f64| match (own, median) {
-            (Some(own), Some(median)) if own > noticed_ms => own / median - 1.0,
-            _ => 0.0,
-        };
-        let penalty =
-            slower(target.latency_ms, self.view.median_latency_ms, self.noticed_latency_ms)
-                .max(slower(
-                    target.ringing_ms,
-                    self.view.median_ringing_ms,
-                    self.noticed_ringing_ms,
-                ))
-                .min(LATENCY_COSTS_MAX);
-        if penalty == 0.0 {
-            return 1.0;
-        }
-        1.0 / (1.0 + LATENCY_COST * penalty)
+    /// What its latency leaves of a target's score.
+    fn latency_factor(&self, glance: &Glance) -> f64 {
+        if self.is_measuring { 1.0 } else { glance.latency_factor }
     }
 
     fn candidate(&self, pick: &Pick<'_>) -> Candidate {
         let view = pick.view;
+        let glance = &self.view.glances()[pick.place as usize];
         Candidate {
             carrier: pick.carrier.clone(),
             gateway: pick.gateway.clone(),
@@ -523,7 +497,7 @@ impl<'a> Decision<'a> {
             latency_ms: view.latency_ms,
             ringing_ms: view.ringing_ms,
             destination_factor: self.view.destination_factor(pick.carrier.id, self.country),
-            latency_factor: self.latency_factor(view),
+            latency_factor: self.latency_factor(glance),
             headroom: pick.headroom,
             score: pick.score,
         }
@@ -532,39 +506,24 @@ impl<'a> Decision<'a> {
 
 /// RFC 2782: the targets of one gateway that can be used, those of the lowest priority first. Another gateway's
 /// priorities say nothing of these.
-fn rank_by_srv(picks: &mut [Pick<'_>]) {
-    let Some(first) = picks.first().map(|pick| pick.view.srv.priority) else { return };
-    if picks.iter().all(|pick| pick.view.srv.priority == first) {
+fn rank_by_srv(looks: &mut [Look], glances: &[Glance]) {
+    let priority = |look: &Look| glances[look.place as usize].srv.priority;
+    let Some(first) = looks.first().map(priority) else { return };
+    if looks.iter().all(|look| priority(look) == first) {
         return;
     }
-    let mut priorities: SmallVec<[u16; 16]> =
-        picks.iter().map(|pick| pick.view.srv.priority).collect();
+    let mut priorities: SmallVec<[u16; 16]> = looks.iter().map(priority).collect();
     priorities.sort_unstable();
     priorities.dedup();
-    for pick in picks {
-        let rank = priorities.partition_point(|priority| *priority < pick.view.srv.priority);
-        pick.srv_rank = u16::try_from(rank).unwrap_or(u16::MAX);
+    for look in looks {
+        let rank = priorities.partition_point(|known| *known < priority(look));
+        look.srv_rank = u16::try_from(rank).unwrap_or(u16::MAX);
     }
-}
-
-/// Where a difference to the median begins to be noticed.
-fn noticed(median_ms: Option<f64>, difference_ms: f64) -> f64 {
-    median_ms.map_or(f64::INFINITY, |median_ms| median_ms + difference_ms)
 }
 
 /// What is left of a score as a limit is used up: all of it while more than half is free.
 fn share_of_room(headroom: f64) -> f64 {
     (2.0 * headroom).min(1.0)
-}
-
-/// A key whose highest falls on each of several with a chance in proportion to its weight
-/// (Efraimidis and Spirakis): `ln(u) / weight`.
-fn draw(random: &mut Random, weight: f64) -> f64 {
-    (1.0 - random.unit_f64()).ln() / weight.max(f64::MIN_POSITIVE)
-}
-
-fn sharpened(score: f64) -> f64 {
-    score.powi(SCORE_EXPONENT)
 }
 
 fn descending(a: f64, b: f64) -> Ordering {

@@ -2,8 +2,11 @@
 
 pub mod ask;
 pub mod decide;
+mod filter;
 pub mod plan;
+mod ranking;
 pub mod record;
+mod text;
 
 pub use ask::{Ask, NoWay, ask};
 pub use decide::{Query, decide};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
-
-use super::DecisionRecord;
+use super::text::PlanText;
 use crate::carrier::class::spelled;
 use crate::carrier::{Carrier, Gateway, GatewayId, Route};
 use crate::health::{Reachability, Srv, Target, TargetView};
+
+/// What the JSON of one candidate takes, or a little more.
+const OCTETS_OF_ONE: usize = 448;
 
 /// An ordered list of candidates, and why.
 #[derive(Clone, Debug)]
@@ -118,8 +119,12 @@ impl Plan {
         self.is_short
     }
 
-    /// As `calls.decision` keeps it.
-    pub fn to_json(&self) -> Value {
-        serde_json::to_value(DecisionRecord::from(self)).expect("texts and numbers can be written")
+    /// As `calls.decision` keeps it: the JSON of a [`DecisionRecord`](super::DecisionRecord).
+    pub fn to_json(&self) -> String {
+        let named = 1 + self.candidates.len() + self.dropped.len();
+        let mut text = Vec::with_capacity(OCTETS_OF_ONE * named);
+        serde_json::to_writer(&mut text, &PlanText::from(self))
+            .expect("texts and numbers can be written");
+        String::from_utf8(text).expect("JSON is UTF-8")
     }
 }

@@ -96,7 +96,7 @@ pub struct HealthRecord {
     pub srv: Srv,
 }
 
-fn is_without_srv(srv: &Srv) -> bool {
+pub(super) fn is_without_srv(srv: &Srv) -> bool {
     *srv == Srv::default()
 }
 
@@ -229,11 +229,9 @@ impl DecisionRecord {
             let is_left_out = elsewhere.contains(&(target.gateway_id.0, Some(target.address)));
             view.is_registered = elsewhere.iter().any(of_gateway) && !is_left_out;
         }
-        let mut view = View::new(targets.into_values().map(Arc::new).collect());
-        view = view.with_destinations(destinations);
-        view.median_latency_ms = self.median_latency_ms;
-        view.median_ringing_ms = self.median_ringing_ms;
-        view
+        View::new(targets.into_values().map(Arc::new).collect())
+            .with_destinations(destinations)
+            .with_medians(self.median_latency_ms, self.median_ringing_ms)
     }
 }
 

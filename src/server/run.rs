@@ -301,7 +301,9 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
         shards: u32::try_from(shard_count).unwrap_or(u32::MAX),
         max_calls: settings.max_calls.div_ceil(shard_count),
         max_call_duration: settings.max_call_duration,
+        session: settings.session,
         retry_after_s: settings.retry_after_s,
+        overload_wait: settings.overload_wait,
         replicates: settings.replicate,
     }
 }

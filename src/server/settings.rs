@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::call::SessionPolicy;
+use crate::call::session_timer::MIN_SE_S;
 use crate::carrier::Transport;
 use crate::carrier::class::spelled;
 use crate::net::stream::Limits;
@@ -130,6 +132,24 @@ pub const KNOWN: &[Known] = &[
         about: "Answered calls are ended after this time; 0 = never",
     },
     Known {
+        name: "overload_wait_ms",
+        default: "0",
+        shape: "MILLISECONDS",
+        about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; try 100; 0 = never",
+    },
+    Known {
+        name: "session_expires_s",
+        default: "1800",
+        shape: "SECONDS",
+        about: "How long a leg stands without a refresh, as we ask for it (RFC 4028); 0 = not asked for",
+    },
+    Known {
+        name: "min_se_s",
+        default: "90",
+        shape: "SECONDS",
+        about: "The shortest session interval that we take; shorter ones are answered 422",
+    },
+    Known {
         name: "retry_after_s",
         default: "5",
         shape: "SECONDS",
@@ -247,7 +267,9 @@ pub struct Settings {
     pub shards: usize,
     pub max_calls: usize,
     pub max_call_duration: Option<Duration>,
+    pub session: SessionPolicy,
     pub retry_after_s: u32,
+    pub overload_wait: Option<Duration>,
     pub probe_timeout: Duration,
     /// Empty = those of the system's configuration.
     pub name_servers: Vec<SocketAddr>,
@@ -390,7 +412,11 @@ impl Raw {
             max_call_duration: Some(check.within("max_call_duration_s", 0, 31_536_000))
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
+            session: check.session(),
             retry_after_s: check.within("retry_after_s", 0, 3_600),
+            overload_wait: Some(check.within("overload_wait_ms", 0, 10_000))
+                .filter(|milliseconds| *milliseconds > 0)
+                .map(Duration::from_millis),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
             name_servers: check.name_servers(),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),
@@ -542,6 +568,16 @@ impl<'a> Check<'a> {
             );
         }
         url.to_owned()
+    }
+
+    fn session(&mut self) -> SessionPolicy {
+        let longest_s = 31_536_000;
+        let session_expires_s = self.within("session_expires_s", 0, longest_s);
+        if (1..MIN_SE_S).contains(&session_expires_s) {
+            self.refuse("session_expires_s", "it must be 0, or 90 and more");
+        }
+        let min_se_s = self.within("min_se_s", MIN_SE_S, longest_s);
+        SessionPolicy { session_expires_s, min_se_s }
     }
 
     fn node_name(&mut self) -> String {

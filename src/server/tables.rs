@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(20);
 /// Refused rows that are logged one by one.
 const MAX_LINES: usize = 20;
+/// How often, and how many times at most, old tables are looked at for whether nobody uses them any more.
+const RETIRE_EVERY: Duration = Duration::from_millis(50);
+const RETIRE_TURNS: u32 = 1_200;
 
 /// The one that reads the tables.
 #[derive(Debug)]
@@ -163,7 +166,9 @@ impl TablesTask {
             );
         }
         self.version = tables.version;
-        self.good.send_replace(Some(Arc::new(tables)));
+        if let Some(old) = self.good.send_replace(Some(Arc::new(tables))) {
+            tokio::spawn(retire(old));
+        }
     }
 
     /// Notes what is wrong now, for `config_errors`.
@@ -213,5 +218,34 @@ impl TablesTask {
             None if was_away => tracing::info!("the tables can be read again"),
             Some(_) | None => {}
         }
+    }
+}
+
+/// Holds old tables until nobody else does. To free a hundred thousand routes takes milliseconds, which whoever lets go
+/// last has to spend; that must not be a shard.
+async fn retire(old: Arc<Tables>) {
+    for _ in 0..RETIRE_TURNS {
+        if Arc::strong_count(&old) == 1 {
+            break;
+        }
+        tokio::time::sleep(RETIRE_EVERY).await;
+    }
+    let _ = tokio::task::spawn_blocking(move || drop(old)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn old_tables_are_freed_here_and_not_where_they_were_used() {
+        let old = Arc::new(Tables::default());
+        let (shard, weak) = (old.clone(), Arc::downgrade(&old));
+        let retired = tokio::spawn(retire(old));
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&shard), 2, "the shard is not the last one");
+        drop(shard);
+        retired.await.unwrap();
+        assert!(weak.upgrade().is_none());
     }
 }

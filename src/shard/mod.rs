@@ -79,7 +79,7 @@ pub enum Beyond {
     /// Another node is to go on with this call.
     Released(Uuid),
     /// Whose dialog is it?
-    Unknown { shard: usize, request: Box<(Flow, Message)> },
+    Unknown { shard: usize, request: Box<(Flow, Message)>, looks: u8 },
     /// The shard stood still for so long that others may have taken its calls. It waits, a little, for
     /// [`ShardHandle::go_on`].
     StoodStill { shard: usize },
@@ -380,14 +380,19 @@ impl Shard {
             self.engine.handle_command(Command::WallClock { at: now, wall }, now);
         }
         self.read_mail(now);
+        let (mut delay, is_asked) = (Duration::ZERO, self.engine.wants_delay());
         for index in 0..self.sockets.len() {
             if ready.is_readable(index) {
                 self.read_socket(index, now);
+                if is_asked {
+                    delay = delay.max(self.sockets[index].1.delay_of_last(SystemTime::now()));
+                }
             }
             if ready.has_error(index) {
                 self.read_errors(index, now);
             }
         }
+        self.engine.note_delay(delay, now);
         self.engine.handle_timeout(now);
         self.carry_out();
         self.send_overdue(now);
@@ -496,17 +501,22 @@ impl Shard {
                 Output::Keep { call, replica } => {
                     if !(self.cluster)(Beyond::Keep { shard: self.index, call, replica }) {
                         self.send_held(call, false);
+                        let now = self.turned_at;
+                        self.engine.handle_command(Command::NotKept(vec![call]), now);
                     }
                 }
                 Output::KeepRinging { call, replica } => {
-                    (self.cluster)(Beyond::KeepRinging { shard: self.index, call, replica });
+                    if !(self.cluster)(Beyond::KeepRinging { shard: self.index, call, replica }) {
+                        let now = self.turned_at;
+                        self.engine.handle_command(Command::NotKept(vec![call]), now);
+                    }
                 }
                 Output::Released(call_id) => {
                     (self.cluster)(Beyond::Released(call_id));
                 }
-                Output::Unknown(request) => {
+                Output::Unknown { request, looks } => {
                     let shard = self.index;
-                    (self.cluster)(Beyond::Unknown { shard, request });
+                    (self.cluster)(Beyond::Unknown { shard, request, looks });
                 }
                 Output::Outcome(outcome) => self.outcome_batch.push(outcome),
                 Output::Record(record) => self.record(record),

@@ -25,6 +25,35 @@ pub fn description_of(message: &Message) -> Option<&[u8]> {
     description_in(content_type, message.body(), MAX_DEPTH).filter(|_| !message.body().is_empty())
 }
 
+/// A number that tells one description from another: FNV-1a, 64 bits, the same on every machine.
+pub fn fingerprint(description: &[u8]) -> u64 {
+    description.iter().fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
+        (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Whether a description that was sent as an offer can answer `offer`, which had answered it: where each
+/// refuses the same media, and neither has attributes whose answer differs from their offer (keys, roles of
+/// DTLS, ICE).
+pub fn can_answer(description: &[u8], offer: &[u8]) -> bool {
+    const DIFFERING: [&[u8]; 4] = [b"\na=crypto:", b"\na=setup:", b"\na=ice-", b"\na=candidate:"];
+    let is_plain = |text| DIFFERING.iter().all(|mark| memmem::find(text, mark).is_none());
+    let refused = |text| media_lines(text).map(is_refused).collect::<Vec<bool>>();
+    is_plain(description) && is_plain(offer) && refused(description) == refused(offer)
+}
+
+fn media_lines(description: &[u8]) -> impl Iterator<Item = &[u8]> {
+    description
+        .split(|octet| *octet == b'\n')
+        .take(MAX_LINES)
+        .filter_map(|line| line.strip_prefix(b"m="))
+}
+
+/// RFC 3264 §6: a port of 0 in `m=`.
+fn is_refused(media: &[u8]) -> bool {
+    media.split(|octet| *octet == b' ').nth(1) == Some(b"0")
+}
+
 /// The audio that a message's session description offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audio {

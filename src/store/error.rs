@@ -110,7 +110,9 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => true,
+        | sqlx::Error::BeginFailed
+        // A connection that has lost its way: another one will do.
+        | sqlx::Error::InvalidSavePointStatement => true,
         // A type of another crate that may grow: what else it knows is about the data or about us.
         _ => false,
     }
@@ -143,8 +145,8 @@ fn is_sqlite_unavailable(code: &str, message: &str) -> bool {
     match primary {
         // PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
         3 | 5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 => true,
-        // ERROR: tables that are not there yet.
-        1 => message.starts_with("no such table"),
+        // ERROR: tables that are not there yet; a transaction that SQLite has ended by itself, since the disk was full.
+        1 => message.starts_with("no such table") || message.contains("no transaction is active"),
         _ => false,
     }
 }
@@ -197,6 +199,7 @@ mod tests {
             assert!(is_sqlite_unavailable(code, ""), "{code}");
         }
         assert!(is_sqlite_unavailable("1", "no such table: calls"));
+        assert!(is_sqlite_unavailable("1", "cannot commit - no transaction is active"));
         // CONSTRAINT_CHECK, MISMATCH.
         for code in ["1", "275", "20", ""] {
             assert!(!is_sqlite_unavailable(code, "no such column: x"), "{code}");

@@ -21,6 +21,7 @@ pub mod drills;
 mod error;
 pub mod history;
 pub mod insert;
+mod json;
 mod migrations;
 mod postgres;
 pub mod record;
@@ -30,6 +31,7 @@ pub mod spool;
 mod sqlite;
 
 pub use error::StoreError;
+pub use json::Json;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -366,7 +368,7 @@ impl Store {
         }
     }
 
-    /// Runs statements of a drill, all or none: see [`DrillTables::sql`].
+    /// Runs statements of a drill, all or none: see `DrillTables::sql`.
     pub async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.execute_drill(sql).await,

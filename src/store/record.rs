@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Json;
 use crate::call::{AttemptRecord, CallRecord};
 
 /// One row of `calls` with its rows of `call_attempts`.
@@ -38,7 +38,7 @@ pub struct StoredCall {
     pub ended_by: String,
     pub detail: String,
     /// The plan, complete enough to explain it; `None` when no decision was made.
-    pub decision: Option<Value>,
+    pub decision: Option<Json>,
     /// Country code of the called number.
     #[serde(default)]
     pub country: Option<i16>,
@@ -125,9 +125,9 @@ impl StoredCall {
 }
 
 /// That of this node, else the one that came with the call.
-fn decision(record: &CallRecord) -> Option<Value> {
-    let here = record.plan.as_ref().map(|plan| plan.to_json());
-    let earlier = || serde_json::to_value(record.earlier_decision.as_ref()?).ok();
+fn decision(record: &CallRecord) -> Option<Json> {
+    let here = record.plan.as_ref().map(|plan| Json::from(plan.to_json()));
+    let earlier = || serde_json::to_string(record.earlier_decision.as_ref()?).ok().map(Json::from);
     here.or_else(earlier)
 }
 
@@ -206,7 +206,7 @@ pub(crate) mod testing {
             end_cause: "completed".to_owned(),
             ended_by: "caller".to_owned(),
             detail: String::new(),
-            decision: Some(serde_json::json!({ "seed": u64::MAX })),
+            decision: Some(serde_json::json!({ "seed": u64::MAX }).into()),
             country: Some(49),
             taken_from: None,
             attempts: Vec::new(),

@@ -139,7 +139,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
 }
 
 pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region, auth from customers order by customer_id";
+    "select customer_id, name, enabled, region, auth, refer from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -149,6 +149,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         enabled: line.get("enabled")?,
         region: line.get("region")?,
         auth: line.get("auth")?,
+        refer: line.get("refer")?,
     })
 }
 

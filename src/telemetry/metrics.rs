@@ -92,6 +92,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
         ("holdfast_calls_without_capacity_total", counters.calls_without_capacity),
+        ("holdfast_calls_refused_overload_total", counters.calls_refused_overload),
         ("holdfast_calls_refused_region_total", counters.calls_refused_region),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
@@ -314,6 +315,10 @@ fn describe() {
     describe_counter!(
         "holdfast_calls_over_limit_total",
         "INVITEs answered 503 because max_calls were in progress"
+    );
+    describe_counter!(
+        "holdfast_calls_refused_overload_total",
+        "INVITEs answered 503 because a shard had more to do than it can (overload_wait_ms)"
     );
     describe_counter!(
         "holdfast_calls_without_capacity_total",

@@ -23,6 +23,7 @@ pub enum Act {
     GiveUp { client: usize },
     ResendFinal { server: usize, interval: u64, until: u64 },
     AnswerReinvite { server: usize },
+    ResendReliable { rseq: u32, interval: u64 },
 }
 
 #[derive(Clone, Debug)]

@@ -21,6 +21,7 @@ impl Party {
                     self.remote_tag = response.tag_of_to().to_owned();
                     self.target = response.contact().unwrap_or(&self.target).to_owned();
                 }
+                self.acknowledge_provisional(cx, response);
                 if self.is_leaving && !self.facts.has_cancelled {
                     self.take_back(cx);
                 }
@@ -144,6 +145,13 @@ impl Party {
                     if self.servers[other].response.is_none() {
                         self.respond(cx, other, 487, "Request Terminated", "");
                     }
+                }
+            }
+            ("PRACK", State::Early | State::Confirmed) => {
+                let prack = self.servers[server].request.clone();
+                match self.takes_prack(&prack) {
+                    true => self.respond(cx, server, 200, "OK", ""),
+                    false => self.respond(cx, server, 481, "No Such Response", ""),
                 }
             }
             (_, State::Early | State::Ended) => {

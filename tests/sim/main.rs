@@ -14,6 +14,7 @@ mod link;
 mod oracle;
 mod party;
 mod plan;
+mod reliable;
 mod scenarios;
 mod tables;
 mod text;

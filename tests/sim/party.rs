@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::cx::{Act, Cx, MS};
 use super::plan::{Plan, Step};
+use super::reliable::Unacknowledged;
 use super::text::Text;
 
 pub const T1: u64 = 500 * MS;
@@ -46,6 +47,8 @@ pub struct Facts {
     pub has_received_bye: bool,
     pub has_cancelled: bool,
     pub is_vanished: bool,
+    /// Reliable provisional responses that were acknowledged.
+    pub pracks: u32,
     pub ended_at: Option<u64>,
 }
 
@@ -72,6 +75,10 @@ pub struct Party {
     pub(super) servers: Vec<Server>,
     pub(super) is_leaving: bool,
     pub(super) version: u32,
+    pub(super) rseq: u32,
+    pub(super) unacknowledged: Option<Unacknowledged>,
+    /// To tags and RSeqs.
+    pub(super) acknowledged: BTreeSet<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -144,6 +151,7 @@ impl Party {
             id,
             local_tag: cx.word("krr"),
             is_fork: true,
+            unacknowledged: None,
             state: State::Early,
             facts: Facts::default(),
             servers: servers.collect(),
@@ -174,6 +182,9 @@ impl Party {
             servers: Vec::new(),
             is_leaving: false,
             version: 0,
+            rseq: 0,
+            unacknowledged: None,
+            acknowledged: BTreeSet::new(),
         }
     }
 
@@ -194,6 +205,7 @@ impl Party {
                 self.resend_final(cx, server, interval, until);
             }
             Act::AnswerReinvite { server } => self.answer_reinvite(cx, server),
+            Act::ResendReliable { rseq, interval } => self.resend_reliable(cx, rseq, interval),
             Act::Step(step) => self.step(cx, step),
         }
     }
@@ -235,6 +247,7 @@ impl Party {
                     cx.forks.push((self.id, answers_after));
                 }
             }
+            Step::Answer if self.must_wait() => cx.later(100 * MS, self.id, Act::Step(step)),
             Step::Answer => {
                 let body = self.sdp(true);
                 self.respond_first(cx, 200, "OK", &body);
@@ -316,7 +329,13 @@ impl Party {
     }
 
     /// A response to the INVITE that came first.
-    fn respond_first(&mut self, cx: &mut Cx, status: u16, reason: &'static str, body: &str) {
+    pub(super) fn respond_first(
+        &mut self,
+        cx: &mut Cx,
+        status: u16,
+        reason: &'static str,
+        body: &str,
+    ) {
         if self.state != State::Early || self.servers[0].status >= 200 {
             return;
         }
@@ -360,6 +379,9 @@ impl Party {
             response = response.with("Retry-After", "2");
         }
         response.body = body.to_owned();
+        if is_invite && server == 0 && (101..200).contains(&status) {
+            response = self.make_reliable(cx, response);
+        }
         let response = response.print();
         let slot = &mut self.servers[server];
         slot.status = status;
@@ -399,6 +421,16 @@ impl Party {
 
     /// A request in the dialog, or the one that begins it.
     pub(super) fn request(&mut self, cx: &mut Cx, method: &'static str, body: String) {
+        self.request_with(cx, method, body, &[]);
+    }
+
+    pub(super) fn request_with(
+        &mut self,
+        cx: &mut Cx,
+        method: &'static str,
+        body: String,
+        more: &[(&str, String)],
+    ) {
         self.seq += 1;
         let branch = cx.word("z9hG4bK");
         let mut request = self.text(method, self.seq, &branch);
@@ -406,6 +438,13 @@ impl Party {
             request = request
                 .with("Contact", format!("<sip:agent@{}>", self.address))
                 .with("X-Sim-Call", self.call.to_string());
+        }
+        if let Some(header) = self.plan.reliability.filter(|_| method == "INVITE" && self.seq == 1)
+        {
+            request = request.with(header, "100rel");
+        }
+        for (name, value) in more {
+            request = request.with(name, value.clone());
         }
         request.body = body;
         self.start(cx, method, branch, self.seq, request);

@@ -51,6 +51,10 @@ pub struct Plan {
     pub ignores_cancel: bool,
     pub records_route: bool,
     pub refuses_reinvites: Option<u16>,
+    /// Under which header the caller speaks of 100rel.
+    pub reliability: Option<&'static str>,
+    /// The carrier sends its provisional responses reliably where it may.
+    pub is_reliable: bool,
 }
 
 /// What a gateway is like.
@@ -82,6 +86,11 @@ pub fn caller(cx: &mut Cx) -> Plan {
     let mut plan = Plan { before: vec![(0, Step::Invite)], ..Plan::default() };
     plan.is_late_offer = cx.chance(0.1);
     plan.after = talk(cx);
+    plan.reliability = match cx.random.below(10) {
+        0..3 => Some("Supported"),
+        3 => Some("Require"),
+        _ => None,
+    };
     plan.name = "talks";
     match cx.random.below(20) {
         // Before the 100, around it, while it rings, around the answer.
@@ -128,6 +137,7 @@ pub fn carrier(cx: &mut Cx, temper: Temper) -> Plan {
     if cx.chance(0.1) {
         plan.refuses_reinvites = Some([488, 500, 481, 408][cx.random.below(4) as usize]);
     }
+    plan.is_reliable = cx.chance(0.4);
     let is_good = match temper {
         Temper::Honest => cx.chance(0.9),
         Temper::Moody => cx.chance(0.5),

@@ -1,10 +1,13 @@
 //! Calls that are told, not drawn: each over every network and some seeds.
 
+use std::cell::Cell;
+
 use holdfast::call::{CallRecord, EndCause, EndedBy};
 
 use super::cx::{MS, S};
 use super::gate::Gate;
 use super::link::{PROFILES, Profile};
+use super::party::{Server, Side};
 use super::plan::{Plan, Step};
 use super::world::World;
 
@@ -92,6 +95,52 @@ fn carries_a_late_offer_and_its_answer() {
     caller.is_late_offer = true;
     everywhere(caller, answering(&[]), |world| {
         assert_eq!(end(world).1, EndCause::Completed);
+    });
+}
+
+#[test]
+fn acknowledges_what_is_provisional_on_both_sides() {
+    // The caller knows 100rel, or insists on it; the carrier sends reliably, or does not.
+    for (reliability, is_reliable, [at_caller, at_carrier]) in [
+        (Some("Supported"), true, [true, true]),
+        (Some("Require"), true, [true, true]),
+        (Some("Require"), false, [true, false]),
+        (Some("Supported"), false, [false, false]),
+        (None, true, [false, false]),
+    ] {
+        let (mut caller, mut carrier) = (calling(&[(3 * S, Step::Hangup)]), answering(&[]));
+        caller.reliability = reliability;
+        carrier.is_reliable = is_reliable;
+        carrier.before[1].1 = Step::Progress { status: 183, has_media: true };
+        let has_been_told = Cell::new(false);
+        everywhere(caller, carrier, |world| {
+            assert_eq!(end(world).1, EndCause::Completed);
+            let pracks = |side| {
+                let parties = world.parties.iter().filter(|party| party.side == side);
+                parties.map(|party| party.facts.pracks).sum::<u32>()
+            };
+            // Two where the first carrier was given up, and rings all the same.
+            assert_eq!(pracks(Side::Carrier) > 0, at_carrier);
+            // What the carrier sends unreliably may be lost on its way to us.
+            let told = pracks(Side::Caller) > 0;
+            assert!(told == at_caller || (!told && !is_reliable));
+            has_been_told.set(has_been_told.get() || told);
+        });
+        assert_eq!(has_been_told.get(), at_caller);
+    }
+}
+
+#[test]
+fn refreshes_both_sides_of_a_long_call() {
+    everywhere(calling(&[(200 * S, Step::Hangup)]), answering(&[]), |world| {
+        assert_eq!(end(world), (200, EndCause::Completed, EndedBy::Caller));
+        for party in &world.parties {
+            let is_invited = |server: &&Server| server.request.method() == "INVITE";
+            let invites = party.servers.iter().filter(is_invited).count();
+            let first = usize::from(party.side == Side::Carrier);
+            // One at half of each 90 s.
+            assert!(invites - first >= 4, "{invites}");
+        }
     });
 }
 

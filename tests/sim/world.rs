@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::CallRecord;
+use holdfast::call::{CallRecord, SessionPolicy};
 use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
@@ -84,6 +84,7 @@ impl World {
             }],
             bucket_key: 7,
             max_call_duration: Some(MAX_CALL),
+            session: SessionPolicy { session_expires_s: 90, min_se_s: 90 },
             ..EngineSettings::default()
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);

@@ -73,6 +73,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("customers", "name = ''", "name_has_1_to_100_characters"),
     ("customers", "region = 'ü'", "region_is_lower_case_letters_digits_and_dashes"),
     ("routes", "called_prefix = '49x'", "called_prefix_has_up_to_20_digits"),
+    ("customers", "refer = 'local'", "refer_is_refuse_or_relay"),
     ("routes", "called_prefix = '4+9'", "called_prefix_has_up_to_20_digits"),
     ("routes", "called_prefix = '++49'", "called_prefix_has_up_to_20_digits"),
     ("routes", "called_prefix = '123456789012345678901'", "called_prefix_has_up_to_20_digits"),

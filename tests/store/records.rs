@@ -1,7 +1,7 @@
 //! Calls and probes come back as they went in, once, until they are pruned.
 
-use holdfast::store::StoreKind;
 use holdfast::store::record::StoredCall;
+use holdfast::store::{Json, StoreKind};
 use time::Duration;
 
 use crate::database::Database;
@@ -73,8 +73,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         ]]
     );
     let decision = &database.columns(&["decision"], "calls").await[0][0];
-    let decision: serde_json::Value = serde_json::from_str(decision).unwrap();
-    assert_eq!(Some(decision), call(1).decision);
+    assert_eq!(Some(Json::from(decision.clone())), call(1).decision);
 
     let address = database.host("address");
     let started_at = database.time("started_at");

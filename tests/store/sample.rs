@@ -33,7 +33,7 @@ pub(crate) fn call(number: u128) -> StoredCall {
         end_cause: "completed".to_owned(),
         ended_by: "caller".to_owned(),
         detail: "ended 'oddly'".to_owned(),
-        decision: Some(json!({ "candidates": [{ "gateway_id": 2, "score": 0.5 }] })),
+        decision: Some(json!({ "candidates": [{ "gateway_id": 2, "score": 0.5 }] }).into()),
         country: Some(49),
         taken_from: Some("other-node".to_owned()),
         attempts: vec![attempt("lost"), attempt("won")],

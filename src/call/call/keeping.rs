@@ -32,6 +32,7 @@ impl Call {
             return;
         };
         talk.kept_revision = talk.revision();
+        talk.is_behind = false;
         let replica = Replica {
             record: record.clone(),
             ends_at: talk.ends_at.map(|at| cx.wall_at(at)),
@@ -44,7 +45,8 @@ impl Call {
 
     /// Asks again where nothing has come of it.
     pub fn keep_at_last(&mut self, cx: &mut Context) -> bool {
-        let is_missing = matches!(&self.state, State::Talk(talk) if !talk.is_kept);
+        let is_missing = matches!(&self.state, State::Talk(talk)
+            if talk.kept_at.is_none() || talk.is_behind);
         if is_missing {
             self.keep(cx);
         }
@@ -52,9 +54,18 @@ impl Call {
     }
 
     /// Another node could go on with it from now on.
-    pub fn on_kept(&mut self) {
+    pub fn on_kept(&mut self, cx: &mut Context) {
         if let State::Talk(talk) = &mut self.state {
-            talk.is_kept = true;
+            talk.kept_at.get_or_insert(cx.now);
+        }
+    }
+
+    /// What it last asked to be kept is not: another node would go on with what was before.
+    pub fn on_not_kept(&mut self) {
+        match &mut self.state {
+            State::Setup(setup) => setup.on_not_kept(),
+            State::Talk(talk) => talk.is_behind = true,
+            State::Ending { .. } | State::Over => {}
         }
     }
 
@@ -83,7 +94,7 @@ impl Call {
         let seq = seq_now(cx);
         let mut leg = |side, kept: LegReplica, flow| {
             cx.dialogs.insert(kept.dialog.local_tag, (key, side));
-            Leg::restore(key, side, kept, flow, seq)
+            Leg::restore(cx, key, side, kept, flow, seq)
         };
         let inbound = leg(Side::Inbound, inbound, to_caller);
         let mut outbound = leg(Side::Outbound, outbound, to_callee);
@@ -93,7 +104,7 @@ impl Call {
         let channel = channel.map(|of| cx.capacity.resume(of, cx.now));
         let ends_at = ends_at.map(|at| instant_of(cx, at));
         let mut talk = Talk::new(inbound, outbound, ends_at, channel);
-        talk.is_kept = true;
+        talk.kept_at = Some(cx.now);
         talk.moves = refresh_at.map(Move::Due);
         this.state = State::Talk(Box::new(talk));
         cx.counters.calls_adopted += 1;
@@ -102,6 +113,10 @@ impl Call {
 
     /// Forgets the call without a word to anybody and without a record: another node goes on with it.
     pub fn release(&mut self, cx: &mut Context) {
+        if matches!(self.state, State::Ending { .. } | State::Over) {
+            // It has its record, and what is left of it is on its way.
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Over) {
             State::Setup(mut setup) => {
                 setup.fall_silent(cx);
@@ -123,22 +138,22 @@ impl Call {
     /// Whether another node could go on with it, and nothing is under way that it would miss.
     pub fn is_ready_to_go(&self) -> bool {
         matches!(&self.state, State::Talk(talk)
-            if talk.is_kept && talk.inbound.is_quiet() && talk.outbound.is_quiet())
+            if talk.kept_at.is_some() && !talk.is_behind && talk.inbound.is_quiet() && talk.outbound.is_quiet())
     }
 
-    /// Whether another node could go on with it, or end it.
-    pub fn is_kept(&self) -> bool {
+    /// Since when another node could go on with it, or end it.
+    pub fn kept_at(&self) -> Option<Instant> {
         match &self.state {
-            State::Setup(setup) => setup.is_kept(),
-            State::Talk(talk) => talk.is_kept,
-            State::Ending { .. } | State::Over => false,
+            State::Setup(setup) => setup.kept_at(),
+            State::Talk(talk) => talk.kept_at,
+            State::Ending { .. } | State::Over => None,
         }
     }
 
     /// Another node would end it, where it is not answered yet.
-    pub fn on_ringing_kept(&mut self) {
+    pub fn on_ringing_kept(&mut self, cx: &mut Context) {
         if let State::Setup(setup) = &mut self.state {
-            setup.on_kept();
+            setup.on_kept(cx);
         }
     }
 
@@ -176,6 +191,11 @@ impl Call {
         let mut draft = Draft::of(replica.record);
         let detail = "its node died before it was answered";
         draft.end(cx, Some(503), EndCause::Terminated, EndedBy::Holdfast, detail);
+    }
+
+    /// The region that it has to stay in.
+    pub fn region(&self) -> Option<&str> {
+        self.draft.record().and_then(|record| record.region.as_deref())
     }
 
     /// The call's number in records, until its record is given out.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use slotmap::SlotMap;
 
 use super::*;
+use crate::call::context::ALLOW;
 use crate::call::context::{CallKey, Output};
 use crate::call::{Settings, header_policy};
 use crate::carrier::Transport;

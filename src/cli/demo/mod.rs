@@ -121,7 +121,7 @@ async fn tell_tables(url: &str, carriers: &[DemoCarrier]) -> sqlx::Result<()> {
     let mut sql = String::from(
         "insert into customers (customer_id, name) values (1, 'platform');\n\
          insert into customer_addresses (address_range, customer_id) values ('127.0.0.1/32', 1);\n\
-         insert into routes (route_id) values (1);\n",
+         insert into routes (route_id, reroute_after_ringing) values (1, 'carrier_fault_only');\n",
     );
     for (id, carrier) in (1..).zip(carriers) {
         let (name, address) = (carrier.name, carrier.agent.address);

@@ -118,7 +118,7 @@ impl Explanation {
     /// `others`: earlier calls with the same Call-ID. `rules`: as they are now.
     pub(super) fn of_call(call: &StoredCall, others: usize, rules: &[FailureRuleRow]) -> Self {
         let decision: Option<DecisionRecord> =
-            call.decision.clone().and_then(|json| serde_json::from_value(json).ok());
+            call.decision.as_ref().and_then(|json| json.read().ok());
         let since = |at: OffsetDateTime| milliseconds(at - call.started_at);
         let attempts: Vec<Attempt> =
             call.attempts.iter().map(|attempt| Attempt::new(call, attempt, rules)).collect();

@@ -36,7 +36,7 @@ fn names_everything_that_was_left_out_and_why() {
     let decision =
         json!({ "strategy": "weighted", "dropped": dropped, "dropped_beyond": 3, "region": "eu" });
     let call = StoredCall {
-        decision: Some(decision),
+        decision: Some(decision.into()),
         status_code: 480,
         end_cause: "refused".to_owned(),
         ended_by: "holdfast".to_owned(),
@@ -73,7 +73,7 @@ fn reads_what_an_earlier_version_kept() {
     gone.origin = "timeout".to_owned();
     gone.reason = "CANCEL".to_owned();
     let call = StoredCall {
-        decision: Some(decision),
+        decision: Some(decision.into()),
         attempts: vec![gone],
         status_code: 487,
         end_cause: "cancelled".to_owned(),
@@ -121,6 +121,7 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         name: "acme".into(),
         is_enabled: false,
         region: None,
+        refer: crate::carrier::ReferPolicy::Refuse,
         auth: crate::carrier::CustomerAuth::Address,
     };
     let no_way = crate::routing::NoWay {

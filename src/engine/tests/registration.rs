@@ -48,7 +48,7 @@ fn an_invite_carries_the_contact_that_is_registered() {
     let ok = world.sent()[1].1.clone();
     assert_eq!(ok.first(HeaderName::Contact), Some(&b"<sip:203.0.113.1:5060>"[..]));
     world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
-    world.caller_sends(&in_dialog(&ok, "INVITE", 2, SDP));
+    world.caller_sends(&in_dialog(&ok, "INVITE", 2, CHANGED_SDP));
     let reinvite = world.sent()[1].1.clone();
     assert_eq!(reinvite.first(HeaderName::Contact), register.first(HeaderName::Contact));
 }

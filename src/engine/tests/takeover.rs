@@ -164,7 +164,7 @@ fn is_silent_about_calls_that_another_node_has_taken() {
     let (ok, _) = a.establish_kept();
     let key = a.kept()[0].0;
     a.command(Command::Kept(vec![key]));
-    a.command(Command::Owned(Arc::new(HashSet::new())));
+    a.owns(&[]);
     assert!(a.sent().is_empty());
     assert!(!a.outputs.iter().any(|output| matches!(output, Output::Record(_))));
     let counters = a.engine.counters();
@@ -180,14 +180,12 @@ fn keeps_what_is_its_own_and_what_nobody_could_have_taken() {
     let mut a = node(A, 1);
     a.establish_kept();
     let (key, replica) = a.kept()[0].clone();
-    let nobody = Arc::new(HashSet::new());
-    a.command(Command::Owned(nobody.clone()));
+    a.owns(&[]);
     assert_eq!(a.engine.counters().answered_now, 1, "it was never told that it is kept");
     a.command(Command::Kept(vec![key]));
-    let own: HashSet<Uuid> = [replica.record.call_id].into_iter().collect();
-    a.command(Command::Owned(Arc::new(own)));
+    a.owns(&[replica.record.call_id]);
     assert_eq!(a.engine.counters().answered_now, 1);
-    a.command(Command::Owned(nobody));
+    a.owns(&[]);
     assert_eq!(a.engine.counters().answered_now, 0);
 }
 
@@ -195,19 +193,19 @@ fn keeps_what_is_its_own_and_what_nobody_could_have_taken() {
 fn gives_only_quiet_kept_calls_away() {
     let mut a = node(A, 1);
     let (ok, _) = a.establish_kept();
-    a.command(Command::HandOver { limit: 10 });
+    a.command(Command::HandOver { limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 1, "nobody could go on with it yet");
     let (key, replica) = a.kept()[0].clone();
     a.command(Command::Kept(vec![key]));
     a.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     let info = a.sent()[0].1.clone();
-    a.command(Command::HandOver { limit: 10 });
+    a.command(Command::HandOver { limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 1, "a request is on its way");
     a.answer(FIRST, &info, 200, "", "");
     a.sent();
-    a.command(Command::HandOver { limit: 0 });
+    a.command(Command::HandOver { limit: 0, region: None });
     assert_eq!(a.engine.counters().answered_now, 1);
-    a.command(Command::HandOver { limit: 10 });
+    a.command(Command::HandOver { limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 0);
     let released = a.outputs.iter().find_map(|output| match output {
         Output::Released(call_id) => Some(*call_id),
@@ -290,11 +288,11 @@ fn answers_for_a_dialog_of_another_node_once_it_has_been_looked_for() {
     b.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
     assert!(b.sent().is_empty());
     let unknown = b.unknown().remove(0);
-    b.command(Command::Again(Box::new(unknown.clone())));
+    b.command(Command::Again { request: Box::new(unknown.clone()), looks: None });
     assert_eq!(lines(&b.sent()), [to_caller("481 Call/Transaction Does Not Exist")]);
 
     b.adopt(&a.kept()[0].1);
-    b.command(Command::Again(Box::new(unknown)));
+    b.command(Command::Again { request: Box::new(unknown), looks: None });
     let sent = b.sent();
     assert_eq!(lines(&sent[..2]), [to_caller("200 OK"), to_first("BYE")]);
 }
@@ -417,12 +415,11 @@ fn is_silent_about_a_call_that_rang_and_that_another_node_has_ended() {
     a.answer(FIRST, &first, 180, "b1", "");
     a.pass(Duration::from_secs(2));
     a.sent();
-    let nobody = Arc::new(HashSet::new());
-    a.command(Command::Owned(nobody.clone()));
+    a.owns(&[]);
     assert_eq!(a.engine.counters().calls_now, 1, "it was never told that it is kept");
     let key = a.ringing()[0].0;
     a.command(Command::RingingKept(vec![key]));
-    a.command(Command::Owned(nobody));
+    a.owns(&[]);
     assert_eq!(a.engine.counters().calls_now, 0);
     assert!(a.sent().is_empty());
     assert!(!a.outputs.iter().any(|output| matches!(output, Output::Record(_))));
@@ -441,7 +438,7 @@ fn takes_no_word_about_a_call_that_rang_for_one_about_its_answer() {
     let key = a.ringing()[0].0;
     a.answer(FIRST, &first, 200, "b1", SDP);
     a.command(Command::RingingKept(vec![key]));
-    a.command(Command::Owned(Arc::new(HashSet::new())));
+    a.owns(&[]);
     assert_eq!(a.engine.counters().answered_now, 1, "that it talks is not kept yet");
 }
 
@@ -476,7 +473,107 @@ fn text(message: &Message) -> String {
     String::from_utf8(message.bytes().to_vec()).expect("we send text")
 }
 
+#[test]
+fn lets_go_of_nothing_that_was_kept_after_the_others_were_asked_for() {
+    let mut a = node(A, 1);
+    a.establish_kept();
+    let asked_at = a.now;
+    a.now += Duration::from_millis(1);
+    let key = a.kept()[0].0;
+    a.command(Command::Kept(vec![key]));
+    let nothing = Arc::new(HashSet::new());
+    a.command(Command::Owned { owned: nothing, asked_at });
+    assert_eq!(a.engine.counters().answered_now, 1);
+}
+
+#[test]
+fn asks_again_for_a_new_target_that_was_not_kept_and_moves_nowhere_before() {
+    let mut a = node(A, 1);
+    a.establish_kept();
+    let key = a.kept()[0].0;
+    a.command(Command::Kept(vec![key]));
+    a.command(Command::NotKept(vec![key]));
+    a.command(Command::HandOver { limit: 10, region: None });
+    assert_eq!(a.engine.counters().answered_now, 1, "the other node would send to the old target");
+    for _ in 0..2 {
+        a.command(Command::KeepMissing);
+    }
+    assert_eq!(a.kept().len(), 2, "asked again, and once");
+}
+
+#[test]
+fn lets_go_of_what_the_store_says_is_anothers_but_ends_what_it_has_begun_to_end() {
+    let mut a = node(A, 1);
+    a.establish_kept();
+    let key = a.kept()[0].0;
+    a.command(Command::Lost(vec![key]));
+    assert_eq!(a.engine.counters().calls_released, 1);
+    assert!(a.sent().is_empty());
+    a.run_dry();
+
+    let mut a = node(A, 1);
+    let (ok, _) = a.establish_kept();
+    let key = a.kept()[0].0;
+    a.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    let bye = a.sent()[1].1.clone();
+    a.command(Command::Lost(vec![key]));
+    assert_eq!(a.engine.counters().calls_released, 0);
+    a.answer(FIRST, &bye, 200, "", "");
+    a.run_dry();
+}
+
+#[test]
+fn gives_a_call_to_no_node_of_another_region() {
+    let mut rows = rows();
+    rows.customers.iter_mut().for_each(|row| row.region = Some("eu".to_owned()));
+    rows.gateways.iter_mut().for_each(|row| row.region = Some("eu".to_owned()));
+    let mut a = World::at(A, 1, rows, |settings| settings.replicates = true);
+    a.establish_kept();
+    let key = a.kept()[0].0;
+    a.command(Command::Kept(vec![key]));
+    a.command(Command::HandOver { limit: 10, region: Some("us".into()) });
+    assert_eq!(a.engine.counters().calls_now, 1);
+    a.command(Command::HandOver { limit: 10, region: Some("eu".into()) });
+    assert_eq!(a.engine.counters().calls_now, 0);
+}
+
+#[test]
+fn says_nothing_of_a_dialog_that_is_on_its_way_from_node_to_node() {
+    let mut a = node(A, 1);
+    let (ok, _) = a.establish_kept();
+    let mut b = node(B, 2);
+    b.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
+    let unknown = b.unknown().remove(0);
+    for looks in 1..60 {
+        b.command(Command::Again { request: Box::new(unknown.clone()), looks: Some(looks) });
+    }
+    assert!(b.sent().is_empty());
+    assert_eq!(b.unknown().len(), 50, "it is not looked for for ever");
+}
+
+#[test]
+fn hangs_up_once_more_where_the_peer_has_seen_a_higher_cseq() {
+    let mut a = node(A, 1);
+    let (ok, _) = a.establish_kept();
+    a.caller_sends(&in_dialog(&ok, "BYE", 2, ""));
+    let first = a.sent()[1].1.clone();
+    a.answer(FIRST, &first, 500, "", "");
+    let again = a.sent();
+    assert_eq!(lines(&again), [to_first("BYE")]);
+    assert!(again[0].1.cseq().0 > first.cseq().0 + 999);
+    a.answer(FIRST, &again[0].1, 500, "", "");
+    assert!(a.sent().is_empty(), "that was not why");
+    a.run_dry();
+}
+
 impl World {
+    /// The store says that these are this node's, and no others.
+    fn owns(&mut self, calls: &[Uuid]) {
+        let owned = Arc::new(calls.iter().copied().collect::<HashSet<_>>());
+        let asked_at = self.now + Duration::from_millis(1);
+        self.command(Command::Owned { owned, asked_at });
+    }
+
     /// A call whose answer has waited for its call to be kept, and is acknowledged.
     fn establish_kept(&mut self) -> (Message, Message) {
         self.caller_sends(&invite("1"));
@@ -528,9 +625,36 @@ impl World {
 
     fn unknown(&self) -> Vec<(Flow, Message)> {
         let unknown = self.outputs.iter().filter_map(|output| match output {
-            Output::Unknown(request) => Some((**request).clone()),
+            Output::Unknown { request, .. } => Some((**request).clone()),
             _ => None,
         });
         unknown.collect()
     }
+}
+
+#[test]
+fn goes_on_with_the_session_timer_of_the_call() {
+    let mut a = node(A, 1);
+    let timer = "Supported: timer\r\nSession-Expires: 600;refresher=uac\r\nAllow: UPDATE\r\n";
+    a.caller_sends(&with_lines(&invite("1"), timer));
+    let outbound = a.sent()[1].1.clone();
+    a.answer(FIRST, &outbound, 200, "b1", SDP);
+    let ok = a.waiting()[0].1.clone();
+    let mut b = node(B, 2);
+    b.adopt(&a.kept()[0].1);
+    b.pass(Duration::ZERO);
+    let sent = b.sent();
+    assert_eq!(text_of(&sent[0].1, HeaderName::SessionExpires), Some("600;refresher=uas".into()));
+    let answer = "Session-Expires: 600;refresher=uas\r\nRequire: timer\r\n";
+    b.receive(CALLER, &with_lines(&response(&sent[0].1, 200, "", CALLER, ""), answer));
+    b.answer(FIRST, &sent[1].1, 200, "", SDP);
+    b.sent();
+    // The caller goes on to refresh; the new node answers it, and misses it once it stops.
+    b.pass(Duration::from_secs(300));
+    b.caller_sends(&with_lines(&in_dialog(&ok, "INVITE", 2, SDP), timer));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_caller("200 OK")], "the session is as it was");
+    b.caller_sends(&in_dialog(&ok, "ACK", 2, ""));
+    b.pass(Duration::from_secs(568));
+    assert_eq!(b.record().detail, "session expired");
 }

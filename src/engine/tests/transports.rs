@@ -245,7 +245,7 @@ fn sends_a_sips_call_by_tls_only_and_keeps_it_a_sips_one() {
     let (_, ok) = sent(&mut world).remove(1);
     assert_eq!(text(&ok, HeaderName::Contact), "<sips:203.0.113.1:5061>");
     receive_on(&mut world, flow, &in_dialog(&ok, "ACK", 1, ""));
-    receive_on(&mut world, flow, &in_dialog(&ok, "INVITE", 2, SDP));
+    receive_on(&mut world, flow, &in_dialog(&ok, "INVITE", 2, CHANGED_SDP));
     let modified =
         sent(&mut world).into_iter().find(|(_, it)| it.is_request()).expect("passed on").1;
     assert_eq!(modified.request_uri(), b"sips:198.51.100.2:5061");

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{Kept, KeptState, command};
+use super::{Answer, Kept, KeptState, OWNED_MARGIN, command};
 use crate::call::CallKey;
 use crate::engine::Command;
 use crate::shard::ShardHandle;
-use crate::store::answered::{KeptCall, Lease};
+use crate::store::answered::{KeptCall, LEASE_LIMIT, Lease};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 
@@ -28,16 +28,30 @@ pub(super) struct Keeper {
     pub(super) shards: Vec<ShardHandle>,
     pub(super) queue: mpsc::Receiver<Kept>,
     pub(super) is_keeping: Arc<AtomicBool>,
+    pub(super) answers: mpsc::Sender<Answer>,
 }
 
 impl Keeper {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
         while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
-            match self.keep(std::mem::take(&mut batch)).await {
-                Ok(()) => {}
-                Err(error) => self.wait_for_store(&error).await,
+            let asked: Vec<(usize, CallKey)> =
+                batch.iter().map(|kept| (kept.shard, kept.call)).collect();
+            if let Err(error) = self.keep(std::mem::take(&mut batch)).await {
+                self.forget(asked).await;
+                self.wait_for_store(&error).await;
             }
+        }
+    }
+
+    /// Tells shards that these are not kept as they are now.
+    async fn forget(&self, asked: Vec<(usize, CallKey)>) {
+        let mut by_shard: BTreeMap<usize, Vec<CallKey>> = BTreeMap::new();
+        for (shard, call) in asked {
+            by_shard.entry(shard).or_default().push(call);
+        }
+        for (shard, calls) in by_shard {
+            command(&self.shards[shard], Command::NotKept(calls)).await;
         }
     }
 
@@ -59,18 +73,31 @@ impl Keeper {
         let timed_out = |_| StoreError::TimedOut(LIMIT);
         let kept = tokio::time::timeout(LIMIT, keeping).await.map_err(timed_out)??;
         metrics::kept(kept.len(), begun.elapsed());
-        let mut by_shard: BTreeMap<(usize, bool), Vec<CallKey>> = BTreeMap::new();
+        let mut by_shard: BTreeMap<(usize, Told), Vec<CallKey>> = BTreeMap::new();
         for ((shard, key), call) in keys.into_iter().zip(&calls) {
-            if kept.contains(&call.call_id) {
-                by_shard.entry((shard, call.answered_at.is_some())).or_default().push(key);
-            }
+            let told = match (kept.contains(&call.call_id), call.answered_at) {
+                (true, Some(_)) => Told::Kept,
+                (true, None) => Told::RingingKept,
+                // The store takes it from its owner alone, and from nobody once it is over.
+                (false, _) => Told::Lost,
+            };
+            by_shard.entry((shard, told)).or_default().push(key);
         }
-        for ((shard, is_answered), calls) in by_shard {
-            let told = match is_answered {
-                true => Command::Kept(calls),
-                false => Command::RingingKept(calls),
+        for ((shard, told), calls) in by_shard {
+            let told = match told {
+                Told::Kept => Command::Kept(calls),
+                Told::RingingKept => Command::RingingKept(calls),
+                Told::Lost => Command::Lost(calls),
             };
             command(&self.shards[shard], told).await;
+        }
+        if begun.elapsed() >= LEASE_LIMIT / 2 {
+            // Meanwhile somebody may have taken what was kept, and an earlier look at it may not have counted it.
+            let answers = self.answers.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(2 * OWNED_MARGIN).await;
+                let _ = answers.send(Answer::KeptLate).await;
+            });
         }
         Ok(())
     }
@@ -82,7 +109,11 @@ impl Keeper {
         metrics::keeping(false);
         loop {
             tokio::time::sleep(TRY_AGAIN_AFTER).await;
-            while self.queue.try_recv().is_ok() {}
+            let mut left = Vec::new();
+            while let Ok(kept) = self.queue.try_recv() {
+                left.push((kept.shard, kept.call));
+            }
+            self.forget(left).await;
             let ping = tokio::time::timeout(LIMIT, self.store.ping());
             if ping.await.is_ok_and(|pinged| pinged.is_ok()) {
                 break;
@@ -102,6 +133,14 @@ impl Keeper {
             }
         });
     }
+}
+
+/// What has become of a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Kept,
+    RingingKept,
+    Lost,
 }
 
 /// Rounds of a thousand calls of each shard.

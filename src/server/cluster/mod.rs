@@ -39,6 +39,10 @@ const HAND_OVER_BATCH: usize = 500;
 const QUEUE_LEN: usize = 20_000;
 /// How long a node that has given its calls away stays for the peers that do not know yet.
 const SETTLE_LIMIT: Duration = Duration::from_secs(12);
+/// What was kept so shortly before the store was asked for our calls may not be among them.
+const OWNED_MARGIN: Duration = Duration::from_millis(100);
+/// A request is repeated for so long (RFC 3261 §17.1.2.2, Timer F).
+const REQUEST_LIMIT: Duration = Duration::from_secs(32);
 /// A request for a call that is being taken over waits so long before it is looked at again.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -132,24 +136,38 @@ enum Answer {
         is_all: bool,
     },
     ClaimFailed(StoreError),
+    /// The next claim may go.
+    ClaimAgain,
     /// The calls that are ours, for one shard, or for all of them.
     Owned {
         shard: Option<usize>,
         owned: Option<Arc<HashSet<Uuid>>>,
+        asked_at: Instant,
     },
     Found {
-        shard: usize,
-        request: Box<(Flow, Message)>,
-        run: Option<(Uuid, i64)>,
+        lookup: Lookup,
+        run: Result<Option<(Uuid, i64)>, StoreError>,
     },
     /// A call that was claimed by itself, and the request that asked for it.
     ClaimedFor {
-        shard: usize,
-        request: Box<(Flow, Message)>,
+        lookup: Lookup,
         calls: Vec<ClaimedCall>,
     },
-    Given(Result<(), StoreError>),
+    /// What a slow statement has kept may have been taken before we heard of it.
+    KeptLate,
+    Given {
+        calls: Vec<Uuid>,
+        given: Result<(), StoreError>,
+    },
     Unsettled(i64),
+}
+
+/// A request whose dialog its shard does not know.
+#[derive(Debug)]
+struct Lookup {
+    shard: usize,
+    request: Box<(Flow, Message)>,
+    looks: u8,
 }
 
 pub(super) struct ClusterTask {
@@ -167,6 +185,9 @@ pub(super) struct ClusterTask {
     is_claiming: bool,
     /// There may be more to claim.
     is_behind: bool,
+    /// By our tag: where requests of dialogs were sent on to, and when last. Once the call is over nobody finds it any
+    /// more, and the last request may still be repeated.
+    passed_on: HashMap<Vec<u8>, (SocketAddr, Instant)>,
     /// Calls that shards have let go of, to be given away.
     released: Vec<Uuid>,
     is_giving: bool,
@@ -195,16 +216,17 @@ pub(super) fn start(
         region: settings.region.clone(),
         is_draining: false,
     };
+    let (answers, answered) = mpsc::channel(QUEUE_LEN);
     let keeper = Keeper {
         store: store.clone(),
         lease: lease.clone(),
         shards: shards.clone(),
         queue: inbox.keep,
         is_keeping: inbox.is_keeping,
+        answers: answers.clone(),
     };
     tokio::spawn(async move {
         let keeping = tokio::spawn(keeper.run());
-        let (answers, answered) = mpsc::channel(QUEUE_LEN);
         let now = Instant::now();
         let task = ClusterTask {
             membership: Membership::new(lease.node.clone(), LEASE_LIMIT),
@@ -219,6 +241,7 @@ pub(super) fn start(
             is_renewing: false,
             is_claiming: false,
             is_behind: true,
+            passed_on: HashMap::new(),
             released: Vec::new(),
             is_giving: false,
             hand_over_at: now,
@@ -266,13 +289,14 @@ impl ClusterTask {
         match asked {
             Beyond::Released(call_id) => self.released.push(call_id),
             Beyond::StoodStill { shard } => self.check_ownership(Some(shard)),
-            Beyond::Unknown { shard, request } => {
+            Beyond::Unknown { shard, request, looks } => {
                 let (store, answers) = (self.store.clone(), self.answers.clone());
                 tokio::spawn(async move {
                     let tag = request.1.to_tag().unwrap_or_default();
                     let tag = String::from_utf8_lossy(tag).into_owned();
-                    let run = store.find_dialog(&tag).await.unwrap_or_default();
-                    let _ = answers.send(Answer::Found { shard, request, run }).await;
+                    let run = store.find_dialog(&tag).await;
+                    let lookup = Lookup { shard, request, looks };
+                    let _ = answers.send(Answer::Found { lookup, run }).await;
                 });
             }
             // These go another way.
@@ -291,36 +315,38 @@ impl ClusterTask {
                 }
             }
             Answer::Claimed { calls, is_all } => {
-                self.is_claiming = false;
                 self.is_behind = !is_all;
                 self.adopt(&calls, now).await;
             }
+            Answer::ClaimAgain => self.is_claiming = false,
             Answer::ClaimFailed(error) => {
-                self.is_claiming = false;
                 tracing::warn!(%error, "calls of dead nodes cannot be taken over now");
             }
-            Answer::Owned { shard, owned } => {
+            Answer::Owned { shard, owned, asked_at } => {
                 for (index, handle) in self.shards.iter().enumerate() {
                     if shard.is_some_and(|shard| shard != index) {
                         continue;
                     }
                     if let Some(owned) = &owned {
-                        command(handle, Command::Owned(owned.clone())).await;
+                        let owned = owned.clone();
+                        command(handle, Command::Owned { owned, asked_at }).await;
                     }
                     handle.go_on();
                 }
             }
-            Answer::Found { shard, request, run } => self.on_found(shard, request, run, now).await,
-            Answer::ClaimedFor { shard, request, calls } => {
+            Answer::Found { lookup, run } => self.on_found(lookup, run, now).await,
+            Answer::ClaimedFor { lookup, calls } => {
                 self.adopt(&calls, now).await;
-                command(&self.shards[shard], Command::Again(request)).await;
+                self.look_again(lookup);
             }
-            Answer::Given(given) => {
+            Answer::KeptLate => self.check_ownership(None),
+            Answer::Given { calls, given } => {
                 self.is_giving = false;
                 match given {
                     Ok(()) => self.has_given = true,
                     Err(error) => {
-                        tracing::error!(%error, "calls cannot be given away; they wait for a node to take them over")
+                        tracing::error!(%error, "calls cannot be given away; that is tried again");
+                        self.released.extend(calls);
                     }
                 }
             }
@@ -334,8 +360,8 @@ impl ClusterTask {
     }
 
     fn on_renewed(&mut self, renewed: Renewed, now: Instant) {
-        if renewed.own_age.is_some_and(|age| age >= LEASE_LIMIT / 2) {
-            // It was as good as lost for a while: somebody may have taken our place.
+        if renewed.own_age.is_none_or(|age| age >= LEASE_LIMIT / 2) {
+            // It was as good as lost for a while, or is cleared away: somebody may have taken our place.
             self.check_ownership(None);
         }
         let peers = renewed.peers.into_iter().map(|(lease, lease_age)| Peer {
@@ -363,6 +389,7 @@ impl ClusterTask {
         }
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP_EVERY;
+            self.passed_on.retain(|_, (_, at)| now < *at + REQUEST_LIMIT);
             let (store, id) = (self.store.clone(), self.lease.id);
             tokio::spawn(async move { store.sweep(id).await });
         }
@@ -394,21 +421,17 @@ impl ClusterTask {
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let answers = self.answers.clone();
         tokio::spawn(async move {
-            let answer = match store.claim(&lease, &dead, None, CLAIM_BATCH).await {
-                Ok(calls) => {
-                    let is_all = calls.len() < CLAIM_BATCH as usize;
-                    if is_all {
-                        // A dead run without calls is looked at no more than this often.
-                        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-                    }
-                    Answer::Claimed { calls, is_all }
+            let (answer, pause) = match store.claim(&lease, &dead, None, CLAIM_BATCH).await {
+                Ok(calls) if calls.len() < CLAIM_BATCH as usize => {
+                    // A dead run without calls is looked at no more than this often.
+                    (Answer::Claimed { calls, is_all: true }, LOOK_AGAIN_AFTER)
                 }
-                Err(error) => {
-                    tokio::time::sleep(RENEW_EVERY).await;
-                    Answer::ClaimFailed(error)
-                }
+                Ok(calls) => (Answer::Claimed { calls, is_all: false }, Duration::ZERO),
+                Err(error) => (Answer::ClaimFailed(error), RENEW_EVERY),
             };
             let _ = answers.send(answer).await;
+            tokio::time::sleep(pause).await;
+            let _ = answers.send(Answer::ClaimAgain).await;
         });
     }
 
@@ -452,44 +475,72 @@ impl ClusterTask {
         &self.shards[(bucket % self.shards.len() as u64) as usize]
     }
 
-    /// What has become of a request's dialog.
+    /// What has become of a request's dialog. Only of one that nobody has it is said that it does not exist: while a call
+    /// changes hands, or the store is away, whoever asks is kept waiting.
     async fn on_found(
         &mut self,
-        shard: usize,
-        request: Box<(Flow, Message)>,
-        run: Option<(Uuid, i64)>,
+        lookup: Lookup,
+        run: Result<Option<(Uuid, i64)>, StoreError>,
         now: Instant,
     ) {
-        let handle = &self.shards[shard];
         match run {
-            None => command(handle, Command::Again(request)).await,
-            Some((_, run)) if run == self.lease.id => {
-                // On its way to the shard.
-                let handle = handle.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-                    command(&handle, Command::Again(request)).await;
-                });
+            Err(error) => {
+                tracing::debug!(%error, "whose a dialog is cannot be looked up");
+                self.look_again(lookup);
             }
-            Some((call_id, run)) if self.membership.dead(now).contains(&run) => {
-                self.claim_one(shard, request, call_id, run);
+            Ok(None) => self.on_nobodys(lookup, now).await,
+            // On its way to the shard, or from it.
+            Ok(Some((_, run))) if run == self.lease.id => self.look_again(lookup),
+            Ok(Some((call_id, run))) if self.membership.dead(now).contains(&run) => {
+                self.claim_one(lookup, call_id, run);
             }
             // Of one that is not dead yet, and cannot be reached, nothing is said: it will be sent again.
-            Some((_, run)) => {
+            Ok(Some((_, run))) => {
                 if let Some(to) = self.membership.address_of_living(run) {
-                    command(handle, Command::PassOn { request, to }).await;
+                    self.pass_on(lookup, to, now).await;
                 }
             }
         }
     }
 
-    fn claim_one(&self, shard: usize, request: Box<(Flow, Message)>, call_id: Uuid, run: i64) {
+    async fn on_nobodys(&mut self, lookup: Lookup, now: Instant) {
+        let tag = lookup.request.1.to_tag().unwrap_or_default();
+        match self.passed_on.get(tag).copied() {
+            Some((to, at)) if now < at + REQUEST_LIMIT => self.pass_on(lookup, to, now).await,
+            Some(_) | None => {
+                let again = Command::Again { request: lookup.request, looks: None };
+                command(&self.shards[lookup.shard], again).await;
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, lookup: Lookup, to: SocketAddr, now: Instant) {
+        if let Some(tag) = lookup.request.1.to_tag()
+            && self.passed_on.len() < QUEUE_LEN
+        {
+            self.passed_on.insert(tag.to_vec(), (to, now));
+        }
+        let handle = &self.shards[lookup.shard];
+        command(handle, Command::PassOn { request: lookup.request, to }).await;
+    }
+
+    /// Gives the request to its shard once more, which may know its dialog by then.
+    fn look_again(&self, lookup: Lookup) {
+        let Lookup { shard, request, looks } = lookup;
+        let handle = self.shards[shard].clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            command(&handle, Command::Again { request, looks: Some(looks) }).await;
+        });
+    }
+
+    fn claim_one(&self, lookup: Lookup, call_id: Uuid, run: i64) {
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let answers = self.answers.clone();
         tokio::spawn(async move {
             let claimed = store.claim(&lease, &[run], Some(call_id), 1).await;
             let calls = claimed.unwrap_or_default();
-            let _ = answers.send(Answer::ClaimedFor { shard, request, calls }).await;
+            let _ = answers.send(Answer::ClaimedFor { lookup, calls }).await;
         });
     }
 
@@ -497,6 +548,8 @@ impl ClusterTask {
     fn check_ownership(&self, shard: Option<usize>) {
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let answers = self.answers.clone();
+        let now = Instant::now();
+        let asked_at = now.checked_sub(OWNED_MARGIN).unwrap_or(now);
         tokio::spawn(async move {
             // Waits for whoever is taking them just now, and bars whoever would.
             let read = async {
@@ -510,7 +563,7 @@ impl ClusterTask {
                     None
                 }
             };
-            let _ = answers.send(Answer::Owned { shard, owned }).await;
+            let _ = answers.send(Answer::Owned { shard, owned, asked_at }).await;
         });
     }
 
@@ -522,6 +575,7 @@ impl ClusterTask {
             }
             return;
         };
+        let region = heir.region.as_deref().map(Arc::from);
         let heir = (heir.id, heir.node.clone());
         if self.settle_until.is_none() {
             self.settled.send_replace(false);
@@ -529,7 +583,8 @@ impl ClusterTask {
         if now >= self.hand_over_at {
             self.hand_over_at = now + 2 * LOOK_EVERY;
             for shard in &self.shards {
-                shard.command(Command::HandOver { limit: HAND_OVER_BATCH });
+                let region = region.clone();
+                shard.command(Command::HandOver { limit: HAND_OVER_BATCH, region });
             }
         }
         if !self.released.is_empty() && !self.is_giving {
@@ -539,7 +594,7 @@ impl ClusterTask {
             let (store, from, answers) = (self.store.clone(), self.lease.id, self.answers.clone());
             tokio::spawn(async move {
                 let given = store.give(from, heir.0, &calls).await;
-                let _ = answers.send(Answer::Given(given)).await;
+                let _ = answers.send(Answer::Given { calls, given }).await;
             });
         }
         let is_empty = self.released.is_empty() && !self.is_giving;

@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
-use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::record::{StoredAttempt, StoredCall, StoredProbe};
-use super::super::{PRUNE_ROWS, StoreError};
+use super::super::{Json, PRUNE_ROWS, StoreError};
 
 /// Calls that are over, as far as they are still their writer's. Those of another node stay, and it writes their record.
 const DELETE_ANSWERED: &str = "\
@@ -25,7 +24,7 @@ const INSERT_CALLS: &str = "\
       $1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[], \
       $8::text[], $9::inet[], $10::integer[], $11::text[], $12::timestamptz[], \
       $13::timestamptz[], $14::timestamptz[], $15::timestamptz[], $16::integer[], $17::text[], \
-      $18::text[], $19::text[], $20::jsonb[], $21::smallint[], $22::text[]) as ended (call_id) \
+      $18::text[], $19::text[], $20::text[]::jsonb[], $21::smallint[], $22::text[]) as ended (call_id) \
     where not exists (\
       select from calls_in_progress where calls_in_progress.call_id = ended.call_id) \
     on conflict (call_id) do nothing \
@@ -97,7 +96,7 @@ async fn insert_calls(
         .bind(column(calls, |call| call.end_cause.as_str()))
         .bind(column(calls, |call| call.ended_by.as_str()))
         .bind(column(calls, |call| call.detail.as_str()))
-        .bind(column(calls, |call| call.decision.as_ref().map(Json)))
+        .bind(column(calls, |call| call.decision.as_ref().map(Json::as_str)))
         .bind(column(calls, |call| call.country))
         .bind(column(calls, |call| call.taken_from.as_deref()))
         .fetch_all(connection)

@@ -59,6 +59,8 @@ pub(super) struct Clerk<S> {
     sync: Option<JoinHandle<io::Result<()>>>,
     moves: u64,
     refused: HashSet<Uuid>,
+    /// Refused records that could not be kept aside yet, and why they are refused.
+    unkept: Vec<(StoredCall, String)>,
     lost: usize,
     is_behind: Arc<AtomicBool>,
 }
@@ -97,6 +99,7 @@ impl<S: RecordStore> Clerk<S> {
             sync: None,
             moves,
             refused: HashSet::new(),
+            unkept: Vec::new(),
             lost: 0,
             is_behind,
         }
@@ -181,6 +184,7 @@ impl<S: RecordStore> Clerk<S> {
         }
         if self.sweep_at <= now {
             self.sweep_at = now + IDLE;
+            self.set_aside(Vec::new());
             block_in_place(|| self.spool.sweep(now));
         }
         metrics::spooled(self.spool.waiting_octets());
@@ -324,20 +328,35 @@ impl<S: RecordStore> Clerk<S> {
         self.held.extend(later);
     }
 
-    fn set_aside(&mut self, refused: Vec<(StoredCall, String)>) {
+    /// Keeps refused records aside, each once; those that the disk does not take are tried again later.
+    fn set_aside(&mut self, mut refused: Vec<(StoredCall, String)>) {
         if self.refused.len() > MAX_REFUSED {
             self.refused.clear();
         }
+        refused.append(&mut self.unkept);
+        refused.retain(|(call, _)| !self.refused.contains(&call.call_id));
         for (call, error) in refused {
-            if !self.refused.insert(call.call_id) {
+            // The disk is asked once.
+            if !self.unkept.is_empty() && self.unkept.len() < MAX_HELD {
+                self.unkept.push((call, error));
                 continue;
             }
-            metrics::records_refused(1);
-            tracing::error!(call.id = %call.call_id, error,
-                "the store refuses a record; it is kept in refused.jsonl of the spool folder");
-            if let Err(error) = block_in_place(|| self.spool.set_aside(&call)) {
-                tracing::error!(call.id = %call.call_id, %error, "nor can it be kept there: it is lost");
-                self.lost += 1;
+            match block_in_place(|| self.spool.set_aside(&call)) {
+                Ok(()) => {
+                    metrics::records_refused(1);
+                    tracing::error!(call.id = %call.call_id, error,
+                        "the store refuses a record; it is kept in refused.jsonl of the spool folder");
+                    self.refused.insert(call.call_id);
+                }
+                Err(failure) if self.unkept.len() < MAX_HELD => {
+                    tracing::debug!(%failure, "a refused record cannot be kept aside yet");
+                    self.unkept.push((call, error));
+                }
+                Err(failure) => {
+                    tracing::error!(call.id = %call.call_id, error, %failure,
+                        "the store refuses a record, which cannot be kept aside either: it is lost");
+                    self.lost += 1;
+                }
             }
         }
     }
@@ -406,7 +425,8 @@ impl<S: RecordStore> Clerk<S> {
         }
         block_in_place(|| self.spool.forget_kept());
         metrics::spooled(self.spool.waiting_octets());
-        self.lost += self.held.len();
+        self.set_aside(Vec::new());
+        self.lost += self.held.len() + self.unkept.len();
         if self.lost > 0 {
             tracing::error!(
                 lost = self.lost,

@@ -200,6 +200,22 @@ async fn keeps_one_refused_record_aside_once_and_writes_all_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn keeps_a_refused_record_aside_later_when_the_disk_does_not_take_it_now() {
+    let (store, dir, now) = (Fake::default(), tempfile::tempdir().unwrap(), Instant::now());
+    store.0.lock().unwrap().refused.push(call(1).call_id);
+    let mut clerk = clerk(&store, dir.path(), MIB, now);
+    let aside = dir.path().join("refused.jsonl");
+    std::fs::create_dir(&aside).unwrap();
+    clerk.keep(calls(0..3), now);
+    settle(&mut clerk, now + LINGER).await;
+    assert_eq!(store.written(), 2);
+    std::fs::remove_dir(&aside).unwrap();
+    settle(&mut clerk, now + Duration::from_secs(5)).await;
+    assert!(std::fs::read_to_string(&aside).unwrap().contains("call-1"));
+    assert_eq!(clerk.finish().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn keeps_records_in_memory_when_the_spool_is_full_and_writes_them_from_there() {
     let (store, dir, now) = (Fake::default(), tempfile::tempdir().unwrap(), Instant::now());
     let mut clerk = clerk(&store, dir.path(), 10, now);

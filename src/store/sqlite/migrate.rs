@@ -9,13 +9,17 @@ use super::BEGIN_WRITING;
 use super::tables::insert_failure_rule;
 use crate::carrier::seed::seed_rules;
 
+/// How long a migration waits for another process that migrates.
+const BUSY_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
 pub(super) async fn migrate(options: SqliteConnectOptions) -> Result<Vec<i64>, StoreError> {
     if let Some(folder) = options.get_filename().parent() {
         tokio::fs::create_dir_all(folder)
             .await
             .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
     }
-    let options = options.create_if_missing(true);
+    // Another node may be at it.
+    let options = options.create_if_missing(true).busy_timeout(BUSY_LIMIT);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
     let missing = migrations::apply(&mut *transaction, &known()).await?;

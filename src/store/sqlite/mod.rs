@@ -17,8 +17,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sqlx::SqlitePool;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -82,22 +83,26 @@ impl SqliteStore {
             return Ok(migrate::all());
         }
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, migrate::pending(&mut connection)).await
+        let done = within(OPERATION_LIMIT, migrate::pending(&mut connection)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, tables::read(&mut connection)).await
+        let done = within(OPERATION_LIMIT, tables::read(&mut connection)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await
+        let done = within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await
+        let done = within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn prune(
@@ -112,7 +117,8 @@ impl SqliteStore {
             loop {
                 let mut connection = self.pool.acquire().await?;
                 let batch = records::delete(&mut connection, statement, before);
-                let batch = within(OPERATION_LIMIT, batch).await?;
+                let batch = within(OPERATION_LIMIT, batch).await;
+                let batch = give_back(connection, batch)?;
                 deleted += batch;
                 if batch < PRUNE_ROWS.into() {
                     break;
@@ -128,7 +134,8 @@ impl SqliteStore {
         targets: &[SavedTarget],
     ) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await
+        let done = within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn load_health(
@@ -136,7 +143,8 @@ impl SqliteStore {
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, health::load(&mut connection, node)).await
+        let done = within(OPERATION_LIMIT, health::load(&mut connection, node)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn load_peers(
@@ -145,17 +153,20 @@ impl SqliteStore {
         lately: Duration,
     ) -> Result<Vec<PeerTarget>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await
+        let done = within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await
+        let done = within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await
+        let done = within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn calls_between(
@@ -165,7 +176,9 @@ impl SqliteStore {
         limit: u32,
     ) -> Result<Vec<StoredCall>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await
+        let done =
+            within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn probes_between(
@@ -174,17 +187,21 @@ impl SqliteStore {
         to: OffsetDateTime,
     ) -> Result<Vec<StoredProbe>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await
+        let done =
+            within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, history::quality(&mut connection)).await
+        let done = within(OPERATION_LIMIT, history::quality(&mut connection)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, tables::execute(&mut connection, statements)).await
+        let done = within(OPERATION_LIMIT, tables::execute(&mut connection, statements)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn report(
@@ -193,7 +210,8 @@ impl SqliteStore {
         complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await
+        let done = within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn keep(
@@ -202,12 +220,14 @@ impl SqliteStore {
         calls: &[KeptCall],
     ) -> Result<HashSet<Uuid>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::keep(&mut connection, lease, calls)).await
+        let done = within(OPERATION_LIMIT, answered::keep(&mut connection, lease, calls)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::renew(&mut connection, lease)).await
+        let done = within(OPERATION_LIMIT, answered::renew(&mut connection, lease)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn claim(
@@ -218,37 +238,46 @@ impl SqliteStore {
         limit: u32,
     ) -> Result<Vec<ClaimedCall>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::claim(&mut connection, lease, dead, call_id, limit)).await
+        let done =
+            within(OPERATION_LIMIT, answered::claim(&mut connection, lease, dead, call_id, limit))
+                .await;
+        give_back(connection, done)
     }
 
     pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await
+        let done = within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::find(&mut connection, tag)).await
+        let done = within(OPERATION_LIMIT, answered::find(&mut connection, tag)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::give(&mut connection, from, to, calls)).await
+        let done = within(OPERATION_LIMIT, answered::give(&mut connection, from, to, calls)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::unsettled(&mut connection, lease_id)).await
+        let done = within(OPERATION_LIMIT, answered::unsettled(&mut connection, lease_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await
+        let done = within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await
+        let done = within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await;
+        give_back(connection, done)
     }
 
     pub(super) async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
@@ -319,4 +348,16 @@ fn address_text(address: IpNet) -> String {
         true => address.addr().to_string(),
         false => address.to_string(),
     }
+}
+
+/// A connection on which something has failed is not used again: on a full disk SQLite ends a transaction by itself,
+/// and the connection goes on believing that it is in one.
+fn give_back<T>(
+    mut connection: PoolConnection<Sqlite>,
+    result: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if result.is_err() {
+        connection.close_on_drop();
+    }
+    result
 }

@@ -4,7 +4,7 @@ use sqlx::{Connection, SqliteConnection};
 use time::OffsetDateTime;
 
 use super::super::record::{StoredAttempt, StoredCall, StoredProbe};
-use super::super::{PRUNE_ROWS, StoreError};
+use super::super::{Json, PRUNE_ROWS, StoreError};
 use super::{BEGIN_WRITING, address_text, time_text};
 
 /// A call that is over, if it is still its writer's. One of another node stays, and that writes its record.
@@ -89,7 +89,7 @@ async fn insert_call(
         .bind(&call.end_cause)
         .bind(&call.ended_by)
         .bind(&call.detail)
-        .bind(call.decision.as_ref().map(ToString::to_string))
+        .bind(call.decision.as_ref().map(Json::as_str))
         .bind(call.country)
         .bind(&call.taken_from)
         .execute(connection)
