@@ -94,6 +94,24 @@ fn refuses_a_command_line_that_makes_no_sense() {
         &["explain", "--to", "+4930", "--customer", "Acme", "--at", "yesterday"],
         &["replay", "--last", "0"],
         &["replay", "--last", "5", "--since", "1h"],
+        &[
+            "drill",
+            "node-loss",
+            "--nodes",
+            "127.0.0.2:5060,127.0.0.3:5060",
+            "--carriers",
+            "127.0.0.1:7001",
+        ],
+        &[
+            "drill",
+            "node-freeze",
+            "--pid",
+            "0",
+            "--nodes",
+            "127.0.0.2:5060",
+            "--carriers",
+            "127.0.0.1:7001",
+        ],
     ] {
         assert_eq!(world.run(line).status.code(), Some(2), "{line:?}");
     }

@@ -60,7 +60,7 @@ struct Leg {
 #[expect(clippy::large_enum_variant, reason = "few of them, and not for long")]
 enum Phase {
     Ringing {
-        invite: Message,
+        invite: Box<Message>,
         from: SocketAddr,
         answer_at: Instant,
     },
@@ -152,7 +152,7 @@ impl Carrier {
                 ringing.header(HeaderName::Contact, self.contact().as_bytes());
                 self.outputs.push_back((from, ringing.finish(b"")));
                 self.news.push_back((now, number, CarrierNews::Rang));
-                Phase::Ringing { invite: invite.clone(), from, answer_at: now + PICK_UP }
+                Phase::Ringing { invite: Box::new(invite.clone()), from, answer_at: now + PICK_UP }
             }
             Behaviour::Refuses => {
                 let refusal = self.final_response(invite, 503, serial, from);

@@ -1,6 +1,7 @@
 //! Callers and carriers that talk to each other, or to a router that a test plays, in virtual time.
 
 use super::*;
+use crate::sip::{HeaderName, Printer};
 
 const CALLER: &str = "192.0.2.1:5060";
 const CARRIER: &str = "192.0.2.2:5060";
@@ -112,8 +113,6 @@ impl World {
         answer.status_code()
     }
 }
-
-use crate::sip::{HeaderName, Printer};
 
 #[test]
 fn a_call_is_set_up_and_hung_up_from_either_side() {

@@ -28,7 +28,7 @@ pub(in crate::cli) enum DrillCommand {
     #[command(after_help = NODE_FREEZE)]
     NodeFreeze {
         /// The process of the first node: it gets SIGSTOP, and SIGCONT
-        #[arg(long, value_name = "PID")]
+        #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(2..))]
         pid: u32,
         #[command(flatten)]
         flags: DrillFlags,
@@ -85,7 +85,8 @@ hypothesis_of!(PARTITION, PARTITION_DEFAULT, "dropped=0,fails_for_ms=5000");
 #[group(required = true, multiple = true)]
 pub(in crate::cli) struct PidOrCommand {
     /// The process that it is done to (a node: SIGKILL; a store: SIGSTOP and SIGCONT)
-    #[arg(long, value_name = "PID", conflicts_with = "run")]
+    // 0 would be all of our own group.
+    #[arg(long, value_name = "PID", conflicts_with = "run", value_parser = clap::value_parser!(u32).range(2..))]
     pid: Option<u32>,
     /// Instead of --pid: what does it, for the shell
     #[arg(long, value_name = "COMMAND")]
