@@ -57,7 +57,6 @@ struct Leg {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few of them, and not for long")]
 enum Phase {
     Ringing {
         invite: Box<Message>,

@@ -272,9 +272,11 @@ impl<S: RecordStore> Clerk<S> {
         if delivered.written > 0 {
             metrics::records_written(delivered.written, delivered.took);
         }
+        if let Outcome::Stored = delivered.outcome {
+            self.note_store(None, now);
+        }
         match (delivered.load, delivered.outcome) {
             (load, Outcome::Stored) if is_current => {
-                self.note_store(None, now);
                 self.note_stored(load, delivered.unreadable, delivered.written, now);
             }
             // Nobody knows which of the two has it.

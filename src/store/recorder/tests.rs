@@ -301,6 +301,30 @@ async fn leaves_everything_in_the_spool_when_it_ends_while_the_store_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn gives_the_last_records_to_a_database_found_while_it_ends() {
+    let (store, dir, now) = (Fake::default(), tempfile::tempdir().unwrap(), Instant::now());
+    let mut clerk = clerk(&store, dir.path(), MIB, now);
+    store.set_away(true);
+    clerk.keep(calls(0..10), now);
+    settle(&mut clerk, now + LINGER).await;
+    assert!(clerk.is_away);
+    store.set_away(false);
+    clerk.keep(calls(10..20), now);
+    clerk.act(now + TRY_AGAIN_AFTER + LINGER);
+    // The move is noticed only after the first of them has been taken.
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while store.written() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    store.lose_everything();
+    assert_eq!(clerk.finish().await, 0);
+    assert_eq!(store.written(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn says_at_its_end_how_many_records_are_lost() {
     let (store, dir, now) = (Fake::default(), tempfile::tempdir().unwrap(), Instant::now());
     let mut clerk = clerk(&store, dir.path(), 10, now);
