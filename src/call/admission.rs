@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::EndCause;
 use super::attempt::Offer;
 use super::authentication::Caller;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
+use crate::health::{Full, Seat};
 use crate::routing::{Ask, Plan, Query, ask, decide};
 use crate::sip::sdp;
 
@@ -14,6 +16,7 @@ use crate::sip::sdp;
 pub struct Admission {
     pub customer: Arc<Customer>,
     pub plan: Arc<Plan>,
+    pub seat: Seat,
 }
 
 /// A call that may not, with what is known of it for the record.
@@ -22,6 +25,7 @@ pub struct Denial {
     pub status_code: u16,
     /// For the reason phrase, the record and the log.
     pub detail: String,
+    pub cause: EndCause,
     pub customer: Option<Arc<Customer>>,
     pub route: Option<Arc<Route>>,
     pub plan: Option<Arc<Plan>>,
@@ -46,6 +50,7 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         }
         Caller::Blocked => return Err(Denial::new(403, "too many wrong credentials")),
     };
+    within_limits(cx, customer, offer)?;
     let seed = cx.random.next_u64();
     let wall = cx.wall_at(cx.now);
     let audio = sdp::audio_of(&offer.invite);
@@ -64,7 +69,10 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
     };
     match ask(&tables, &cx.view, &wanted, now) {
-        Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
+        Ok(plan) => {
+            let seat = cx.capacity.seat(customer, now);
+            Ok(Admission { customer: customer.clone(), plan, seat })
+        }
         Err(no_way) => {
             cx.counters.calls_refused_region += u64::from(no_way.is_for_its_region);
             let mut denial = Denial::new(no_way.status_code, &no_way.detail).of(customer);
@@ -73,6 +81,28 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
             Err(denial)
         }
     }
+}
+
+/// Refuses one call too many of a customer, before a decision is made for it; never one that goes by an emergency route.
+fn within_limits(
+    cx: &mut Context,
+    customer: &Arc<Customer>,
+    offer: &Offer,
+) -> Result<(), Box<Denial>> {
+    let route = cx.tables.route_for(customer.id, &offer.called.user);
+    let Some(route) = route.filter(|route| !route.is_emergency && customer.is_enabled) else {
+        return Ok(());
+    };
+    let column = match cx.capacity.full_for(customer, cx.now) {
+        None => return Ok(()),
+        Some(Full::Rate) => "max_cps",
+        Some(Full::Channels | Full::Unsaid) => "max_calls",
+    };
+    let mut denial = Denial::new(503, &format!("over {column} of its customer")).of(customer);
+    denial.cause = EndCause::OverLimit;
+    denial.route = Some(route.clone());
+    cx.counters.calls_over_customer_limit += 1;
+    Err(denial)
 }
 
 /// Decides anew with what is known and in use now, for a call that has its route.
@@ -105,7 +135,8 @@ pub fn plan_for(
 impl Denial {
     fn new(status_code: u16, detail: &str) -> Box<Self> {
         let detail = detail.to_owned();
-        Box::new(Self { status_code, detail, customer: None, route: None, plan: None })
+        let cause = EndCause::Refused;
+        Box::new(Self { status_code, detail, cause, customer: None, route: None, plan: None })
     }
 
     fn of(mut self: Box<Self>, customer: &Arc<Customer>) -> Box<Self> {

@@ -15,8 +15,8 @@ use super::leg::Leg;
 use super::setup::{Next, Setup};
 use super::verdict::Failure;
 use super::{Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
-use crate::health::Channel;
-use crate::sip::{Message, Method};
+use crate::health::{Channel, Seat};
+use crate::sip::{HeaderName, Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
 /// The longest that a call is left alone.
@@ -28,6 +28,8 @@ pub struct Call {
     key: CallKey,
     draft: Draft,
     state: State,
+    /// Among its customer's calls; given back with the call's end, however long our BYE may take.
+    seat: Option<Seat>,
     scheduled: Option<Instant>,
 }
 
@@ -94,7 +96,8 @@ impl Call {
         let (hunt, refer) = (Hunt::new(admission.plan), admission.customer.refer);
         let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt, refer));
         let next = setup.hunt(cx, &mut draft);
-        let mut this = Self { key, draft, state: State::Setup(setup), scheduled: None };
+        let (state, seat) = (State::Setup(setup), Some(admission.seat));
+        let mut this = Self { key, draft, state, seat, scheduled: None };
         this.go(cx, next);
         this
     }
@@ -108,10 +111,17 @@ impl Call {
             record.region = denial.plan.as_ref().and_then(|plan| plan.region.clone());
             record.plan = denial.plan;
         });
-        cx.reject(server, denial.status_code, b"");
+        cx.reject_with(server, denial.status_code, b"", |printer| {
+            // RFC 3326: which limit, for whoever reads a trace.
+            if denial.cause == EndCause::OverLimit {
+                let (cause, text) = (denial.status_code, &denial.detail);
+                let reason = format_args!("SIP;cause={cause};text=\"{text}\"");
+                printer.header_fmt(HeaderName::Reason, reason);
+            }
+        });
         let (source, status_code) = (flow.remote, denial.status_code);
         cx.emit_event(Event::Refused { source, status_code, detail: denial.detail.clone() });
-        draft.end(cx, Some(status_code), EndCause::Refused, EndedBy::Holdfast, &denial.detail);
+        draft.end(cx, Some(status_code), denial.cause, EndedBy::Holdfast, &denial.detail);
     }
 
     /// An attempt that was left behind was answered after all; on record where the call is not over yet.
@@ -121,6 +131,15 @@ impl Call {
                 attempt.late_answer = true;
             }
         });
+    }
+
+    /// Makes room for another call of its customer, once this one is over for its peers.
+    pub fn settle(&mut self, cx: &mut Context) {
+        if matches!(self.state, State::Ending { .. } | State::Over)
+            && let Some(seat) = self.seat.take()
+        {
+            cx.capacity.unseat(seat);
+        }
     }
 
     /// Nothing is left to do: the shard drops the call.

@@ -130,6 +130,8 @@ pub struct Counters {
     pub calls_answered: u64,
     /// INVITEs answered 503 because `max_calls` were in progress.
     pub calls_over_limit: u64,
+    /// INVITEs answered 503 because their customer had as many calls as it may, or as many a second.
+    pub calls_over_customer_limit: u64,
     /// INVITEs answered 503 because the shard had more to do than it can.
     pub calls_refused_overload: u64,
     /// Calls refused because no gateway of their route had capacity in time.
@@ -424,25 +426,39 @@ impl Context {
         Some(response)
     }
 
-    /// Answers a request with a status code and nothing else. The To tag is drawn where none is there.
+    /// Answers a request with a status code and what that asks for. The To tag is drawn where none is there.
     pub fn reject(&mut self, key: ServerKey, status_code: u16, reason: &[u8]) {
+        self.reject_with(key, status_code, reason, |_| {});
+    }
+
+    /// As [`reject`](Self::reject), with what `more` writes.
+    pub fn reject_with(
+        &mut self,
+        key: ServerKey,
+        status_code: u16,
+        reason: &[u8],
+        more: impl FnOnce(&mut Printer),
+    ) {
         let tag = self.new_tag();
         let retry_after_s = self.settings.retry_after_s;
         let challenges = match status_code {
             401 => self.new_challenges(false),
             _ => Vec::new(),
         };
-        let write = |printer: &mut Printer, _: &Message| match status_code {
-            401 => challenges.iter().for_each(|challenge| {
-                printer.header(HeaderName::WwwAuthenticate, challenge.as_bytes());
-            }),
-            405 | 501 => {
-                printer.header(HeaderName::Allow, ALLOW);
+        let write = |printer: &mut Printer, _: &Message| {
+            match status_code {
+                401 => challenges.iter().for_each(|challenge| {
+                    printer.header(HeaderName::WwwAuthenticate, challenge.as_bytes());
+                }),
+                405 | 501 => {
+                    printer.header(HeaderName::Allow, ALLOW);
+                }
+                503 => {
+                    printer.header_fmt(HeaderName::RetryAfter, format_args!("{retry_after_s}"));
+                }
+                _ => {}
             }
-            503 => {
-                printer.header_fmt(HeaderName::RetryAfter, format_args!("{retry_after_s}"));
-            }
-            _ => {}
+            more(printer);
         };
         self.respond(key, status_code, reason, Some(tag), write, b"");
     }

@@ -101,6 +101,8 @@ spelled! {
         Failed = "failed",
         /// Refused by us before any attempt (unknown caller, no route, region, limits, draining).
         Refused = "refused",
+        /// Refused before any attempt, for its customer has as many calls as it may.
+        OverLimit = "over_limit",
         /// Answered, but the caller never sent the ACK.
         NoAck = "no_ack",
         /// Answered, then ended by us: a limit, an admin, or a leg found dead.

@@ -151,7 +151,7 @@ impl Check {
                     format!("{no_ringing_ms} must be more than no_response_ms ({no_response_ms})"),
                 );
             }
-            let limits = check.limits(row.max_cps, row.max_channels);
+            let limits = check.limits(row.max_cps, ("max_channels", row.max_channels));
             if let Some(group) = row.carrier_group_id.filter(|id| !groups.contains_key(id)) {
                 check.refuse("carrier_group_id", format!("there is no carrier group {group}"));
             }
@@ -216,7 +216,7 @@ impl Check {
             let codecs = row.codecs.as_deref().map(|text| check.codecs(text));
             let priority = check.within("priority", row.priority, 0, 65_535);
             let weight = check.within("weight", row.weight, 1, 1_000_000);
-            let limits = check.limits(row.max_cps, row.max_channels);
+            let limits = check.limits(row.max_cps, ("max_channels", row.max_channels));
             let inherited = regions.get(&row.carrier_id).cloned().flatten();
             let id = GatewayId(row.gateway_id);
             let gateway = Gateway {
@@ -250,6 +250,7 @@ impl Check {
             check.region(row.region.as_deref());
             let refer = check.one_of("refer", &row.refer, ReferPolicy::from_text, ReferPolicy::ALL);
             let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
+            let limits = check.limits(row.max_cps, ("max_calls", row.max_calls));
             let id = CustomerId(row.customer_id);
             let customer = Customer {
                 id,
@@ -258,6 +259,7 @@ impl Check {
                 region: row.region.as_deref().map(Into::into),
                 refer: refer.unwrap_or_default(),
                 auth: auth.unwrap_or(CustomerAuth::Both),
+                limits,
             };
             customers.insert(id, Arc::new(customer));
         }
@@ -547,11 +549,16 @@ impl Row<'_> {
         value.clamp(low, high).unsigned_abs()
     }
 
-    fn limits(&mut self, max_cps: Option<f64>, max_channels: Option<i32>) -> Limits {
+    /// Calls a second, and calls at a time by the name of their column.
+    fn limits(
+        &mut self,
+        max_cps: Option<f64>,
+        (column, calls): (&'static str, Option<i32>),
+    ) -> Limits {
         if let Some(cps) = max_cps.filter(|cps| !(*cps > 0.0 && *cps <= MAX_CPS)) {
             self.refuse("max_cps", format!("{cps} must be more than 0 and up to {MAX_CPS}"));
         }
-        let channels = max_channels.map(|value| self.within("max_channels", value, 1, 1_000_000));
+        let channels = calls.map(|value| self.within(column, value, 1, 1_000_000));
         Limits { cps: max_cps, channels }
     }
 

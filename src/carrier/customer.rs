@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::class::spelled;
-use super::{CustomerAuth, CustomerId};
+use super::{CustomerAuth, CustomerId, Limits};
 
 /// A platform or PBX that uses us as its SIP trunk.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Customer {
     /// What shows that a call is this customer's.
     pub auth: CustomerAuth,
     pub refer: ReferPolicy,
+    /// What its calls may use of us; emergency routes are not held to it.
+    pub limits: Limits,
 }
 
 spelled! {

@@ -88,6 +88,8 @@ pub struct CustomerRow {
     pub region: Option<String>,
     pub refer: String,
     pub auth: String,
+    pub max_calls: Option<i32>,
+    pub max_cps: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -278,6 +280,8 @@ impl Default for CustomerRow {
             region: None,
             refer: "refuse".to_owned(),
             auth: "address".to_owned(),
+            max_calls: None,
+            max_cps: None,
         }
     }
 }

@@ -142,9 +142,13 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 30] = [
+    let changes: [(Change, &str); 34] = [
         (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
         (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
+        (|rows| rows.customers[0].max_calls = Some(0), "customers 1 max_calls"),
+        (|rows| rows.customers[0].max_calls = Some(-5), "customers 1 max_calls"),
+        (|rows| rows.customers[0].max_cps = Some(0.0), "customers 1 max_cps"),
+        (|rows| rows.customers[0].max_cps = Some(-1.0), "customers 1 max_cps"),
         (|rows| rows.gateways[0].max_cps = Some(f64::NAN), "gateways 1 max_cps"),
         (|rows| rows.gateways[0].max_channels = Some(-1), "gateways 1 max_channels"),
         (|rows| rows.carriers[0].no_ringing_ms = 1, "carriers 1 no_ringing_ms"),

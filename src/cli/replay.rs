@@ -118,7 +118,7 @@ impl Replay {
             refused_now_count: 0,
         };
         for call in calls {
-            if call.status_code == 503 && call.end_cause == "refused" {
+            if call.status_code == 503 && ["refused", "over_limit"].contains(&&*call.end_cause) {
                 replay.skipped += 1;
                 continue;
             }

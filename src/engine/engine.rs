@@ -247,6 +247,7 @@ impl Engine {
             (true, false) => self.cx.counters.answered_now -= 1,
             (true, true) | (false, false) => {}
         }
+        call.settle(&mut self.cx);
         if call.is_over() {
             self.calls.remove(key);
         } else {

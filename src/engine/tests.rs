@@ -22,6 +22,7 @@ use crate::health::{
 };
 use crate::sip::{HeaderName, Message, Method};
 
+mod customers;
 mod numbers;
 mod overload;
 mod reliable;

@@ -1,14 +1,17 @@
-//! How much of a gateway, and of its carrier, is in use: calls a second and calls at a time, against what
+//! How much of a gateway, of its carrier, and of what a customer may use, is in use: calls a second and calls at a time, against what
 //! the tables allow and what refusals have taught.
 //!
 //! Each shard keeps its own account, of its own calls, and stays within its part of a limit: nobody has to
 //! ask anybody. Reading changes nothing, and time is an argument.
 
+mod customers;
+
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use crate::carrier::{Carrier, CarrierId, Gateway, GatewayId, Limits, Tables};
+pub use self::customers::Seat;
+use crate::carrier::{Carrier, CarrierId, CustomerId, Gateway, GatewayId, Limits, Tables};
 
 /// Slots of the window that starts are counted in, a tenth of a second each.
 const SLOTS: u64 = 10;
@@ -33,6 +36,7 @@ pub struct Capacity {
     parts: u32,
     gateways: HashMap<GatewayId, Usage>,
     carriers: HashMap<CarrierId, Usage>,
+    customers: HashMap<CustomerId, Usage>,
     channels_now: u64,
 }
 
@@ -56,7 +60,7 @@ pub enum Full {
     Unsaid,
 }
 
-/// One gateway's, or one carrier's.
+/// One gateway's, one carrier's, or one customer's.
 #[derive(Debug)]
 struct Usage {
     channels: u32,
@@ -76,6 +80,7 @@ impl Capacity {
     pub fn retain(&mut self, tables: &Tables) {
         self.gateways.retain(|id, usage| usage.channels > 0 || tables.gateway(*id).is_some());
         self.carriers.retain(|id, usage| usage.channels > 0 || tables.carrier(*id).is_some());
+        self.customers.retain(|id, usage| usage.channels > 0 || tables.customer(*id).is_some());
     }
 
     /// The free share of the tightest limit of a gateway and its carrier, 0.0 to 1.0; 0.0 when no call

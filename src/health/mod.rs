@@ -13,7 +13,7 @@ pub mod view;
 pub mod window;
 
 pub use board::{Board, BoardSettings, PeerTarget, ProbeDue};
-pub use capacity::{Capacity, Channel, Full};
+pub use capacity::{Capacity, Channel, Full, Seat};
 pub use entry::SavedTarget;
 pub use evidence::{Evidence, Outcome};
 pub use view::{Glance, Reachability, TargetView, View};

@@ -138,8 +138,8 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
     })
 }
 
-pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region, auth, refer from customers order by customer_id";
+pub(super) const CUSTOMERS: &str = "select customer_id, name, enabled, region, auth, refer, max_calls, \
+     cast(max_cps as double precision) as max_cps from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -150,6 +150,8 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         region: line.get("region")?,
         auth: line.get("auth")?,
         refer: line.get("refer")?,
+        max_calls: line.get("max_calls")?,
+        max_cps: line.get("max_cps")?,
     })
 }
 

@@ -91,6 +91,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_offered_total", counters.calls),
         ("holdfast_calls_answered_total", counters.calls_answered),
         ("holdfast_calls_over_limit_total", counters.calls_over_limit),
+        ("holdfast_calls_over_customer_limit_total", counters.calls_over_customer_limit),
         ("holdfast_calls_without_capacity_total", counters.calls_without_capacity),
         ("holdfast_calls_refused_overload_total", counters.calls_refused_overload),
         ("holdfast_calls_refused_region_total", counters.calls_refused_region),
@@ -315,6 +316,10 @@ fn describe() {
     describe_counter!(
         "holdfast_calls_over_limit_total",
         "INVITEs answered 503 because max_calls were in progress"
+    );
+    describe_counter!(
+        "holdfast_calls_over_customer_limit_total",
+        "INVITEs answered 503 because their customer had as many calls, or as many a second, as it may"
     );
     describe_counter!(
         "holdfast_calls_refused_overload_total",

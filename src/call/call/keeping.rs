@@ -81,7 +81,9 @@ impl Call {
         let Replica { mut record, ends_at, channel, inbound, outbound } = replica;
         record.plan = None;
         let carrier_id = record.attempts.last().map(|attempt| attempt.carrier_id);
-        let mut this = Self { key, draft: Draft::of(record), state: State::Over, scheduled: None };
+        let seat = record.customer.as_ref().map(|(id, _)| cx.capacity.resume_seat(*id, cx.now));
+        let draft = Draft::of(record);
+        let mut this = Self { key, draft, state: State::Over, seat, scheduled: None };
         let flows = (
             flow_to(cx, inbound.transport, inbound.peer, inbound.gateway),
             flow_to(cx, outbound.transport, outbound.peer, outbound.gateway),

@@ -123,6 +123,7 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         region: None,
         refer: crate::carrier::ReferPolicy::Refuse,
         auth: crate::carrier::CustomerAuth::Address,
+        limits: crate::carrier::Limits::default(),
     };
     let no_way = crate::routing::NoWay {
         status_code: 403,

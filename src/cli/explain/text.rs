@@ -373,7 +373,7 @@ fn told_lines(told: &Told, attempts: &[Attempt]) -> Vec<String> {
         let ended = after(told.ended_ms);
         lines.push(match (told.end_cause.as_deref(), told.by_attempt) {
             (Some("cancelled"), _) => format!("The caller gave up{ended}, and was told {code}."),
-            (Some("refused"), _) => format!("The caller was told {code} at once."),
+            (Some("refused" | "over_limit"), _) => format!("The caller was told {code} at once."),
             (_, Some(number)) => {
                 let why = why_told(told, number, &attempts[number - 1], attempts.len());
                 format!("The caller was told {code}{ended}: {why}.")
