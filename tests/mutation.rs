@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast::call::Counters;
+use holdfast::carrier::rows::CustomerCredentialsRow;
+use holdfast::digest::Hidden;
 use holdfast::random::Random;
 use holdfast::sip::framing::{Frame, Framer, FramingError};
 use holdfast::sip::{HeaderName, Message, Method, NotSip};
@@ -52,6 +54,47 @@ fn damaged_streams_are_framed_alike_however_they_are_cut() {
         let whole = frames(&mut random, &stream, false);
         let cut = frames(&mut random, &stream, true);
         assert_eq!(whole, cut, "{}", String::from_utf8_lossy(&stream));
+    }
+}
+
+/// Whoever forges a source's address gets no more sent there than it sends itself, and nothing once it is quiet.
+#[test]
+fn strangers_by_udp_get_no_more_octets_than_they_send_and_nothing_by_itself() {
+    let hash = |digits: &str, times| Some(Hidden::new(digits.repeat(times)));
+    let user = CustomerCredentialsRow {
+        username: "bob".to_owned(),
+        customer_id: 1,
+        realm: "us.example".to_owned(),
+        ha1_md5: hash("0123456789abcdef", 2),
+        ha1_sha256: hash("0123456789abcdef", 4),
+    };
+    for users in [vec![], vec![user]] {
+        let seed = seed();
+        let (mut random, mut world) = (Random::new(seed), World::of_strangers(seed, users));
+        let seeds = seeds();
+        let (mut heard, mut answered) = (0_u32, 0_u32);
+        for number in 0..20_000 {
+            let mut octets = match random.below(4) {
+                0 => invite(number).to_vec(),
+                _ => pick(&mut random, &seeds).to_vec(),
+            };
+            for _ in 0..random.below(3) {
+                mutate(&mut random, &mut octets, &seeds);
+            }
+            octets.truncate(LARGEST);
+            let len = octets.len();
+            let sent = world.receive(CALLER, octets);
+            let answers: usize = sent.iter().map(|(_, bytes)| bytes.len()).sum();
+            assert!(answers <= len && sent.len() <= 1, "{answers} octets for {len}: {sent:?}");
+            heard += 1;
+            answered += u32::from(!sent.is_empty());
+        }
+        // Next to all of them fit.
+        assert!(answered > heard / 2, "{answered} of {heard}: {:?}", world.counters());
+        assert!(world.counters().answers_too_long > 0);
+        let later = world.pass(Duration::from_secs(100));
+        assert!(later.is_empty(), "{later:?}");
+        assert_eq!(world.counters().server_transactions_now, 0);
     }
 }
 

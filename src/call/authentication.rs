@@ -153,7 +153,7 @@ fn is_fresh(cx: &mut Context, nonce: &[u8], count: u32) -> bool {
 }
 
 /// Whoever has one IPv6 address has its whole /64, and could guess from each of them.
-fn network_of(source: IpAddr) -> IpAddr {
+pub fn network_of(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

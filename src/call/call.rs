@@ -104,13 +104,6 @@ impl Call {
 
     /// Refuses a call and writes its record.
     pub fn refuse(cx: &mut Context, server: ServerKey, flow: Flow, offer: &Offer, denial: Denial) {
-        let mut draft = Draft::new(cx, flow, offer);
-        draft.note(|record| {
-            record.customer = denial.customer.map(|customer| (customer.id, customer.name.clone()));
-            record.route_id = denial.route.map(|route| route.id);
-            record.region = denial.plan.as_ref().and_then(|plan| plan.region.clone());
-            record.plan = denial.plan;
-        });
         cx.reject_with(server, denial.status_code, b"", |printer| {
             // RFC 3326: which limit, for whoever reads a trace.
             if denial.cause == EndCause::OverLimit {
@@ -118,6 +111,18 @@ impl Call {
                 let reason = format_args!("SIP;cause={cause};text=\"{text}\"");
                 printer.header_fmt(HeaderName::Reason, reason);
             }
+        });
+        Self::note_refused(cx, flow, offer, denial);
+    }
+
+    /// Writes the record of a call that is refused.
+    pub fn note_refused(cx: &mut Context, flow: Flow, offer: &Offer, denial: Denial) {
+        let mut draft = Draft::new(cx, flow, offer);
+        draft.note(|record| {
+            record.customer = denial.customer.map(|customer| (customer.id, customer.name.clone()));
+            record.route_id = denial.route.map(|route| route.id);
+            record.region = denial.plan.as_ref().and_then(|plan| plan.region.clone());
+            record.plan = denial.plan;
         });
         let (source, status_code) = (flow.remote, denial.status_code);
         cx.emit_event(Event::Refused { source, status_code, detail: denial.detail.clone() });

@@ -140,6 +140,14 @@ pub struct Counters {
     pub calls_refused_region: u64,
     /// INVITEs of strangers that were answered 403 and are not on record, for there were too many.
     pub strangers_unrecorded: u64,
+    /// Requests of unknown sources that were not answered since `unknown_sources` says so.
+    pub unknown_dropped: u64,
+    /// Requests of unknown sources that were not answered since those send too many.
+    pub floods_dropped: u64,
+    /// Requests of scanners.
+    pub scanners_dropped: u64,
+    /// Requests of unknown sources by UDP that were not answered since the answer would be longer.
+    pub answers_too_long: u64,
     pub attempts: u64,
     pub retransmissions_sent: u64,
     pub retransmissions_received: u64,

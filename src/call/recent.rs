@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 /// A map of two generations. What is not written any more is forgotten after one to two spans, or earlier where more
 /// comes than there is room for.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub struct Recent<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     turned_at: Option<Instant>,
@@ -18,17 +18,19 @@ pub(super) struct Recent<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Copy + Default> Recent<K, V> {
-    pub(super) fn new(span: Duration, max: usize) -> Self {
+    /// `max` entries in each generation.
+    pub fn new(span: Duration, max: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), turned_at: None, span, max }
     }
 
     /// What is known of a key; the default where that is nothing.
-    pub(super) fn get(&mut self, key: K, now: Instant) -> V {
+    pub fn get(&mut self, key: K, now: Instant) -> V {
         self.turn(now);
         self.young.get(&key).or_else(|| self.old.get(&key)).copied().unwrap_or_default()
     }
 
-    pub(super) fn set(&mut self, key: K, value: V, now: Instant) {
+    /// Learns, or learns anew.
+    pub fn set(&mut self, key: K, value: V, now: Instant) {
         self.turn(now);
         if self.young.len() >= self.max && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::SessionPolicy;
 use crate::carrier::Transport;
+use crate::carrier::class::spelled;
 use crate::digest::NonceKey;
 use crate::transaction::{Listener, ListenerId};
 
@@ -31,8 +32,32 @@ pub struct Settings {
     pub retry_after_s: u32,
     /// Messages may wait for us so long before new calls are refused; `None` = for ever.
     pub overload_wait: Option<Duration>,
+    /// What those get whom nobody knows.
+    pub strangers: StrangerPolicy,
     /// Answered calls are told to the world, so that another node can go on with them.
     pub replicates: bool,
+}
+
+/// What sources get that neither a customer's range nor a gateway has. The default answers all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StrangerPolicy {
+    pub sources: UnknownSources,
+    /// Requests of one source (IPv6: one /64) that are answered a second, five seconds' worth at once; 0 = all.
+    pub flood_per_s: u32,
+    /// Parts of the User-Agent of scanners, which are not answered; in any case.
+    pub scanners: Arc<[Box<str>]>,
+}
+
+spelled! {
+    /// Whether unknown sources are answered.
+    #[derive(Default)]
+    UnknownSources {
+        /// As RFC 3261 asks: 403, or 405, 481 and the like.
+        #[default]
+        Refuse = "refuse",
+        /// Not a word, but to ask for credentials where customers have some.
+        Drop = "drop",
+    }
 }
 
 impl Default for Settings {
@@ -49,6 +74,7 @@ impl Default for Settings {
             session: SessionPolicy::default(),
             retry_after_s: 5,
             overload_wait: Some(Duration::from_millis(100)),
+            strangers: StrangerPolicy::default(),
             replicates: false,
         }
     }

@@ -1,23 +1,23 @@
 //! From messages and timers to the transactions and calls they belong to.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::answers::reply_flow;
 use super::engine::Engine;
 use crate::call::admission::admit;
 use crate::call::attempt::Offer;
 use crate::call::authentication::{Caller, identify};
-use crate::call::context::{ALLOW, Owner};
+use crate::call::context::Owner;
 use crate::call::credentials::Challenged;
-use crate::call::options::{Options, unsupported};
+use crate::call::options::unsupported;
 use crate::call::session_timer::SessionTimer;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
 use crate::dialog::Tag;
 use crate::sip::name_addr::split_list;
-use crate::sip::{HeaderName, Message, Method, Printer, Uri};
+use crate::sip::{HeaderName, Message, Method, Uri};
 use crate::transaction::timer::TRANSACTION_LIMIT;
-use crate::transaction::{ClientKey, Flow, Listener, MatchKey, ServerKey, ServerMachine};
+use crate::transaction::{ClientKey, Flow, MatchKey, ServerKey, ServerMachine};
 
 /// Server transactions that may be there for each call that may be: its INVITE, what is asked within
 /// it, and those of short calls that are over.
@@ -235,7 +235,9 @@ impl Engine {
     fn on_dialog_ack(&mut self, request: &Message, flow: Option<Flow>) {
         let Some(tag) = request.to_tag().and_then(Tag::parse) else { return };
         let Some((call, side)) = self.cx.dialogs.get(&tag).copied() else {
-            if let Some(flow) = flow {
+            // One that acknowledges an answer without a transaction has no dialog anywhere.
+            let is_derived = tag == Tag::derived(request.call_id(), self.cx.settings.bucket_key);
+            if let Some(flow) = flow.filter(|_| !is_derived) {
                 self.ask_others(request, flow);
             }
             return;
@@ -266,13 +268,16 @@ impl Engine {
             }
             return self.answer_statelessly(&request, flow, 481, "");
         };
-        if is_too_large(&request) {
-            return self.answer_statelessly(&request, flow, 513, "");
-        }
-        if let Some(unsupported) = unsupported(&request) {
-            return self.refuse_extension(&request, flow, &unsupported);
-        }
         let server = self.open_server(request.clone(), flow, false);
+        if is_too_large(&request) {
+            return self.cx.reject(server, 513, b"");
+        }
+        // RFC 3261 §8.2.2.3
+        if let Some(unsupported) = unsupported(&request) {
+            return self.cx.reject_with(server, 420, b"", |printer| {
+                printer.header(HeaderName::Unsupported, &unsupported);
+            });
+        }
         if request.method() == Method::Invite
             && let Some(server) = self.cx.transactions.server(server)
         {
@@ -301,7 +306,7 @@ impl Engine {
         }
         let session = self.cx.settings.session;
         if SessionTimer::is_too_small(&request, session) {
-            return self.answer_with(&request, flow, 422, "", |printer| {
+            return self.answer_with(&request, flow, 422, "", |printer, _| {
                 SessionTimer::write_refusal(session, printer);
             });
         }
@@ -309,18 +314,39 @@ impl Engine {
             self.cx.counters.calls_over_limit += 1;
             return self.answer_statelessly(&request, flow, 503, "");
         }
+        let source = flow.remote.ip();
+        let is_unknown = self.is_unknown(source);
+        if is_unknown && self.is_dropped_unread(&request, source) {
+            return;
+        }
+        if is_unknown && let Some(status_code) = self.known_refusal(&request) {
+            self.cx.counters.retransmissions_received += 1;
+            return self.refuse_unknown(&request, flow, status_code);
+        }
         let caller = self.caller(&request, flow);
-        if let Some((status_code, is_stale)) = self.turned_away(&caller) {
+        let is_proved = matches!(caller, Caller::Customer(_));
+        if is_unknown && is_proved {
+            self.note_proof(source);
+        }
+        if let Some((status_code, is_stale)) = self.turned_away(&caller, is_unknown) {
             return match status_code {
                 401 => self.challenge(&request, flow, is_stale),
                 _ => self.answer_statelessly(&request, flow, status_code, ""),
             };
         }
-        let server = self.open_server(request.clone(), flow, true);
         let offer = Offer::new(request);
         match admit(&mut self.cx, &offer, caller) {
-            Err(denial) => Call::refuse(&mut self.cx, server, flow, &offer, *denial),
+            Err(denial) if is_unknown && !is_proved => {
+                self.note_refusal(&offer.invite, denial.status_code);
+                self.refuse_unknown(&offer.invite, flow, denial.status_code);
+                Call::note_refused(&mut self.cx, flow, &offer, *denial);
+            }
+            Err(denial) => {
+                let server = self.open_server(offer.invite.clone(), flow, true);
+                Call::refuse(&mut self.cx, server, flow, &offer, *denial);
+            }
             Ok(admission) => {
+                let server = self.open_server(offer.invite.clone(), flow, true);
                 self.cx.respond(server, 100, b"", None, |_, _| {}, b"");
                 let cx = &mut self.cx;
                 let key = self.calls.insert_with_key(|key| {
@@ -331,6 +357,15 @@ impl Engine {
                 });
                 self.with_call(key, |_, _| {});
             }
+        }
+    }
+
+    /// An INVITE of who is nobody's customer gets no transaction, which would repeat its answer; its record does not
+    /// need one.
+    fn refuse_unknown(&mut self, invite: &Message, flow: Flow, status_code: u16) {
+        match status_code {
+            401 => self.challenge(invite, flow, false),
+            _ => self.answer_statelessly(invite, flow, status_code, ""),
         }
     }
 
@@ -353,44 +388,6 @@ impl Engine {
                 .map_or(Caller::Stranger, Caller::Customer),
             false => identify(&mut self.cx, invite, flow.remote.ip()),
         }
-    }
-
-    /// The code for callers that are answered without a transaction and a record: those that are only asked who they
-    /// are, and nobody's customers beyond what is put on record of such. With it, whether a nonce was stale.
-    fn turned_away(&mut self, caller: &Caller) -> Option<(u16, bool)> {
-        let is_loaded = self.cx.tables.is_loaded();
-        let (cx, strangers) = (&mut self.cx, &mut self.strangers);
-        let counters = &mut cx.counters;
-        match caller {
-            Caller::Customer(_) | Caller::Misplaced { .. } => None,
-            Caller::Unproven { is_stale } => Some((401, *is_stale)),
-            Caller::Blocked => {
-                counters.authentications_blocked += 1;
-                Some((403, false))
-            }
-            Caller::Wrong { .. } => {
-                counters.authentications_failed += 1;
-                strangers.take(cx.now).is_none().then(|| {
-                    counters.strangers_unrecorded += 1;
-                    (401, false)
-                })
-            }
-            Caller::Stranger if !is_loaded => None,
-            Caller::Stranger => strangers.take(cx.now).is_none().then(|| {
-                counters.strangers_unrecorded += 1;
-                (403, false)
-            }),
-        }
-    }
-
-    /// Asks who sent an INVITE, without a transaction (RFC 3261 §8.2.7): whoever says nothing leaves nothing behind.
-    fn challenge(&mut self, invite: &Message, flow: Flow, is_stale: bool) {
-        let challenges = self.cx.new_challenges(is_stale);
-        self.answer_with(invite, flow, 401, "", |printer| {
-            for challenge in &challenges {
-                printer.header(HeaderName::WwwAuthenticate, challenge.as_bytes());
-            }
-        });
     }
 
     /// A request that begins no call.
@@ -427,81 +424,6 @@ impl Engine {
         let listener = self.cx.settings.listener(flow.listener);
         let (reply, is_reliable) = (reply_flow(&request, flow, listener), listener.is_reliable());
         self.cx.transactions.open_server(request, reply, flow.remote, is_reliable, is_merge_checked)
-    }
-
-    /// Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer.
-    fn answer_statelessly(
-        &mut self,
-        request: &Message,
-        flow: Flow,
-        status_code: u16,
-        reason: &str,
-    ) {
-        self.answer_with(request, flow, status_code, reason, |_| {});
-    }
-
-    /// RFC 3261 §8.2.2.3
-    fn refuse_extension(&mut self, request: &Message, flow: Flow, unsupported: &[u8]) {
-        self.answer_with(request, flow, 420, "", |printer| {
-            printer.header(HeaderName::Unsupported, unsupported);
-        });
-    }
-
-    fn answer_with(
-        &mut self,
-        request: &Message,
-        flow: Flow,
-        status_code: u16,
-        reason: &str,
-        write: impl FnOnce(&mut Printer),
-    ) {
-        let settings = &self.cx.settings;
-        let tag = Tag::derived(request.call_id(), settings.bucket_key).to_string();
-        let mut printer = Printer::response_to(
-            request,
-            status_code,
-            reason.as_bytes(),
-            Some(tag.as_bytes()),
-            flow.remote,
-        );
-        match status_code {
-            200 => {
-                printer
-                    .header(HeaderName::Allow, ALLOW)
-                    .header(HeaderName::Accept, b"application/sdp");
-                Options::ALL.write(HeaderName::Supported, &mut printer);
-            }
-            405 | 501 => {
-                printer.header(HeaderName::Allow, ALLOW);
-            }
-            406 => {
-                printer.header(HeaderName::Accept, b"application/sdp");
-            }
-            503 => {
-                let seconds = settings.retry_after_s;
-                printer.header_fmt(HeaderName::RetryAfter, format_args!("{seconds}"));
-            }
-            _ => {}
-        }
-        write(&mut printer);
-        printer.header(HeaderName::Server, settings.user_agent.as_bytes());
-        let response = printer.finish(b"");
-        let reply = reply_flow(request, flow, settings.listener(flow.listener));
-        self.cx.send(reply, response);
-    }
-}
-
-/// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4). A `maddr` is not followed:
-/// it would let anybody aim our responses at anybody. A connection that is closed by then is opened anew to the port of
-/// the Via.
-fn reply_flow(request: &Message, flow: Flow, listener: &Listener) -> Flow {
-    let Some(via) = request.top_via() else { return flow };
-    let port = via.port.unwrap_or(listener.transport.default_port());
-    let sent_by = SocketAddr::new(flow.remote.ip(), port);
-    match listener.is_reliable() {
-        true => Flow { fallback: Some(sent_by), ..flow },
-        false if via.has_rport => flow,
-        false => Flow { remote: sent_by, ..flow },
     }
 }
 

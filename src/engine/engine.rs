@@ -10,6 +10,7 @@ use slotmap::SlotMap;
 use uuid::Uuid;
 
 use super::registrar::Registrar;
+use super::strangers::Strangers;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
 use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
@@ -80,8 +81,7 @@ pub struct Engine {
     pub(super) cx: Context,
     pub(super) calls: SlotMap<CallKey, Call>,
     pub(super) registrar: Registrar,
-    /// Refusals of callers that no customer has which are worth a transaction and a record.
-    pub(super) strangers: Allowance,
+    pub(super) strangers: Strangers,
     pub(super) overload: Overload,
     /// Requests within dialogs of other nodes that are asked for.
     pub(super) lookups: Allowance,
@@ -89,9 +89,6 @@ pub struct Engine {
     pub(super) looks: Option<u8>,
 }
 
-/// Strangers that are put on record at once, and a second in the long run; the others are counted.
-const STRANGERS_BURST: u32 = 500;
-const STRANGERS_A_SECOND: u32 = 20;
 /// Requests within unknown dialogs that other nodes are asked about at once, and a second: each costs a look into
 /// the store, and anybody can send some. After a node's death there are many.
 const LOOKUPS_BURST: u32 = 2_000;
@@ -100,7 +97,7 @@ const LOOKUPS_A_SECOND: u32 = 200;
 impl Engine {
     /// `seed` feeds every random id; `wall` is the wall clock at `now`.
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
-        let strangers = Allowance::new(STRANGERS_BURST, STRANGERS_A_SECOND, now);
+        let strangers = Strangers::new(&settings, now);
         let overload = Overload::new(settings.overload_wait);
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
         let cx = Context::new(settings, seed, now, wall);

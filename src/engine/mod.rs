@@ -1,11 +1,14 @@
 //! One shard as a value: messages, commands and time in; sends, outcomes and records out.
 
+mod answers;
 pub mod dispatch;
 #[expect(clippy::module_inception, reason = "the engine of the module `engine`")]
 pub mod engine;
+mod flood;
 pub mod overload;
 mod passing;
 mod registrar;
+mod strangers;
 mod takeover;
 
 pub use crate::call::{Counters, Event, Output, Settings as EngineSettings};

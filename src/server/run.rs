@@ -304,6 +304,7 @@ fn engine_settings(settings: &Settings, bound: &Bound, shard_count: usize) -> En
         session: settings.session,
         retry_after_s: settings.retry_after_s,
         overload_wait: settings.overload_wait,
+        strangers: settings.strangers.clone(),
         replicates: settings.replicate,
     }
 }

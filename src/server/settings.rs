@@ -1,5 +1,6 @@
 //! Settings: raw texts from a file, the environment and flags; then checked, all at once.
 
+mod door;
 mod listen;
 
 use std::collections::BTreeMap;
@@ -8,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::call::SessionPolicy;
 use crate::call::session_timer::MIN_SE_S;
+use crate::call::{SessionPolicy, StrangerPolicy};
 use crate::carrier::Transport;
 use crate::carrier::class::spelled;
 use crate::net::stream::Limits;
@@ -136,6 +137,25 @@ pub const KNOWN: &[Known] = &[
         default: "0",
         shape: "MILLISECONDS",
         about: "Messages may wait for a shard so long; above that a share of new calls is answered 503; try 100; 0 = never",
+    },
+    Known {
+        name: "unknown_sources",
+        default: "refuse",
+        shape: "refuse|drop",
+        about: "What addresses get that no customer and no gateway has: refusals (403 and the like), or not a word but \
+                401 where customers authenticate by digest",
+    },
+    Known {
+        name: "flood_per_s",
+        default: "50",
+        shape: "COUNT",
+        about: "Requests that one such address (IPv6: one /64) gets answers to a second, five seconds' worth at once; 0 = any",
+    },
+    Known {
+        name: "scanner_agents",
+        default: door::SCANNERS,
+        shape: "TEXT,…",
+        about: "Requests of such addresses whose User-Agent holds one of these, in any case, are dropped; empty = none",
     },
     Known {
         name: "session_expires_s",
@@ -270,6 +290,7 @@ pub struct Settings {
     pub session: SessionPolicy,
     pub retry_after_s: u32,
     pub overload_wait: Option<Duration>,
+    pub strangers: StrangerPolicy,
     pub probe_timeout: Duration,
     /// Empty = those of the system's configuration.
     pub name_servers: Vec<SocketAddr>,
@@ -417,6 +438,7 @@ impl Raw {
             overload_wait: Some(check.within("overload_wait_ms", 0, 10_000))
                 .filter(|milliseconds| *milliseconds > 0)
                 .map(Duration::from_millis),
+            strangers: check.strangers(),
             probe_timeout: Duration::from_millis(check.within("probe_timeout_ms", 100, 30_000)),
             name_servers: check.name_servers(),
             drain_timeout: Duration::from_secs(check.within("drain_timeout_s", 0, 86_400)),

@@ -96,6 +96,10 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_refused_overload_total", counters.calls_refused_overload),
         ("holdfast_calls_refused_region_total", counters.calls_refused_region),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
+        ("holdfast_unknown_dropped_total", counters.unknown_dropped),
+        ("holdfast_floods_dropped_total", counters.floods_dropped),
+        ("holdfast_scanners_dropped_total", counters.scanners_dropped),
+        ("holdfast_answers_too_long_total", counters.answers_too_long),
         ("holdfast_attempts_started_total", counters.attempts),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
         ("holdfast_retransmissions_received_total", counters.retransmissions_received),
@@ -336,6 +340,22 @@ fn describe() {
     describe_counter!(
         "holdfast_strangers_unrecorded_total",
         "INVITEs of unknown addresses that were refused without a record, for there were too many"
+    );
+    describe_counter!(
+        "holdfast_unknown_dropped_total",
+        "Requests of unknown addresses that were not answered (unknown_sources = drop)"
+    );
+    describe_counter!(
+        "holdfast_floods_dropped_total",
+        "Requests of unknown addresses that were not answered, for those send too many (flood_per_s)"
+    );
+    describe_counter!(
+        "holdfast_scanners_dropped_total",
+        "Requests of scanners that were not answered (scanner_agents)"
+    );
+    describe_counter!(
+        "holdfast_answers_too_long_total",
+        "Requests of unknown addresses by UDP that were not answered, for the answer would be longer"
     );
     describe_counter!("holdfast_attempts_started_total", "INVITEs sent to carriers");
     describe_counter!(

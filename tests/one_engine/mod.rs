@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use holdfast::call::Counters;
 use holdfast::carrier::rows::{
-    CarrierRow, CustomerAddressRow, CustomerRow, GatewayRow, RouteCarrierRow, RouteRow,
+    CarrierRow, CustomerAddressRow, CustomerCredentialsRow, CustomerRow, GatewayRow,
+    RouteCarrierRow, RouteRow,
 };
 use holdfast::carrier::{GatewayId, Rows, Tables, Transport};
 use holdfast::engine::{
@@ -35,6 +36,16 @@ pub(crate) type Sent = (SocketAddr, Bytes);
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, rows())
+    }
+
+    /// One where nobody's address is a customer's.
+    pub(crate) fn of_strangers(seed: u64, users: Vec<CustomerCredentialsRow>) -> Self {
+        let customer_addresses = Vec::new();
+        Self::with(seed, Rows { customer_addresses, customer_credentials: users, ..rows() })
+    }
+
+    fn with(seed: u64, rows: Rows) -> Self {
         let now = Instant::now();
         let listener = |at: &str| Listener {
             transport: Transport::Udp,
@@ -48,7 +59,7 @@ impl World {
             ..EngineSettings::default()
         };
         let mut engine = Engine::new(settings, seed, now, SystemTime::now());
-        let tables = Tables::check(rows(), 1).expect("good rows");
+        let tables = Tables::check(rows, 1).expect("good rows");
         engine.handle_command(Command::Tables(Arc::new(tables)), now);
         let target = Target { gateway_id: GatewayId(1), address: address(CARRIER) };
         let view = View::new(vec![Arc::new(TargetView::unknown(target))]);

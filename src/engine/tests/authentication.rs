@@ -216,7 +216,7 @@ fn world(auth: &str) -> World {
     World::with(|rows| with_users(rows, auth))
 }
 
-fn with_users(rows: &mut Rows, auth: &str) {
+pub(super) fn with_users(rows: &mut Rows, auth: &str) {
     rows.customers[0].auth = auth.to_owned();
     let password = Hidden::new("secret".to_owned());
     let hash = |algorithm| {
@@ -232,18 +232,24 @@ fn with_users(rows: &mut Rows, auth: &str) {
     }];
 }
 
-fn asked(world: &mut World) -> Challenge {
+pub(super) fn asked(world: &mut World) -> Challenge {
     world.receive(ROAMER, &invite("0"));
     challenges(&world.sent()[0].1).remove(0)
 }
 
-fn challenges(response: &Message) -> Vec<Challenge> {
+pub(super) fn challenges(response: &Message) -> Vec<Challenge> {
     let fields = response.all(HeaderName::WwwAuthenticate);
     fields.filter_map(|header| Challenge::parse(header.value)).collect()
 }
 
 /// The usual INVITE with an answer to a challenge.
-fn signed(number: u32, challenge: &Challenge, count: u32, user: &str, password: &str) -> String {
+pub(super) fn signed(
+    number: u32,
+    challenge: &Challenge,
+    count: u32,
+    user: &str,
+    password: &str,
+) -> String {
     let answer = Answer {
         challenge,
         username: user,
@@ -259,7 +265,7 @@ fn signed(number: u32, challenge: &Challenge, count: u32, user: &str, password: 
     invite(&number.to_string()).replace("Contact:", &format!("{line}Contact:"))
 }
 
-fn ack_of(response: &Message) -> String {
+pub(super) fn ack_of(response: &Message) -> String {
     let text = |name| String::from_utf8_lossy(response.first(name).expect("a header")).into_owned();
     format!(
         "ACK sip:+14155550100@203.0.113.1 SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bKcaller1;rport\r\n\
