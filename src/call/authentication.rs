@@ -1,4 +1,5 @@
-//! Who calls: told by the address, by digest credentials, or by both (RFC 3261 §22.1, §22.2).
+//! Who calls: told by a client certificate, by the address, by digest credentials, or by both of these (RFC 3261 §22.1,
+//! §22.2).
 //!
 //! Only an INVITE that begins a call is challenged: what comes within a dialog is known by the dialog, and ACK and
 //! CANCEL cannot be sent again. Nonces are checked without memory, so any node of a cluster takes another's; that a
@@ -13,6 +14,7 @@ use super::recent::Recent;
 use crate::carrier::{Customer, CustomerAuth};
 use crate::digest::{Algorithm, Challenge, Credentials, Ha1, Hidden, Nonce};
 use crate::sip::{HeaderName, Message};
+use crate::transaction::Flow;
 
 /// How long a nonce may be used.
 const NONCE_LIFETIME: Duration = Duration::from_secs(300);
@@ -69,9 +71,13 @@ pub enum Caller {
     Blocked,
 }
 
-/// Finds out who sent an INVITE from `source`.
-pub fn identify(cx: &mut Context, invite: &Message, source: IpAddr) -> Caller {
+/// Finds out who sent an INVITE. A certificate says it beyond doubt (RFC 5922 §4), whatever the address.
+pub fn identify(cx: &mut Context, invite: &Message, flow: Flow) -> Caller {
     let tables = cx.tables.clone();
+    if let Some(customer) = flow.customer.and_then(|id| tables.customer(id)) {
+        return Caller::Customer(customer.clone());
+    }
+    let source = flow.remote.ip();
     let by_address = tables.customer_at(source);
     if let Some(customer) = by_address.filter(|it| it.auth.is_content_with_address()) {
         return Caller::Customer(customer.clone());

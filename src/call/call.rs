@@ -93,8 +93,8 @@ impl Call {
             record.region = admission.plan.region.clone();
             record.plan = Some(admission.plan.clone());
         });
-        let (hunt, refer) = (Hunt::new(admission.plan), admission.customer.refer);
-        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt, refer));
+        let (hunt, customer) = (Hunt::new(admission.plan), &admission.customer);
+        let mut setup = Box::new(Setup::new(cx, key, server, flow, offer, hunt, customer));
         let next = setup.hunt(cx, &mut draft);
         let (state, seat) = (State::Setup(setup), Some(admission.seat));
         let mut this = Self { key, draft, state, seat, scheduled: None };
@@ -180,7 +180,10 @@ impl Call {
         response: &Message,
     ) -> bool {
         match (&mut self.state, owner) {
-            (State::Setup(setup), _) => setup.on_challenge(cx, client, challenged, response),
+            (State::Setup(setup), _) => setup.on_challenge(cx, owner, client, challenged, response),
+            (_, Owner::Prack(_)) => self
+                .leg(Side::Outbound)
+                .is_some_and(|leg| leg.on_challenge(cx, owner, client, challenged, response)),
             (
                 _,
                 Owner::Reinvite(_, side)

@@ -185,6 +185,8 @@ pub enum Owner {
         side: Side,
         server: ServerKey,
     },
+    /// Our own PRACK to the carrier.
+    Prack(CallKey),
     /// Our own target refresh of this side's dialog: UPDATE or re-INVITE.
     Refresh(CallKey, Side),
     /// Our BYE to this side.
@@ -485,7 +487,7 @@ impl Context {
         if stays && listener.is_reliable() && remote.ip() == known.remote.ip() {
             return Flow { fallback: Some(remote), ..known };
         }
-        let to = |listener| Flow { listener, remote, gateway: known.gateway, fallback: None };
+        let to = |listener| Flow { gateway: known.gateway, ..Flow::new(listener, remote) };
         if stays && listener.address.is_ipv4() == remote.is_ipv4() {
             return to(known.listener);
         }

@@ -2,7 +2,8 @@
 //! their like pass between them (RFC 3262, RFC 3311).
 
 use super::attempt::is_ringing;
-use super::context::Context;
+use super::context::{Context, Owner};
+use super::credentials::Challenged;
 use super::draft::Draft;
 use super::leg::Leg;
 use super::offer_answer::FirstOffer;
@@ -11,7 +12,7 @@ use super::setup::{Next, Setup, Wait};
 use super::{Carried, LegEvent, Side};
 use crate::dialog::{Dialog, OwnInvite, Tag};
 use crate::sip::{Message, Method, sdp};
-use crate::transaction::ServerKey;
+use crate::transaction::{ClientKey, ServerKey};
 
 /// Early dialogs of one attempt whose reliable responses are taken.
 const MAX_EARLY: usize = 8;
@@ -129,6 +130,23 @@ impl Setup {
             let status_code = if status_code == 408 { 504 } else { status_code };
             other.reply(cx, server, super::call::asked_by_us(status_code), carried);
         }
+    }
+
+    /// The carrier asks for credentials for a request within an early dialog, which is sent again with them.
+    pub(super) fn on_early_challenge(
+        &mut self,
+        cx: &mut Context,
+        owner: Owner,
+        client: ClientKey,
+        challenged: &Challenged,
+        response: &Message,
+    ) -> bool {
+        let (Owner::Prack(_) | Owner::Relay { side: Side::Outbound, .. }) = owner else {
+            return false;
+        };
+        let tag = response.to_tag().unwrap_or_default();
+        let early = self.early.iter_mut().find(|early| *early.outbound.dialog.remote_tag == *tag);
+        early.is_some_and(|it| it.outbound.on_challenge(cx, owner, client, challenged, response))
     }
 
     /// Repeats the provisional response that the caller has not acknowledged, or gives up on the caller.

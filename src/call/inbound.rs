@@ -1,5 +1,7 @@
 //! The caller's INVITE until its final response (RFC 3261 §13.3).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -9,7 +11,7 @@ use super::leg::Leg;
 use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
 use super::{Carried, Side, header_policy};
-use crate::carrier::{HeaderRule, ReferPolicy};
+use crate::carrier::{Customer, HeaderRule, ReferPolicy};
 use crate::dialog::{Dialog, Tag, has_sips_uri};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener, ServerKey};
@@ -28,6 +30,8 @@ pub struct Inbound {
     early: SmallVec<[EarlyDialog; 2]>,
     wish: Wish,
     refer: ReferPolicy,
+    /// What the caller may see of carriers' header fields.
+    pub header_rule: Arc<HeaderRule>,
     pub provisionals: Provisionals,
 }
 
@@ -41,9 +45,16 @@ struct EarlyDialog {
 }
 
 impl Inbound {
-    pub fn new(server: ServerKey, flow: Flow, invite: &Message, refer: ReferPolicy) -> Self {
-        let (early, wish) = (SmallVec::new(), Wish::of(invite));
-        Self { server, flow, early, wish, refer, provisionals: Provisionals::default() }
+    pub fn new(server: ServerKey, flow: Flow, invite: &Message, customer: &Customer) -> Self {
+        Self {
+            server,
+            flow,
+            early: SmallVec::new(),
+            wish: Wish::of(invite),
+            refer: customer.refer,
+            header_rule: customer.headers.clone(),
+            provisionals: Provisionals::default(),
+        }
     }
 
     /// Relays a provisional response other than 100; says whether the caller's PRACK will come for it.
@@ -105,7 +116,7 @@ impl Inbound {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
             }
-            header_policy::write(carried, &HeaderRule::default(), printer);
+            header_policy::write(carried, &self.header_rule, printer);
         };
         let (status_code, body) = (response.status_code(), header_policy::body(carried));
         cx.respond(self.server, status_code, response.reason(), Some(tag), write, body)
@@ -117,6 +128,7 @@ impl Inbound {
         dialog.note_source(invite, self.flow.remote.ip());
         let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
         leg.refer = self.refer;
+        leg.header_rule = self.header_rule.clone();
         leg.note_peer(invite);
         leg
     }

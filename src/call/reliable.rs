@@ -179,7 +179,7 @@ impl Leg {
     /// Acknowledges a provisional response of the peer by ourselves.
     pub(super) fn prack(&mut self, cx: &mut Context, response: &Message, rseq: u32) {
         let rack = (rseq, response.cseq().0);
-        self.send_prack(cx, Owner::Nobody, rack, None);
+        self.send_prack(cx, Owner::Prack(self.call), rack, None);
     }
 
     /// Sends the other side's PRACK on as the one for `rack`. A session description in it is an answer where

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::plan_for;
 use super::attempt::{Attempt, Offer, is_ringing};
-use super::context::{CallKey, Context, Event, Output};
+use super::context::{CallKey, Context, Event, Output, Owner};
 use super::credentials::{self, Challenged};
 use super::draft::Draft;
 use super::early::Early;
@@ -13,7 +13,7 @@ use super::inbound::Inbound;
 use super::leg::Leg;
 use super::verdict::{self, Blame, Failure, FinalAnswer};
 use super::{EndCause, EndedBy, KeptInvite, RingingReplica, Side, header_policy};
-use crate::carrier::{Action, Class, HeaderRule, ReferPolicy, RerouteAfterRinging, Stage};
+use crate::carrier::{Action, Class, Customer, ReferPolicy, RerouteAfterRinging, Stage};
 use crate::dialog::{Dialog, OwnInvite};
 use crate::health::{Channel, Evidence};
 use crate::routing::Candidate;
@@ -100,17 +100,17 @@ impl Setup {
         flow: Flow,
         offer: Offer,
         hunt: Hunt,
-        refer: ReferPolicy,
+        customer: &Customer,
     ) -> Self {
         let mut deadlines = Deadlines::default();
         deadlines.arm(Wait::Budget, cx.now + hunt.plan().route.setup_budget);
         Self {
             call,
-            inbound: Inbound::new(server, flow, &offer.invite, refer),
+            inbound: Inbound::new(server, flow, &offer.invite, customer),
             offer,
             hunt,
             attempt: None,
-            refer,
+            refer: customer.refer,
             early: Vec::new(),
             held: None,
             is_ringing: false,
@@ -196,12 +196,13 @@ impl Setup {
     pub fn on_challenge(
         &mut self,
         cx: &mut Context,
+        owner: Owner,
         client: ClientKey,
         challenged: &Challenged,
         response: &Message,
     ) -> bool {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.client == client) else {
-            return false;
+            return self.on_early_challenge(cx, owner, client, challenged, response);
         };
         let is_answered = attempt.answer_challenge(cx, challenged, response);
         if is_answered {
@@ -633,10 +634,11 @@ impl Setup {
         let is_mapped = answer.status_code != answer.cause;
         let response = answer.response.as_ref();
         let reason = response.filter(|_| !is_mapped).map(Message::reason).unwrap_or_default();
+        let header_rule = self.inbound.header_rule.clone();
         self.inbound.refuse(cx, answer.status_code, reason, |printer: &mut Printer| {
             if let Some(response) = response {
                 let carried = super::Carried::of(response);
-                header_policy::write(carried, &HeaderRule::default(), printer);
+                header_policy::write(carried, &header_rule, printer);
             }
             if is_mapped {
                 // RFC 3326 §2: what really happened, for whoever wants to know.

@@ -23,8 +23,8 @@ use super::rows::{
 };
 use super::{
     Carrier, CarrierId, Customer, CustomerAuth, CustomerId, Dns, ErrorsInRow, FailureRuleId,
-    Gateway, GatewayId, Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows,
-    Tables, shadow,
+    Gateway, GatewayId, HeaderRule, Hours, Media, NumberRule, Refusal, Route, RouteCarrier,
+    RouteId, Rows, Tables, shadow,
 };
 
 /// Longest pattern of a failure rule.
@@ -47,7 +47,7 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
     let regions: HashMap<i64, Option<String>> =
         rows.carriers.iter().map(|row| (row.carrier_id, row.region.clone())).collect();
     let gateways = check.gateways(&rows.gateways, &carriers, &regions);
-    let customers = check.customers(&rows.customers);
+    let (customers, certified) = check.customers(&rows.customers);
     let addresses = check.addresses(&rows, &customers);
     let mut gateways_by_carrier: HashMap<CarrierId, Vec<Arc<Gateway>>> = HashMap::new();
     for gateway in gateways.values() {
@@ -79,6 +79,7 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
         gateways,
         gateways_by_carrier,
         customers,
+        certified,
         addresses,
         routes,
         longest_prefix,
@@ -241,9 +242,13 @@ impl Check {
         gateways
     }
 
-    fn customers(&mut self, rows: &[CustomerRow]) -> HashMap<CustomerId, Arc<Customer>> {
+    /// All customers, and whose client certificates name which domain.
+    fn customers(
+        &mut self,
+        rows: &[CustomerRow],
+    ) -> (HashMap<CustomerId, Arc<Customer>>, HashMap<Box<str>, CustomerId>) {
         let mut names = HashSet::new();
-        let mut customers = HashMap::new();
+        let (mut customers, mut certified) = (HashMap::new(), HashMap::new());
         for row in rows {
             let mut check = self.row("customers", row.customer_id);
             check.name(&row.name, &mut names);
@@ -251,7 +256,19 @@ impl Check {
             let refer = check.one_of("refer", &row.refer, ReferPolicy::from_text, ReferPolicy::ALL);
             let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
             let limits = check.limits(row.max_cps, ("max_calls", row.max_calls));
+            let x_headers = row.x_headers.as_deref().map(|text| check.x_headers(text));
             let id = CustomerId(row.customer_id);
+            if let Some(domain) = &row.tls_subject {
+                if !is_host_name(domain) {
+                    let reason = format!("'{domain}' must be a domain, such as pbx.example.com");
+                    check.refuse("tls_subject", reason);
+                }
+                let domain = domain.to_ascii_lowercase().into_boxed_str();
+                if let Some(CustomerId(other)) = certified.insert(domain, id) {
+                    let reason = format!("customer {other} has the same");
+                    check.refuse("tls_subject", reason);
+                }
+            }
             let customer = Customer {
                 id,
                 name: row.name.as_str().into(),
@@ -259,11 +276,13 @@ impl Check {
                 region: row.region.as_deref().map(Into::into),
                 refer: refer.unwrap_or_default(),
                 auth: auth.unwrap_or(CustomerAuth::Both),
+                headers: Arc::new(HeaderRule { x_headers, ..HeaderRule::default() }),
                 limits,
+                has_certificate: row.tls_subject.is_some(),
             };
             customers.insert(id, Arc::new(customer));
         }
-        customers
+        (customers, certified)
     }
 
     fn addresses(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::class::spelled;
-use super::{CustomerAuth, CustomerId, Limits};
+use super::{CustomerAuth, CustomerId, HeaderRule, Limits};
 
 /// A platform or PBX that uses us as its SIP trunk.
 #[derive(Clone, Debug)]
@@ -17,8 +17,12 @@ pub struct Customer {
     /// What shows that a call is this customer's.
     pub auth: CustomerAuth,
     pub refer: ReferPolicy,
+    /// What of a carrier's header fields it may see.
+    pub headers: Arc<HeaderRule>,
     /// What its calls may use of us; emergency routes are not held to it.
     pub limits: Limits,
+    /// A client certificate that names it is enough, whatever `auth` says.
+    pub has_certificate: bool,
 }
 
 spelled! {

@@ -1,11 +1,11 @@
-//! Which header fields of the caller a carrier may see, besides those that belong to a leg and never cross.
+//! Which header fields of one side the other may see, besides those that belong to a leg and never cross.
 
 use std::sync::Arc;
 
 use super::class::spelled;
 
-/// Part of a checked row of `number_rules`; [`HeaderRule::default`] holds where a carrier has none, and for whatever goes to
-/// customers.
+/// Part of a checked row of `number_rules`; [`HeaderRule::default`] holds where a carrier has none, and for customers but for
+/// their `x_headers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderRule {
     pub identity: Identity,

@@ -90,6 +90,10 @@ pub struct CustomerRow {
     pub auth: String,
     pub max_calls: Option<i32>,
     pub max_cps: Option<f64>,
+    /// A domain in its client certificate.
+    pub tls_subject: Option<String>,
+    /// Names between commas; `None` = all.
+    pub x_headers: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,6 +286,8 @@ impl Default for CustomerRow {
             auth: "address".to_owned(),
             max_calls: None,
             max_cps: None,
+            tls_subject: None,
+            x_headers: None,
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Tables {
     pub(super) gateways: HashMap<GatewayId, Arc<Gateway>>,
     pub(super) gateways_by_carrier: HashMap<CarrierId, Vec<Arc<Gateway>>>,
     pub(super) customers: HashMap<CustomerId, Arc<Customer>>,
+    /// By the domain that their client certificates name, in lower case.
+    pub(super) certified: HashMap<Box<str>, CustomerId>,
     /// Longest prefix first.
     pub(super) addresses: Vec<(IpNet, CustomerId)>,
     pub(super) routes: HashMap<(Option<CustomerId>, Box<str>), Arc<Route>>,
@@ -71,6 +73,12 @@ impl Tables {
     pub fn customer_at(&self, source: IpAddr) -> Option<&Arc<Customer>> {
         let source = source.to_canonical();
         let (_, id) = self.addresses.iter().find(|(range, _)| range.contains(&source))?;
+        self.customer(*id)
+    }
+
+    /// The customer that one of the domains in a client certificate names. Domains are in lower case.
+    pub fn customer_certified(&self, domains: &[Box<str>]) -> Option<&Arc<Customer>> {
+        let id = domains.iter().find_map(|domain| self.certified.get(domain))?;
         self.customer(*id)
     }
 

@@ -142,9 +142,16 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 34] = [
+    let changes: [(Change, &str); 38] = [
         (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
         (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
+        (|rows| rows.customers[0].tls_subject = Some("a b".into()), "customers 1 tls_subject"),
+        (
+            |rows| rows.customers[0].tls_subject = Some("192.0.2.1".into()),
+            "customers 1 tls_subject",
+        ),
+        (|rows| share_a_subject(rows), "customers 2 tls_subject"),
+        (|rows| rows.customers[0].x_headers = Some("Subject".into()), "customers 1 x_headers"),
         (|rows| rows.customers[0].max_calls = Some(0), "customers 1 max_calls"),
         (|rows| rows.customers[0].max_calls = Some(-5), "customers 1 max_calls"),
         (|rows| rows.customers[0].max_cps = Some(0.0), "customers 1 max_cps"),
@@ -443,6 +450,12 @@ fn gateway(id: i64) -> GatewayRow {
         host: "192.0.2.1".into(),
         ..GatewayRow::default()
     }
+}
+
+fn share_a_subject(rows: &mut Rows) {
+    rows.customers[0].tls_subject = Some("pbx.example".to_owned());
+    let tls_subject = Some("PBX.example".to_owned());
+    rows.customers.push(CustomerRow { tls_subject, ..customer(2) });
 }
 
 fn customer(customer_id: i64) -> CustomerRow {

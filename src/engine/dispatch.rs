@@ -68,6 +68,7 @@ impl Engine {
             | Owner::Reinvite(call, _)
             | Owner::Refresh(call, _)
             | Owner::Relay { call, .. }
+            | Owner::Prack(call)
             | Owner::Bye(call, _) => self.with_call(call, |call, cx| {
                 is_answered = call.on_challenge(cx, owner, client, challenged, response);
             }),
@@ -131,6 +132,7 @@ impl Engine {
             | Owner::Probe(_)
             | Owner::Register(_)
             | Owner::Farewell(_)
+            | Owner::Prack(_)
             | Owner::Nobody => {}
         }
     }
@@ -189,7 +191,7 @@ impl Engine {
             Owner::Bye(call, _) => self.with_call(call, |call, cx| call.on_bye_done(cx)),
             Owner::Probe(probe) => self.on_probe_done(probe, None),
             Owner::Register(key) => self.on_register_failed(key),
-            Owner::Stray(_) | Owner::Farewell(_) | Owner::Nobody => {}
+            Owner::Stray(_) | Owner::Farewell(_) | Owner::Prack(_) | Owner::Nobody => {}
         }
     }
 
@@ -315,7 +317,7 @@ impl Engine {
             return self.answer_statelessly(&request, flow, 503, "");
         }
         let source = flow.remote.ip();
-        let is_unknown = self.is_unknown(source);
+        let is_unknown = self.is_unknown(flow);
         if is_unknown && self.is_dropped_unread(&request, source) {
             return;
         }
@@ -379,15 +381,13 @@ impl Engine {
 
     /// Who sent an INVITE. While nobody is let in anyway, nobody is asked either.
     fn caller(&mut self, invite: &Message, flow: Flow) -> Caller {
-        match self.cx.is_draining || !self.cx.tables.is_loaded() {
-            true => self
-                .cx
-                .tables
-                .customer_at(flow.remote.ip())
-                .cloned()
-                .map_or(Caller::Stranger, Caller::Customer),
-            false => identify(&mut self.cx, invite, flow.remote.ip()),
+        if !self.cx.is_draining && self.cx.tables.is_loaded() {
+            return identify(&mut self.cx, invite, flow);
         }
+        let tables = &self.cx.tables;
+        let certified = flow.customer.and_then(|id| tables.customer(id));
+        let known = certified.or_else(|| tables.customer_at(flow.remote.ip()));
+        known.cloned().map_or(Caller::Stranger, Caller::Customer)
     }
 
     /// A request that begins no call.

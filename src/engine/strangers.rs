@@ -61,10 +61,12 @@ impl Strangers {
 }
 
 impl Engine {
-    /// Whether neither a customer's range nor a gateway has an address. Before there are tables, nobody is unknown.
-    pub(super) fn is_unknown(&mut self, source: IpAddr) -> bool {
-        let source = source.to_canonical();
+    /// Whether neither a customer's range nor a gateway has the address of a peer, nor a customer its certificate. Before
+    /// there are tables, nobody is unknown.
+    pub(super) fn is_unknown(&mut self, flow: Flow) -> bool {
+        let source = flow.remote.ip().to_canonical();
         self.cx.tables.is_loaded()
+            && flow.customer.is_none()
             && self.cx.tables.customer_at(source).is_none()
             && !self.strangers.is_gateway(&self.cx.view, source)
     }
@@ -85,7 +87,7 @@ impl Engine {
         flow: Flow,
         status_code: u16,
     ) -> Option<usize> {
-        if !self.is_unknown(flow.remote.ip()) {
+        if !self.is_unknown(flow) {
             return Some(usize::MAX);
         }
         if self.is_scanner(request) {

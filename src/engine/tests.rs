@@ -2,6 +2,7 @@
 
 mod authentication;
 mod credentials;
+mod early_credentials;
 mod registration;
 
 use std::net::SocketAddr;
@@ -1005,7 +1006,10 @@ impl World {
     }
 
     fn receive(&mut self, from: &str, text: &str) {
-        let flow = Flow::new(ListenerId(0), address(from));
+        self.receive_on(Flow::new(ListenerId(0), address(from)), text);
+    }
+
+    fn receive_on(&mut self, flow: Flow, text: &str) {
         let bytes = Bytes::from(text.to_owned());
         self.engine.handle_received(Received { bytes, flow }, self.now);
         self.drain();

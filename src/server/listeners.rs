@@ -40,7 +40,7 @@ pub(super) fn bind(settings: &[ListenerSettings], shards: usize) -> io::Result<B
                 }
             }
             Transport::Tcp | Transport::Tls => {
-                let listener = StreamListener::bind(transport, address, wanted.is_mutual)
+                let listener = StreamListener::bind(transport, address, wanted.client_certificate)
                     .map_err(|error| named(error, address))?;
                 address = listener.local_address();
                 bound.streams.push((id, listener));
@@ -58,6 +58,7 @@ pub(super) fn bind(settings: &[ListenerSettings], shards: usize) -> io::Result<B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::stream::ClientCertificate;
 
     #[test]
     fn binds_one_socket_a_shard_to_one_address_and_tells_the_port_it_got() {
@@ -65,7 +66,7 @@ mod tests {
             transport: Transport::Udp,
             address: "127.0.0.1:0".parse().expect("an address"),
             advertised: "127.0.0.1:0".to_owned(),
-            is_mutual: false,
+            client_certificate: ClientCertificate::Unasked,
         };
         let bound = bind(&[wanted], 3).expect("loopback can be bound");
         let port = bound.listeners[0].address.port();
@@ -83,7 +84,7 @@ mod tests {
             transport: Transport::Udp,
             address,
             advertised: address.to_string(),
-            is_mutual: false,
+            client_certificate: ClientCertificate::Unasked,
         };
         let error = bind(&[wanted], 1).expect_err("taken");
         assert!(error.to_string().contains(&format!("cannot listen on udp:{address}")), "{error}");

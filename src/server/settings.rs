@@ -13,8 +13,8 @@ use crate::call::session_timer::MIN_SE_S;
 use crate::call::{SessionPolicy, StrangerPolicy};
 use crate::carrier::Transport;
 use crate::carrier::class::spelled;
-use crate::net::stream::Limits;
 use crate::net::stream::tls::TlsFiles;
+use crate::net::stream::{ClientCertificate, Limits};
 use crate::telemetry::{log, redact};
 
 /// One setting as the file, the environment (`HOLDFAST_` and its name in capitals), the flags
@@ -34,10 +34,10 @@ pub const KNOWN: &[Known] = &[
     Known {
         name: "listen",
         default: "udp:0.0.0.0:5060",
-        shape: "udp|tcp|tls:ADDRESS:PORT[ as HOST:PORT][ mutual],…",
+        shape: "udp|tcp|tls:ADDRESS:PORT[ as HOST:PORT][ mutual| asking],…",
         about: "Where SIP comes in and goes out; `as` says how peers see it (Via, Contact), needed where \
                 the address is 0.0.0.0 or ::; `mutual` lets only TLS clients in whose certificate \
-                tls_client_ca has signed",
+                tls_client_ca has signed, `asking` lets others in too",
     },
     Known {
         name: "tls_certificate",
@@ -62,7 +62,7 @@ pub const KNOWN: &[Known] = &[
         name: "tls_client_ca",
         default: "",
         shape: "FILE",
-        about: "Authorities that callers' certificates must come from on a `mutual` listener (PEM)",
+        about: "Authorities that callers' certificates must come from on a `mutual` or `asking` listener (PEM)",
     },
     Known {
         name: "max_connections",
@@ -309,6 +309,13 @@ pub struct Settings {
     pub user_agent: String,
 }
 
+impl ListenerSettings {
+    /// Whether clients are to show who they are.
+    pub fn asks_clients(&self) -> bool {
+        self.client_certificate != ClientCertificate::Unasked
+    }
+}
+
 impl Settings {
     /// Whether a listener reaches an address over a transport.
     pub fn reaches(&self, transport: Transport, address: SocketAddr) -> bool {
@@ -325,8 +332,8 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// `host:port` in Via and Contact.
     pub advertised: String,
-    /// TLS: no client without a certificate.
-    pub is_mutual: bool,
+    /// TLS: whether clients show who they are.
+    pub client_certificate: ClientCertificate,
 }
 
 spelled! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 
 use super::{Mail, ShardHandle, Shared, owner_of};
-use crate::carrier::GatewayId;
+use crate::carrier::{CustomerId, GatewayId};
 use crate::engine::{Command, Flow, Received};
 use crate::net::stream::{Door, PeerName};
 
@@ -52,6 +52,10 @@ impl Door for ShardDoor {
         let of_rule = carrier.number_rule.request_uri_host.as_deref().and_then(domain);
         let host = domain(&gateway.host).or(of_rule).unwrap_or(&gateway.host);
         Some(PeerName { host: host.into(), allows_wildcard: carrier.tls_wildcard })
+    }
+
+    fn customer_of(&self, domains: &[Box<str>]) -> Option<CustomerId> {
+        self.shared.tables.load().customer_certified(domains).map(|customer| customer.id)
     }
 }
 

@@ -3,11 +3,11 @@ use std::net::UdpSocket as Peer;
 use std::sync::mpsc;
 
 use super::*;
-use crate::carrier::rows::{CarrierRow, GatewayRow, NumberRuleRow};
-use crate::carrier::{GatewayId, Rows, Transport};
+use crate::carrier::rows::{CarrierRow, CustomerRow, GatewayRow, NumberRuleRow};
+use crate::carrier::{CustomerId, GatewayId, Rows, Transport};
 use crate::engine::{Event, Listener};
 use crate::health::Target;
-use crate::net::stream::{self, Door, Hub, Limits, StreamListener};
+use crate::net::stream::{self, ClientCertificate, Door, Hub, Limits, StreamListener};
 
 /// Shards on one loopback address, and what they give out.
 struct World {
@@ -34,8 +34,8 @@ impl World {
         let (record, records) = mpsc::channel();
         let (outcome, outcomes) = mpsc::channel();
         let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let tcp =
-            StreamListener::bind(Transport::Tcp, address, false).expect("loopback can be bound");
+        let tcp = StreamListener::bind(Transport::Tcp, address, ClientCertificate::Unasked)
+            .expect("loopback can be bound");
         let (streams, mailbox) = stream::mailbox().expect("an eventfd");
         let mut parts = Vec::new();
         for index in 0..count {
@@ -331,4 +331,27 @@ fn keeps_records_that_find_no_room_and_gives_them_out_later() {
     shard.stop();
     thread.join().expect("the shard did not panic");
     assert_eq!(shard.edge_counters().records_lost, 0);
+}
+
+#[test]
+fn finds_the_customer_of_a_certificate_in_the_tables_that_are_in_force() {
+    let rows = Rows {
+        customers: vec![CustomerRow {
+            customer_id: 6,
+            name: "acme".to_owned(),
+            tls_subject: Some("PBX.example".to_owned()),
+            ..CustomerRow::default()
+        }],
+        ..Rows::default()
+    };
+    let shared = Arc::new(Shared {
+        tables: ArcSwap::from_pointee(Tables::check(rows, 1).expect("good rows")),
+        view: ArcSwap::from_pointee(View::default()),
+    });
+    let door = ShardDoor::new(Vec::new(), shared.clone(), 7);
+    let domains = ["other.example", "pbx.example"].map(Box::from);
+    assert_eq!(door.customer_of(&domains), Some(CustomerId(6)));
+    assert_eq!(door.customer_of(&domains[..1]), None);
+    shared.tables.store(Arc::default());
+    assert_eq!(door.customer_of(&domains), None);
 }

@@ -139,7 +139,8 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
 }
 
 pub(super) const CUSTOMERS: &str = "select customer_id, name, enabled, region, auth, refer, max_calls, \
-     cast(max_cps as double precision) as max_cps from customers order by customer_id";
+     cast(max_cps as double precision) as max_cps, tls_subject, x_headers from customers \
+     order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -152,6 +153,8 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         refer: line.get("refer")?,
         max_calls: line.get("max_calls")?,
         max_cps: line.get("max_cps")?,
+        tls_subject: line.get("tls_subject")?,
+        x_headers: line.get("x_headers")?,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::carrier::{GatewayId, Transport};
+use crate::carrier::{CustomerId, GatewayId, Transport};
 
 /// Index of a [`Listener`] in the settings of its engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,19 +47,21 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// The gateway that it leads to, where it is one's: a TLS peer must prove to be that one.
     pub gateway: Option<GatewayId>,
+    /// The customer that the peer of this connection has proved to be, by its certificate.
+    pub customer: Option<CustomerId>,
     /// Where to connect when no connection to `remote` is open (RFC 3261 §18.2.2); `None` = to `remote` itself.
     pub fallback: Option<SocketAddr>,
 }
 
 impl Flow {
-    /// To a peer that need not be anybody's gateway.
+    /// To a peer that need not be anybody's gateway, nor any customer.
     pub const fn new(listener: ListenerId, remote: SocketAddr) -> Self {
-        Self { listener, remote, gateway: None, fallback: None }
+        Self { listener, remote, gateway: None, customer: None, fallback: None }
     }
 
     /// To a gateway.
     pub const fn to_gateway(listener: ListenerId, remote: SocketAddr, gateway: GatewayId) -> Self {
-        Self { listener, remote, gateway: Some(gateway), fallback: None }
+        Self { gateway: Some(gateway), ..Self::new(listener, remote) }
     }
 
     /// Whether what became of `failed` becomes of this one: one that names no gateway stands for all.

@@ -81,7 +81,8 @@ impl Call {
         let Replica { mut record, ends_at, channel, inbound, outbound } = replica;
         record.plan = None;
         let carrier_id = record.attempts.last().map(|attempt| attempt.carrier_id);
-        let seat = record.customer.as_ref().map(|(id, _)| cx.capacity.resume_seat(*id, cx.now));
+        let customer_id = record.customer.as_ref().map(|(id, _)| *id);
+        let seat = customer_id.map(|id| cx.capacity.resume_seat(id, cx.now));
         let draft = Draft::of(record);
         let mut this = Self { key, draft, state: State::Over, seat, scheduled: None };
         let flows = (
@@ -98,8 +99,11 @@ impl Call {
             cx.dialogs.insert(kept.dialog.local_tag, (key, side));
             Leg::restore(cx, key, side, kept, flow, seq)
         };
-        let inbound = leg(Side::Inbound, inbound, to_caller);
+        let mut inbound = leg(Side::Inbound, inbound, to_caller);
         let mut outbound = leg(Side::Outbound, outbound, to_callee);
+        if let Some(customer) = customer_id.and_then(|id| cx.tables.customer(id)) {
+            inbound.header_rule = customer.headers.clone();
+        }
         if let Some(carrier) = carrier_id.and_then(|id| cx.tables.carrier(id)) {
             outbound.header_rule = carrier.number_rule.headers.clone();
         }

@@ -208,7 +208,8 @@ pub(super) fn warnings(
     }
     let known: HashSet<CustomerId> = users.by_name.values().map(|user| user.customer_id).collect();
     for customer in customers.values().filter(|customer| customer.auth.takes_digest()) {
-        let has_way = customer.auth.is_content_with_address() && addressed.contains(&customer.id);
+        let has_way = customer.has_certificate
+            || customer.auth.is_content_with_address() && addressed.contains(&customer.id);
         if !known.contains(&customer.id) && !has_way {
             let reason = "no row of customer_credentials is this customer's: its calls are refused";
             warnings.push(warning("customers", customer.id.0, "auth", reason));

@@ -197,7 +197,7 @@ impl Row<'_> {
     }
 
     /// None at all where the text is empty.
-    fn x_headers(&mut self, text: &str) -> Arc<[Box<str>]> {
+    pub(super) fn x_headers(&mut self, text: &str) -> Arc<[Box<str>]> {
         let is_name = |name: &str| {
             let is_legal = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
             let start = name.get(..2).unwrap_or_default();

@@ -123,7 +123,9 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         region: None,
         refer: crate::carrier::ReferPolicy::Refuse,
         auth: crate::carrier::CustomerAuth::Address,
+        headers: std::sync::Arc::default(),
         limits: crate::carrier::Limits::default(),
+        has_certificate: false,
     };
     let no_way = crate::routing::NoWay {
         status_code: 403,

@@ -331,7 +331,7 @@ fn world() -> World {
     World::with(with_credentials)
 }
 
-fn with_credentials(rows: &mut Rows) {
+pub(super) fn with_credentials(rows: &mut Rows) {
     rows.carrier_credentials = vec![CarrierCredentialsRow {
         carrier_id: 1,
         username: "trunk".to_owned(),
@@ -372,7 +372,7 @@ fn first_ack(first: &Message) -> Message {
     Message::parse(Bytes::from(tagged)).unwrap()
 }
 
-fn challenge(request: &Message, status_code: u16, nonce: &str, more: &str) -> String {
+pub(super) fn challenge(request: &Message, status_code: u16, nonce: &str, more: &str) -> String {
     let name = if status_code == 401 { "WWW-Authenticate" } else { "Proxy-Authenticate" };
     let line = format!(
         "{name}: Digest realm=\"carrier\", nonce=\"{nonce}\", algorithm=MD5, qop=\"auth\"{more}\r\n"
@@ -386,7 +386,7 @@ fn count(request: &Message) -> Option<u32> {
 }
 
 /// Whether a request carries credentials that show that we know the password.
-fn is_right(request: &Message, name: HeaderName, password: &str) -> bool {
+pub(super) fn is_right(request: &Message, name: HeaderName, password: &str) -> bool {
     let read = Credentials::parse(request.first(name).expect("credentials")).expect("readable");
     assert_eq!(read.uri, request.request_uri());
     let hidden = Hidden::new(password.to_owned());

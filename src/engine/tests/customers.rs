@@ -1,6 +1,8 @@
 //! What customers' rows allow them.
 
 use super::*;
+use crate::call::UnknownSources;
+use crate::carrier::CustomerId;
 
 #[test]
 fn a_customer_that_has_as_many_calls_as_it_may_is_told_so_until_one_of_them_is_over() {
@@ -71,4 +73,102 @@ fn an_emergency_call_is_never_one_too_many_for_its_customer() {
         world.caller_sends(&invite(number));
         assert_eq!(lines(&world.sent()), [to_caller("100 Trying"), to_first("INVITE")]);
     }
+}
+
+#[test]
+fn a_client_certificate_shows_whose_a_call_is_wherever_it_comes_from() {
+    for auth in ["address", "digest", "either", "both"] {
+        let mut world = World::set_up(
+            |rows| {
+                rows.customers[0].auth = auth.to_owned();
+                rows.customers[0].tls_subject = Some("pbx.example".to_owned());
+            },
+            |settings| settings.strangers.sources = UnknownSources::Drop,
+        );
+        world.receive_on(by_tls(Some(1)), &invite("1"));
+        let sent = world.sent();
+        assert_eq!(lines(&sent), [to_roamer("100 Trying"), to_first("INVITE")], "{auth}");
+        world.receive_on(by_tls(Some(1)), &out_of_dialog("OPTIONS", ""));
+        assert_eq!(lines(&world.sent()), [to_roamer("200 OK")], "{auth}");
+        // One that no customer's certificate is.
+        world.receive_on(by_tls(None), &invite("2"));
+        assert!(world.sent().is_empty(), "{auth}");
+        world.receive_on(by_tls(Some(1)), &cancel("1"));
+        assert_eq!(world.record().customer.as_ref().map(|(id, _)| id.0), Some(1));
+    }
+}
+
+#[test]
+fn a_certificate_says_more_than_an_address() {
+    let mut world = World::with(|rows| {
+        let name = "other".to_owned();
+        let other = CustomerRow { customer_id: 2, name, ..CustomerRow::default() };
+        rows.customers.push(CustomerRow { enabled: false, ..other });
+    });
+    let flow = Flow { remote: address(CALLER), ..by_tls(Some(2)) };
+    world.receive_on(flow, &invite("1"));
+    let record = world.record();
+    assert_eq!((record.status_code, &*record.detail), (403, "the customer is disabled"));
+}
+
+#[test]
+fn a_customer_is_handed_the_x_headers_of_its_list_only() {
+    let mut world =
+        World::with(|rows| rows.customers[0].x_headers = Some("X-Kept, X-Also".to_owned()));
+    let more = "X-Kept: 1\r\nX-Secret: 2\r\nSubject: 3\r\n";
+    let has = |message: &Message| {
+        ["X-Kept", "X-Secret", "Subject"].map(|name| message.by_text(name).is_some())
+    };
+    world.caller_sends(&with_lines(&invite("1"), more));
+    let outbound = world.sent()[1].1.clone();
+    assert_eq!(has(&outbound), [true; 3], "the list is for what comes to it");
+    world.receive(FIRST, &with_lines(&response(&outbound, 180, "b1", FIRST, ""), more));
+    assert_eq!(has(&world.sent()[0].1), [true, false, true]);
+    world.receive(FIRST, &with_lines(&response(&outbound, 200, "b1", FIRST, SDP), more));
+    let ok = world.sent()[1].1.clone();
+    assert_eq!(has(&ok), [true, false, true]);
+    world.caller_sends(&in_dialog(&ok, "ACK", 1, ""));
+    let info = from_carrier(&established(&outbound), "INFO", 1, "");
+    world.receive(FIRST, &with_lines(&info, more));
+    let sent = world.sent();
+    assert_eq!(lines(&sent), [to_caller("INFO")]);
+    assert_eq!(has(&sent[0].1), [true, false, true]);
+    // Refusals as well.
+    world.caller_sends(&invite("2"));
+    let outbound = world.sent()[1].1.clone();
+    world.receive(FIRST, &with_lines(&response(&outbound, 486, "b2", FIRST, ""), more));
+    assert_eq!(has(&world.sent()[1].1), [true, false, true]);
+}
+
+#[test]
+fn another_node_keeps_to_what_a_customers_row_says() {
+    let node = |own, seed| {
+        let mut rows = rows();
+        rows.customers[0].x_headers = Some(String::new());
+        rows.customers[0].max_calls = Some(1);
+        World::at(own, seed, rows, |settings| settings.replicates = true)
+    };
+    let mut a = node("203.0.113.1:5060", 1);
+    let (_, outbound) = a.establish_kept();
+    let mut b = node("203.0.113.2:5060", 2);
+    b.adopt(&a.kept()[0].1);
+    let info = from_carrier(&established(&outbound), "INFO", 1, "");
+    b.receive(FIRST, &with_lines(&info, "X-Secret: 2\r\n"));
+    let sent = b.sent();
+    assert_eq!(lines(&sent), [to_caller("INFO")]);
+    assert_eq!(sent[0].1.by_text("X-Secret"), None);
+    b.caller_sends(&invite("2"));
+    assert_eq!(lines(&b.sent()), [to_caller("503 Service Unavailable")]);
+}
+
+/// An address that no customer has.
+const ROAMER: &str = "203.0.113.99:33000";
+
+/// A TLS connection from there, of who has proved to be this customer.
+fn by_tls(customer: Option<i64>) -> Flow {
+    Flow { customer: customer.map(CustomerId), ..Flow::new(ListenerId(2), address(ROAMER)) }
+}
+
+fn to_roamer(what: &str) -> (String, String) {
+    (ROAMER.to_owned(), what.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const REL: &str = "Supported: 100rel\r\nAllow: INVITE, ACK, PRACK, UPDATE\r\n";
+pub(super) const REL: &str = "Supported: 100rel\r\nAllow: INVITE, ACK, PRACK, UPDATE\r\n";
 
 #[test]
 fn speaks_of_100rel_to_the_carrier_where_the_caller_does() {
@@ -358,12 +358,12 @@ fn ringing_reliably() -> (World, Message, Message) {
 
 impl World {
     /// The INVITE that a carrier gets for one of the caller with these lines.
-    fn call(&mut self, asked: &str) -> Message {
+    pub(super) fn call(&mut self, asked: &str) -> Message {
         self.caller_sends(&with_lines(&invite("1"), asked));
         self.sent()[1].1.clone()
     }
 
-    fn provisional(
+    pub(super) fn provisional(
         &mut self,
         request: &Message,
         status_code: u16,
@@ -377,7 +377,7 @@ impl World {
     }
 }
 
-fn prack(told: &Message, seq: u32, body: &str) -> String {
+pub(super) fn prack(told: &Message, seq: u32, body: &str) -> String {
     let rack = format!("RAck: {} 1 INVITE\r\n", rseq(told));
     with_lines(&in_dialog(told, "PRACK", seq, body), &rack)
 }

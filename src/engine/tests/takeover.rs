@@ -575,7 +575,7 @@ impl World {
     }
 
     /// A call whose answer has waited for its call to be kept, and is acknowledged.
-    fn establish_kept(&mut self) -> (Message, Message) {
+    pub(super) fn establish_kept(&mut self) -> (Message, Message) {
         self.caller_sends(&invite("1"));
         let outbound = self.sent()[1].1.clone();
         self.answer(FIRST, &outbound, 200, "b1", SDP);
@@ -591,13 +591,13 @@ impl World {
     }
 
     /// As the store gives it.
-    fn adopt(&mut self, replica: &Replica) {
+    pub(super) fn adopt(&mut self, replica: &Replica) {
         let text = serde_json::to_string(replica).expect("it can be written");
         let replica = Box::new(serde_json::from_str(&text).expect("and read"));
         self.command(Command::Adopt { replica, refresh_at: [self.now; 2] });
     }
 
-    fn kept(&self) -> Vec<(CallKey, Replica)> {
+    pub(super) fn kept(&self) -> Vec<(CallKey, Replica)> {
         let kept = self.outputs.iter().filter_map(|output| match output {
             Output::Keep { call, replica } => Some((*call, (**replica).clone())),
             _ => None,

@@ -54,6 +54,7 @@ pub(super) struct Connection {
     has_ponged: bool,
     /// Closed once all is sent.
     is_closing: bool,
+    client_domains: Box<[Box<str>]>,
     /// What went wrong, for people.
     fault: Option<String>,
 }
@@ -147,6 +148,7 @@ impl Connection {
             pinged_at: None,
             has_ponged: false,
             is_closing: false,
+            client_domains: Box::default(),
             fault: None,
         }
     }
@@ -174,11 +176,21 @@ impl Connection {
         &self.users
     }
 
-    /// The names in the certificate that a TLS peer has proved to own; none where it showed none.
-    pub(super) fn peer_names(&self) -> Vec<String> {
+    /// The names in the certificate that a TLS peer has proved to own; none where it showed none. To be called once, when
+    /// it is up.
+    pub(super) fn note_peer_names(&mut self) -> Vec<String> {
         let certificates = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
         let first = certificates.and_then(|certificates| certificates.first());
-        first.map(super::tls::names_in).unwrap_or_default()
+        let names = first.map(super::tls::names_in).unwrap_or_default();
+        if let Some(certificate) = first.filter(|_| !self.is_ours()) {
+            self.client_domains = super::tls::domains_in(certificate).into();
+        }
+        names
+    }
+
+    /// What a client has proved to stand for, in lower case; none where we opened the connection, or it showed nothing.
+    pub(super) fn client_domains(&self) -> &[Box<str>] {
+        &self.client_domains
     }
 
     /// What to wait for.

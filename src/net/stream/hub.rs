@@ -323,7 +323,8 @@ impl<D: Door> Hub<D> {
         let tls = match transport {
             Transport::Tls => {
                 let configs = self.tls.load_full();
-                let config = configs.and_then(|configs| configs.server(listener.is_mutual));
+                let config =
+                    configs.and_then(|configs| configs.server(listener.client_certificate));
                 let made = config.map(rustls::ServerConnection::new);
                 let Some(Ok(tls)) = made else { return };
                 Some(tls)
@@ -363,13 +364,20 @@ impl<D: Door> Hub<D> {
             }
             let heard = connection.hear(&mut self.buffer, &mut reads, now, &self.limits);
             if connection.has_shaken_hands() {
-                let names = connection.peer_names();
+                let names = connection.note_peer_names();
                 tracing::debug!(peer = %connection.remote(), ?names, "TLS is up");
             }
             match heard {
                 Heard::Nothing => return,
                 Heard::Message(bytes) => {
-                    let received = Received { bytes, flow: connection.flow };
+                    let domains = connection.client_domains();
+                    // Asked anew for each message, for the tables change.
+                    let customer = match domains.is_empty() {
+                        true => None,
+                        false => self.door.customer_of(domains),
+                    };
+                    let flow = Flow { customer, ..connection.flow };
+                    let received = Received { bytes, flow };
                     if let Err(received) = self.door.deliver(received) {
                         connection.held = Some(received);
                         self.held.push(token);

@@ -18,8 +18,8 @@ use bytes::Bytes;
 
 pub use self::hub::Hub;
 pub use self::socket::StreamListener;
-use crate::carrier::GatewayId;
 use crate::carrier::class::spelled;
+use crate::carrier::{CustomerId, GatewayId};
 use crate::engine::{Flow, Received};
 use crate::net::wake::Waker;
 
@@ -79,6 +79,21 @@ pub trait Door: Send {
     fn unreachable(&self, flow: Flow);
     /// The name of a gateway that the tables have.
     fn name_of(&self, gateway: GatewayId) -> Option<PeerName>;
+    /// The customer that one of these domains of a client's certificate names; they are in lower case.
+    fn customer_of(&self, domains: &[Box<str>]) -> Option<CustomerId>;
+}
+
+spelled! {
+    /// Whether a TLS listener wants to know who its clients are, by certificates that `client_ca` has signed.
+    #[derive(Default)]
+    ClientCertificate {
+        #[default]
+        Unasked = "unasked",
+        /// Who has one shows it; who has none is let in all the same.
+        Asked = "asking",
+        /// Nobody is let in without.
+        Needed = "mutual",
+    }
 }
 
 spelled! {

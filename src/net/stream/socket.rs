@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::ClientCertificate;
 use crate::carrier::Transport;
 
 /// Connections that wait to be accepted, as far as the system has room for them.
@@ -21,16 +22,16 @@ pub struct StreamListener {
     pub(super) socket: std::net::TcpListener,
     pub(super) local: SocketAddr,
     pub(super) transport: Transport,
-    /// TLS: nobody is let in without a certificate that we trust.
-    pub(super) is_mutual: bool,
+    /// TLS: whether clients show who they are.
+    pub(super) client_certificate: ClientCertificate,
 }
 
 impl StreamListener {
-    /// Binds `address`; `is_mutual` asks for a client's certificate.
+    /// Binds `address`; the last is for TLS only.
     pub fn bind(
         transport: Transport,
         address: SocketAddr,
-        is_mutual: bool,
+        client_certificate: ClientCertificate,
     ) -> std::io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -43,7 +44,7 @@ impl StreamListener {
         socket.listen(BACKLOG)?;
         let socket = std::net::TcpListener::from(socket);
         let local = socket.local_addr()?;
-        Ok(Self { socket, local, transport, is_mutual })
+        Ok(Self { socket, local, transport, client_certificate })
     }
 
     pub fn local_address(&self) -> SocketAddr {

@@ -17,12 +17,16 @@ use crate::carrier::Transport;
 use crate::engine::ListenerId;
 
 const GATEWAY: GatewayId = GatewayId(7);
+/// Whose certificate names `pbx.example`.
+const CUSTOMER: CustomerId = CustomerId(5);
 
 /// What a hub has told the rest of the node.
 #[derive(Debug, Default)]
 struct Told {
     has_no_room: AtomicBool,
     name: Mutex<Option<PeerName>>,
+    /// Domains of clients that were asked for.
+    domains: Mutex<Vec<Box<str>>>,
 }
 
 struct TestDoor {
@@ -47,6 +51,11 @@ impl Door for TestDoor {
     fn name_of(&self, gateway: GatewayId) -> Option<PeerName> {
         self.told.name.lock().expect("nobody panics").clone().filter(|_| gateway == GATEWAY)
     }
+
+    fn customer_of(&self, domains: &[Box<str>]) -> Option<CustomerId> {
+        *self.told.domains.lock().expect("nobody panics") = domains.to_vec();
+        domains.iter().any(|domain| &**domain == "pbx.example").then_some(CUSTOMER)
+    }
 }
 
 /// A running hub with one listener.
@@ -62,23 +71,30 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn tcp(limits: Limits) -> Self {
-        Self::start(Transport::Tcp, false, limits, None)
+        Self::start(Transport::Tcp, ClientCertificate::Unasked, limits, None)
     }
 
     pub(super) fn tls(is_mutual: bool, files: &TlsFiles) -> Self {
+        Self::tls_that(
+            if is_mutual { ClientCertificate::Needed } else { ClientCertificate::Unasked },
+            files,
+        )
+    }
+
+    pub(super) fn tls_that(wants: ClientCertificate, files: &TlsFiles) -> Self {
         let configs = files.load().expect("good files");
-        Self::start(Transport::Tls, is_mutual, Limits::default(), Some(configs))
+        Self::start(Transport::Tls, wants, Limits::default(), Some(configs))
     }
 
     fn start(
         transport: Transport,
-        is_mutual: bool,
+        wants: ClientCertificate,
         limits: Limits,
         tls: Option<tls::TlsConfigs>,
     ) -> Self {
         let loopback = "127.0.0.1:0".parse().expect("an address");
         let listener =
-            StreamListener::bind(transport, loopback, is_mutual).expect("loopback can be bound");
+            StreamListener::bind(transport, loopback, wants).expect("loopback can be bound");
         let address = listener.local_address();
         let (handle, mailbox) = mailbox().expect("an eventfd");
         let (received_sender, received) = mpsc::channel();

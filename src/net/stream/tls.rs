@@ -19,7 +19,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::PeerName;
+use super::{ClientCertificate, PeerName};
 
 /// Where certificates come from. All are PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub struct TlsConfigs {
     lenient: Arc<ClientConfig>,
     /// For those we accept; `None` without a certificate of ours.
     server: Option<Arc<ServerConfig>>,
-    /// The same, asking for a certificate that `client_ca` has signed.
+    /// The same, taking a certificate that `client_ca` has signed, or insisting on one.
+    asking: Option<Arc<ServerConfig>>,
     mutual: Option<Arc<ServerConfig>>,
 }
 
@@ -78,33 +79,34 @@ impl TlsFiles {
             };
             Ok(Arc::new(config))
         };
-        let server = |client_ca: Option<&Path>| -> Result<Option<Arc<ServerConfig>>, TlsError> {
+        let server = |wanted: ClientCertificate| -> Result<Option<Arc<ServerConfig>>, TlsError> {
             let Some((chain, key)) = &own else { return Ok(None) };
             let builder = ServerConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?;
-            let builder = match client_ca {
-                Some(path) => {
+            let builder = match (wanted, &self.client_ca) {
+                (ClientCertificate::Unasked, _) => builder.with_no_client_auth(),
+                (ClientCertificate::Asked | ClientCertificate::Needed, None) => return Ok(None),
+                (wanted, Some(path)) => {
                     let roots = Arc::new(read_roots(path)?);
                     let verifier =
-                        WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-                            .build()
-                            .map_err(|error| in_file(path, &error))?;
+                        WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+                    let verifier = match wanted {
+                        ClientCertificate::Asked => verifier.allow_unauthenticated(),
+                        ClientCertificate::Unasked | ClientCertificate::Needed => verifier,
+                    };
+                    let verifier = verifier.build().map_err(|error| in_file(path, &error))?;
                     builder.with_client_cert_verifier(verifier)
                 }
-                None => builder.with_no_client_auth(),
             };
             let config = builder.with_single_cert(chain.clone(), key.clone_key())?;
             Ok(Some(Arc::new(config)))
         };
-        let mutual = match &self.client_ca {
-            Some(path) => server(Some(path))?,
-            None => None,
-        };
         Ok(TlsConfigs {
             strict: client(false)?,
             lenient: client(true)?,
-            server: server(None)?,
-            mutual,
+            server: server(ClientCertificate::Unasked)?,
+            asking: server(ClientCertificate::Asked)?,
+            mutual: server(ClientCertificate::Needed)?,
         })
     }
 
@@ -120,8 +122,12 @@ impl TlsFiles {
 
 impl TlsConfigs {
     /// The server's side of a new connection; `None` where we have no certificate for it.
-    pub(super) fn server(&self, is_mutual: bool) -> Option<Arc<ServerConfig>> {
-        if is_mutual { self.mutual.clone() } else { self.server.clone() }
+    pub(super) fn server(&self, wanted: ClientCertificate) -> Option<Arc<ServerConfig>> {
+        match wanted {
+            ClientCertificate::Unasked => self.server.clone(),
+            ClientCertificate::Asked => self.asking.clone(),
+            ClientCertificate::Needed => self.mutual.clone(),
+        }
     }
 
     /// Our side of a connection to a server that must prove to be `name`.
@@ -138,6 +144,15 @@ pub(super) fn names_in(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     let names = certificate.valid_uri_names().chain(certificate.valid_dns_names());
     names.map(str::to_owned).collect()
+}
+
+/// The domains that a certificate is for (RFC 5922 §7.1): those of its SIP URIs; where it has none, its DNS names, whole ones.
+/// In lower case. The subject's common name counts for nothing.
+pub(super) fn domains_in(certificate: &CertificateDer<'_>) -> Vec<Box<str>> {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
+    let lower = |domain: &str| domain.to_ascii_lowercase().into_boxed_str();
+    let domains: Vec<_> = certificate.valid_uri_names().filter_map(sip_domain).map(lower).collect();
+    if domains.is_empty() { certificate.valid_dns_names().map(lower).collect() } else { domains }
 }
 
 /// Checks a carrier's certificate: its chain as any TLS client does, its name as SIP has it.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Check, ListenerSettings};
 use crate::carrier::Transport;
-use crate::net::stream::Limits;
 use crate::net::stream::tls::TlsFiles;
+use crate::net::stream::{ClientCertificate, Limits};
 
 /// Listeners of one node.
 const MAX_LISTENERS: usize = 16;
@@ -47,8 +47,11 @@ impl Check<'_> {
         if certificate.is_some() != key.is_some() {
             self.refuse("tls_key", "tls_certificate and tls_key go together");
         }
-        if listeners.iter().any(|listener| listener.is_mutual) && client_ca.is_none() {
-            self.refuse("tls_client_ca", "`listen` says mutual, which needs it");
+        if let Some(listener) = listeners.iter().find(|listener| listener.asks_clients())
+            && client_ca.is_none()
+        {
+            let word = listener.client_certificate;
+            self.refuse("tls_client_ca", &format!("`listen` says {word}, which needs it"));
         }
         TlsFiles { own: certificate.zip(key), ca, client_ca }
     }
@@ -77,10 +80,13 @@ impl ListenerSettings {
 /// `udp:192.0.2.1:5060`, `tcp:0.0.0.0:5060 as sip.example.com:5060`, `tls:[2001:db8::1]:5061 mutual`.
 fn listener(text: &str) -> Result<ListenerSettings, String> {
     let shape = "udp:ADDRESS:PORT (or tcp, tls), or udp:ADDRESS:PORT as HOST:PORT";
-    let (text, is_mutual) = match text.strip_suffix(" mutual") {
-        Some(rest) => (rest.trim_end(), true),
-        None => (text, false),
+    let words = [ClientCertificate::Needed, ClientCertificate::Asked];
+    let ends = |word: ClientCertificate| {
+        let rest = text.strip_suffix(word.as_str())?.strip_suffix(' ')?;
+        Some((rest.trim_end(), word))
     };
+    let (text, client_certificate) =
+        words.into_iter().find_map(ends).unwrap_or((text, ClientCertificate::Unasked));
     let (bound, advertised) = match text.split_once(" as ") {
         Some((bound, advertised)) => (bound.trim(), Some(advertised.trim())),
         None => (text, None),
@@ -89,8 +95,8 @@ fn listener(text: &str) -> Result<ListenerSettings, String> {
         bound.split_once(':').ok_or_else(|| format!("'{text}' must be {shape}"))?;
     let transport = Transport::from_text(transport)
         .ok_or_else(|| format!("'{transport}' is no transport; '{text}' must be {shape}"))?;
-    if is_mutual && transport != Transport::Tls {
-        return Err(format!("only tls can be mutual, not '{transport}'"));
+    if client_certificate != ClientCertificate::Unasked && transport != Transport::Tls {
+        return Err(format!("only tls can be {client_certificate}, not '{transport}'"));
     }
     let address: SocketAddr =
         address.parse().map_err(|_| format!("'{address}' is no ADDRESS:PORT; {shape}"))?;
@@ -102,7 +108,7 @@ fn listener(text: &str) -> Result<ListenerSettings, String> {
         None if address.ip().is_unspecified() => with_own_address(transport, address)?,
         None => address.to_string(),
     };
-    Ok(ListenerSettings { transport, address, advertised, is_mutual })
+    Ok(ListenerSettings { transport, address, advertised, client_certificate })
 }
 
 /// On one interface only, its address needs no telling.

@@ -219,12 +219,21 @@ fn wants_a_certificate_for_tls_and_an_authority_for_a_mutual_listener() {
     assert!(refused(&[tls]).contains("tls_certificate"));
     assert!(refused(&[tls, ("tls_certificate", "a.pem")]).contains("tls_key"));
     let own = [("tls_certificate", "a.pem"), ("tls_key", "a.key")];
-    assert!(!raw(&[tls, own[0], own[1]]).check().expect("good").listeners[0].is_mutual);
+    assert!(!raw(&[tls, own[0], own[1]]).check().expect("good").listeners[0].asks_clients());
     let mutual = ("listen", "tls:0.0.0.0:5061 as sip.example.com:5061 mutual");
     assert!(refused(&[mutual, own[0], own[1]]).contains("tls_client_ca"));
     let settings =
         raw(&[mutual, own[0], own[1], ("tls_client_ca", "ca.pem")]).check().expect("good");
     let listener = &settings.listeners[0];
-    assert_eq!((listener.is_mutual, &*listener.advertised), (true, "sip.example.com:5061"));
+    assert_eq!(
+        (listener.client_certificate, &*listener.advertised),
+        (ClientCertificate::Needed, "sip.example.com:5061")
+    );
     assert!(refused(&[("listen", "tcp:127.0.0.1:5060 mutual")]).contains("only tls"));
+    let asking = ("listen", "tls:127.0.0.1:5061 asking");
+    assert!(refused(&[asking, own[0], own[1]]).contains("tls_client_ca"));
+    let checked =
+        raw(&[asking, own[0], own[1], ("tls_client_ca", "ca.pem")]).check().expect("good");
+    assert_eq!(checked.listeners[0].client_certificate, ClientCertificate::Asked);
+    assert!(refused(&[("listen", "udp:127.0.0.1:5060 asking")]).contains("only tls can be asking"));
 }

@@ -129,6 +129,65 @@ fn shows_its_certificate_where_it_is_asked_and_lets_nobody_in_without_one() {
     assert!(door.received.try_recv().is_err());
 }
 
+/// Which customer a door takes a client with these names in its certificate for.
+fn customer_of(names: &[&str], wants: ClientCertificate) -> Option<CustomerId> {
+    let authority = Authority::new();
+    let door = World::tls_that(wants, &authority.files(&["sip.example"]));
+    let files = match names {
+        [] => TlsFiles { own: None, ca: Some(authority.ca()), client_ca: None },
+        names => authority.files(names),
+    };
+    let world = World::tls(false, &files);
+    world.is_called("sip.example", false);
+    world.send(gateway(door.address), &options("1", ""));
+    let received = door.next();
+    assert_eq!(received.bytes, options("1", ""));
+    // What comes back by the connection that we opened is no customer's, whatever its certificate says.
+    door.send(received.flow, OK);
+    assert_eq!(world.next().flow.customer, None);
+    received.flow.customer
+}
+
+#[test]
+fn knows_a_customer_by_the_sip_uri_in_its_certificate_or_else_by_its_dns_name() {
+    for (names, is_known) in [
+        (&["pbx.example"][..], true),
+        (&["PBX.Example"], true),
+        (&["uri:sip:pbx.example"], true),
+        (&["other.example", "pbx.example"], true),
+        (&["other.example", "uri:sip:pbx.example"], true),
+        // RFC 5922 §7.1: with a SIP URI, DNS names count for nothing.
+        (&["pbx.example", "uri:sip:other.example"], false),
+        (&["uri:sip:user@pbx.example"], false),
+        (&["*.example"], false),
+        (&["sub.pbx.example"], false),
+    ] {
+        let customer = customer_of(names, ClientCertificate::Needed);
+        assert_eq!(customer, is_known.then_some(CUSTOMER), "{names:?}");
+    }
+}
+
+#[test]
+fn a_door_that_only_asks_lets_those_in_who_have_no_certificate_and_knows_the_others() {
+    assert_eq!(customer_of(&["pbx.example"], ClientCertificate::Asked), Some(CUSTOMER));
+    assert_eq!(customer_of(&[], ClientCertificate::Asked), None);
+    assert_eq!(customer_of(&["pbx.example"], ClientCertificate::Unasked), None);
+}
+
+#[test]
+fn a_certificate_that_a_stranger_has_signed_gets_nobody_in() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    for wants in [ClientCertificate::Asked, ClientCertificate::Needed] {
+        let door = World::tls_that(wants, &authority.files(&["sip.example"]));
+        let files = stranger.files(&["pbx.example"]);
+        let world = World::tls(false, &TlsFiles { ca: Some(authority.ca()), ..files });
+        world.is_called("sip.example", false);
+        world.send(gateway(door.address), &options("1", ""));
+        assert_eq!(world.next_unreachable(), gateway(door.address));
+        assert!(door.received.try_recv().is_err());
+    }
+}
+
 #[test]
 fn asks_two_gateways_at_one_address_for_their_own_names() {
     let authority = Authority::new();
