@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::authentication::Authentication;
 use super::credentials::Challenges;
-use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
 use super::{CallRecord, Replica, RingingReplica, Side};
@@ -35,12 +34,6 @@ pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPD
 /// With the one that a customer's policy may add.
 const ALLOW_REFER: &[u8] =
     b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY, REFER";
-
-/// What we can, for every message that refreshes a dialog's target or answers one that made it.
-pub fn write_capabilities(refer: ReferPolicy, printer: &mut Printer) {
-    write_allow(refer, printer);
-    Options::WITHIN_DIALOG.write(HeaderName::Supported, printer);
-}
 
 /// The methods that are let pass within a call of a customer with this policy.
 pub fn write_allow(refer: ReferPolicy, printer: &mut Printer) {

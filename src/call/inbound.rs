@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::attempt::write_contact;
-use super::context::{CallKey, Context, write_capabilities};
+use super::contact::OwnContact;
+use super::context::{CallKey, Context};
 use super::leg::Leg;
 use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
@@ -12,7 +12,7 @@ use super::{Carried, Side, header_policy};
 use crate::carrier::{HeaderRule, ReferPolicy};
 use crate::dialog::{Dialog, Tag, has_sips_uri};
 use crate::sip::{HeaderName, Message, Printer};
-use crate::transaction::{Flow, Listener, ServerKey};
+use crate::transaction::{Flow, ServerKey};
 
 /// Early dialogs that one caller sees at most; more share the last one's tag.
 const MAX_EARLY_DIALOGS: usize = 8;
@@ -100,7 +100,9 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, None, invite, self.refer, printer);
+            let is_secure = has_sips_uri(invite);
+            let contact = OwnContact { is_secure, user: None, refer: self.refer };
+            contact.write_answer(&listener, invite, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
@@ -193,19 +195,4 @@ impl Inbound {
         });
         tag
     }
-}
-
-/// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(
-    listener: &Listener,
-    contact_user: Option<&str>,
-    invite: &Message,
-    refer: ReferPolicy,
-    printer: &mut Printer,
-) {
-    for header in invite.all(HeaderName::RecordRoute) {
-        printer.copy(header);
-    }
-    write_contact(listener, has_sips_uri(invite), contact_user, printer);
-    write_capabilities(refer, printer);
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::attempt::{Trunk, retry_after, write_contact};
-use super::context::{Context, Owner, write_capabilities};
+use super::attempt::retry_after;
+use super::context::{Context, Owner};
 use super::credentials::{self, SentAgain};
 use super::leg::{Leg, REINVITE_LIMIT};
 use super::verdict::Failure;
@@ -171,19 +171,12 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let (dialog, session, refer) = (&mut self.dialog, &self.session, self.refer);
-        let trunk = self.trunk.as_ref();
-        let of = trunk.map(|trunk| trunk.carrier_id);
+        let (of, contact) = (self.carrier_id(), self.contact());
+        let (dialog, session) = (&mut self.dialog, &self.session);
         let sent = cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
-            write_contact(
-                listener,
-                dialog.is_secure,
-                trunk.and_then(Trunk::contact_user),
-                &mut printer,
-            );
-            write_capabilities(refer, &mut printer);
+            contact.write_all(listener, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if description.is_some() {
