@@ -375,6 +375,7 @@ impl Attempt {
             failure_rule: None,
             weight: 0.0,
             late_answer: false,
+            transferred_to: None,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct OwnContact {
     /// User part: what we are registered under at the carrier (RFC 3261 §10).
     pub user: Option<Arc<str>>,
     pub refer: ReferPolicy,
+    /// A customer's INVITEs come to us; a carrier's do not.
+    pub is_to_customer: bool,
 }
 
 impl OwnContact {
@@ -30,7 +32,11 @@ impl OwnContact {
     pub fn write_all(&self, listener: &Listener, printer: &mut Printer) {
         self.write(listener, printer);
         write_allow(self.refer, printer);
-        Options::WITHIN_DIALOG.write(HeaderName::Supported, printer);
+        let replaces = match self.refer {
+            ReferPolicy::Relay | ReferPolicy::Local if self.is_to_customer => Options::REPLACES,
+            ReferPolicy::Refuse | ReferPolicy::Relay | ReferPolicy::Local => Options::NONE,
+        };
+        Options::WITHIN_DIALOG.with(replaces).write(HeaderName::Supported, printer);
     }
 
     /// Writes what a response that makes a dialog carries (RFC 3261 §12.1.1).
@@ -46,7 +52,8 @@ impl Leg {
     /// What we say of ourselves to this leg's peer.
     pub(super) fn contact(&self) -> OwnContact {
         let user = self.trunk.as_ref().and_then(|trunk| trunk.contact_user.clone());
-        OwnContact { is_secure: self.dialog.is_secure, user, refer: self.refer }
+        let is_to_customer = self.trunk.is_none();
+        OwnContact { is_secure: self.dialog.is_secure, user, refer: self.refer, is_to_customer }
     }
 }
 

@@ -101,7 +101,8 @@ impl Inbound {
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
             let is_secure = has_sips_uri(invite);
-            let contact = OwnContact { is_secure, user: None, refer: self.refer };
+            let (user, refer) = (None, self.refer);
+            let contact = OwnContact { is_secure, user, refer, is_to_customer: true };
             contact.write_answer(&listener, invite, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);
@@ -115,12 +116,7 @@ impl Inbound {
 
     /// A leg of the dialog that our response under `tag` makes.
     pub fn leg(&self, call: CallKey, tag: Tag, invite: &Message) -> Leg {
-        let mut dialog = Dialog::uas(invite, tag);
-        dialog.note_source(invite, self.flow.remote.ip());
-        let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
-        leg.refer = self.refer;
-        leg.note_peer(invite);
-        leg
+        Leg::invited(call, Side::Inbound, tag, self.flow, invite, self.refer)
     }
 
     /// Answers the caller; the leg repeats the 2xx until its ACK comes. `early`: the leg of the early dialog,
@@ -194,5 +190,24 @@ impl Inbound {
             rseq: None,
         });
         tag
+    }
+}
+
+impl Leg {
+    /// A leg of the dialog that our response under `tag` to an INVITE makes.
+    pub(super) fn invited(
+        call: CallKey,
+        side: Side,
+        tag: Tag,
+        flow: Flow,
+        invite: &Message,
+        refer: ReferPolicy,
+    ) -> Self {
+        let mut dialog = Dialog::uas(invite, tag);
+        dialog.note_source(invite, flow.remote.ip());
+        let mut leg = Self::new(call, side, dialog, flow);
+        leg.refer = refer;
+        leg.note_peer(invite);
+        leg
     }
 }

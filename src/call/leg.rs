@@ -38,7 +38,7 @@ const SEQ_JUMP: u32 = 100;
 pub struct Leg {
     pub(super) call: CallKey,
     pub(super) side: Side,
-    /// The carrier, on the outbound side.
+    /// The carrier; `None` for a leg of the customer.
     pub trunk: Option<Trunk>,
     pub dialog: Dialog,
     /// What of the other leg's messages this one may carry.
@@ -212,6 +212,9 @@ impl Leg {
             Method::Refer => {
                 if self.refuses_refer(cx, server, request) {
                     return None;
+                }
+                if self.refer == ReferPolicy::Local {
+                    return Some(LegEvent::Referred { server, carried });
                 }
                 self.asked.push(server);
                 Some(LegEvent::Asked { server, carried })

@@ -30,6 +30,7 @@ pub mod session_timer;
 pub mod settings;
 pub mod setup;
 pub mod stray;
+pub mod subscription;
 pub mod terms;
 pub mod transfer;
 pub mod verdict;

@@ -9,7 +9,7 @@ use super::context::{Context, Owner};
 use super::credentials::{self, SentAgain};
 use super::leg::{Leg, REINVITE_LIMIT};
 use super::verdict::Failure;
-use super::{LegEvent, Side, stray};
+use super::{LegEvent, stray};
 use crate::random::Random;
 use crate::sip::{HeaderName, Message, Method};
 use crate::transaction::ClientKey;
@@ -219,7 +219,7 @@ impl Leg {
                 None
             }
             491 if may_retry => {
-                let pause = pause_after_glare(&mut cx.random, self.side);
+                let pause = self.pause_after_glare(&mut cx.random);
                 self.wait(cx.now + pause);
                 None
             }
@@ -237,6 +237,15 @@ impl Leg {
                 Some(LegEvent::RefreshFailed { status_code, is_dialog_gone })
             }
         }
+    }
+
+    /// RFC 3261 §14.1: who made the Call-ID, as we do for carriers, waits longer, so that the two do not meet again.
+    pub(super) fn pause_after_glare(&self, random: &mut Random) -> Duration {
+        let tens_of_ms = match &self.trunk {
+            Some(_) => 210 + random.below(191),
+            None => random.below(201),
+        };
+        Duration::from_millis(10 * tens_of_ms)
     }
 
     fn wait(&mut self, until: Instant) {
@@ -264,15 +273,6 @@ impl Leg {
         let (of, tag) = (self.carrier_id(), self.dialog.local_tag);
         stray::keep(cx, of, client, self.flow, tag, Bytes::new(), acks);
     }
-}
-
-/// RFC 3261 §14.1: who made the Call-ID waits longer, so that the two do not meet again.
-fn pause_after_glare(random: &mut Random, side: Side) -> Duration {
-    let tens_of_ms = match side {
-        Side::Outbound => 210 + random.below(191),
-        Side::Inbound => random.below(201),
-    };
-    Duration::from_millis(10 * tens_of_ms)
 }
 
 #[cfg(test)]

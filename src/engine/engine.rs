@@ -252,6 +252,9 @@ impl Engine {
         } else {
             call.schedule(&mut self.cx);
         }
+        if let Some(fetch) = self.cx.fetches.pop() {
+            self.fetch(fetch);
+        }
     }
 
     /// An OPTIONS to a target is an ordinary non-INVITE transaction, its end an ordinary outcome.

@@ -61,9 +61,26 @@ impl Leg {
             .is_some_and(|received| received.is_first && received.answer.is_some())
     }
 
+    /// Hangs up, and is done with it: its call goes on without.
+    pub(in crate::call) fn dismiss(mut self, cx: &mut Context) {
+        self.close(cx);
+        cx.dialogs.remove(&self.dialog.local_tag);
+        let owner = self.unawaited();
+        self.send_bye(cx, owner, None);
+    }
+
+    /// Owner of a request whose end changes nothing.
+    pub(in crate::call) fn unawaited(&self) -> Owner {
+        self.carrier_id().map_or(Owner::Nobody, Owner::Farewell)
+    }
+
     fn say_bye(&mut self, cx: &mut Context, reason: Option<Carried<'_>>) {
+        self.send_bye(cx, Owner::Bye(self.call, self.side), reason);
+    }
+
+    fn send_bye(&mut self, cx: &mut Context, owner: Owner, reason: Option<Carried<'_>>) {
         let flow = self.flow_out(cx);
-        let (owner, of) = (Owner::Bye(self.call, self.side), self.carrier_id());
+        let of = self.carrier_id();
         let dialog = &mut self.dialog;
         cx.start_towards(of, Method::Bye, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
@@ -82,10 +99,7 @@ impl Leg {
         if self.received.as_ref().is_some_and(|received| received.answer.is_none()) {
             self.refuse(cx, 487, None);
         }
-        self.updating = None;
-        for server in std::mem::take(&mut self.asked) {
-            cx.respond(server, 487, b"", None, |_, _| {}, b"");
-        }
+        self.close_asked(cx);
         if !self.is_unacknowledged() {
             self.received = None;
         }

@@ -179,13 +179,14 @@ impl Leg {
         (received.server == server && received.answer.is_none()).then_some(LegEvent::Withdrawn)
     }
 
-    /// Sends the other side's re-INVITE on. `false` where ours is still under way (glare).
-    pub fn modify(&mut self, cx: &mut Context, carried: Carried<'_>) -> bool {
+    /// Sends the other side's re-INVITE on, or asks for an offer where there is none. `false` where ours is still under
+    /// way (glare).
+    pub fn modify(&mut self, cx: &mut Context, carried: Option<Carried<'_>>) -> bool {
         if self.is_inviting() || self.received.is_some() || self.is_negotiating() {
             return false;
         }
         let flow = self.flow_out(cx);
-        let has_offer = sdp::is_session_description(carried.0);
+        let has_offer = carried.is_some_and(|carried| sdp::is_session_description(carried.0));
         let owner = Owner::Reinvite(self.call, self.side);
         let (of, contact) = (self.carrier_id(), self.contact());
         let (dialog, session) = (&mut self.dialog, &self.session);
@@ -195,8 +196,10 @@ impl Leg {
             contact.write_all(listener, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
-            header_policy::write(carried, &self.header_rule, &mut printer);
-            printer.finish(header_policy::body(carried))
+            if let Some(carried) = carried {
+                header_policy::write(carried, &self.header_rule, &mut printer);
+            }
+            printer.finish(carried.map(header_policy::body).unwrap_or_default())
         });
         let SentAgain { client, request: invite } = sent;
         let state = SentState::Pending { is_withdrawn: false, is_cancelled: false };
@@ -239,6 +242,9 @@ impl Leg {
 
     /// Answers the peer's INVITE, and repeats the answer until it is acknowledged.
     pub fn answer(&mut self, cx: &mut Context, status_code: u16, carried: Carried<'_>) {
+        if self.received.is_none() {
+            return;
+        }
         self.answer_with(cx, status_code, Some(carried));
         self.note_description(carried.0);
     }
@@ -305,6 +311,22 @@ impl Leg {
 
     /// Acknowledges the 2xx to our INVITE; with the other side's ACK where that carries the answer.
     pub fn acknowledge(&mut self, cx: &mut Context, carried: Option<Carried<'_>>) {
+        self.acknowledge_with(cx, carried, None);
+    }
+
+    /// Acknowledges the 2xx to our INVITE, where nobody has an answer to the offer in it: with what we said last, so
+    /// that the session stays as it was.
+    pub fn acknowledge_as_it_was(&mut self, cx: &mut Context) {
+        let own = self.description.clone();
+        self.acknowledge_with(cx, None, own.as_deref());
+    }
+
+    fn acknowledge_with(
+        &mut self,
+        cx: &mut Context,
+        carried: Option<Carried<'_>>,
+        own: Option<&[u8]>,
+    ) {
         let flow = self.flow_out(cx);
         let is_waiting = |sent: &mut SentInvite| matches!(sent.state, SentState::Unacknowledged);
         let Some(sent) = self.sent.take_if(is_waiting) else { return };
@@ -312,7 +334,12 @@ impl Leg {
         let listener = cx.settings.listener(flow.listener);
         let mut printer = self.dialog.ack(sent.seq, listener, branch);
         credentials::write_into_ack(cx, &sent.invite, &mut printer);
+        let own = own.filter(|_| !sent.has_offer);
         let body = match carried.filter(|_| !sent.has_offer) {
+            None if own.is_some() => {
+                printer.header(HeaderName::ContentType, b"application/sdp");
+                own.unwrap_or_default()
+            }
             Some(carried) => {
                 if let Some(sent) = sdp::description_of(carried.0) {
                     self.description = Some(sent.into());
@@ -429,6 +456,11 @@ impl Leg {
         let sent = stray::end_dialog(cx, self.carrier_id(), self.flow, fork, &sent.invite);
         cx.counters.late_answers += 1;
         self.forks.note(tag, sent);
+    }
+
+    /// Whether our INVITE went out in this transaction.
+    pub(in crate::call) fn is_inviting_by(&self, client: ClientKey) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.client == client)
     }
 
     /// An INVITE of ours is not answered yet, or its ACK has to wait.

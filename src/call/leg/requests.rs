@@ -15,6 +15,8 @@ pub enum NotRelayed {
     TooMany,
     /// It holds an offer, and another one is not answered (RFC 3264 §4).
     Negotiating,
+    /// The other side has hung up.
+    Alone,
 }
 
 impl Leg {
@@ -65,6 +67,7 @@ impl Leg {
             self.offered = offer.map(|offer| (server, offer.into())).or(self.offered.take());
         }
         let event = self.mapped_event(carried.0);
+        let named = cx.named.take();
         let (of, contact) = (self.carrier_id(), self.contact());
         let (dialog, session) = (&mut self.dialog, &self.session);
         cx.start_towards(of, method, flow, owner, |branch, settings| {
@@ -75,7 +78,8 @@ impl Leg {
                 session.write_request(settings.session, &mut printer);
             } else if method == Method::Refer {
                 contact.write(listener, &mut printer);
-                write_refer(&dialog.remote, &settings.listeners, carried.0, &mut printer);
+                let named = named.as_ref();
+                write_refer(&dialog.remote, named, &settings.listeners, carried.0, &mut printer);
             }
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             let replaced = event.is_some().then_some(HeaderName::Event);
@@ -96,12 +100,21 @@ impl Leg {
             NotRelayed::Negotiating => {
                 cx.respond(server, 491, b"", None, |_, _| {}, b"");
             }
+            NotRelayed::Alone => cx.reject(server, 480, b"Nobody Is There"),
         }
     }
 
     /// A request of the peer waits for the other side's answer.
     pub(in crate::call) fn ask(&mut self, server: ServerKey) {
         self.asked.push(server);
+    }
+
+    /// Answers the peer's requests that the other side will not answer any more.
+    pub(in crate::call) fn close_asked(&mut self, cx: &mut Context) {
+        self.updating = None;
+        for server in std::mem::take(&mut self.asked) {
+            cx.respond(server, 487, b"", None, |_, _| {}, b"");
+        }
     }
 
     pub(in crate::call) fn has_asked(&self, server: ServerKey) -> bool {
