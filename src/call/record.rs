@@ -90,6 +90,9 @@ pub struct AttemptRecord {
     pub weight: f32,
     /// An answer that came after we had left the attempt, and was ended at once.
     pub late_answer: bool,
+    /// Whom it called for a transfer; `None` = whom the call was for.
+    #[serde(default)]
+    pub transferred_to: Option<String>,
 }
 
 spelled! {

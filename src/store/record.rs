@@ -78,6 +78,9 @@ pub struct StoredAttempt {
     /// What the rule said at that time.
     #[serde(default)]
     pub failure_rule: Option<String>,
+    /// Whom it called for a transfer; `None` = whom the call was for.
+    #[serde(default)]
+    pub transferred_to: Option<String>,
 }
 
 /// One row of `probe_results`.
@@ -154,6 +157,7 @@ impl StoredAttempt {
             late_answer: record.late_answer,
             weight: Some(record.weight),
             failure_rule: record.failure_rule.as_deref().map(storable),
+            transferred_to: record.transferred_to.as_deref().map(storable),
         }
     }
 }
