@@ -7,7 +7,7 @@ use super::attempt::Offer;
 use super::authentication::Caller;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
-use crate::health::{Full, Seat};
+use crate::health::Full;
 use crate::routing::{Ask, Plan, Query, ask, decide};
 use crate::sip::sdp;
 
@@ -16,7 +16,6 @@ use crate::sip::sdp;
 pub struct Admission {
     pub customer: Arc<Customer>,
     pub plan: Arc<Plan>,
-    pub seat: Seat,
 }
 
 /// A call that may not, with what is known of it for the record.
@@ -36,11 +35,10 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
     if cx.is_draining {
         return Err(Denial::new(503, "draining"));
     }
-    let tables = cx.tables.clone();
-    if !tables.is_loaded() {
+    if !cx.tables.is_loaded() {
         return Err(Denial::new(503, "no tables are in force yet"));
     }
-    let customer = &match caller {
+    let customer = match caller {
         Caller::Customer(customer) => customer,
         Caller::Stranger => return Err(Denial::new(403, "no customer has this address")),
         Caller::Unproven { .. } => return Err(Denial::new(401, "no credentials")),
@@ -50,7 +48,17 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         }
         Caller::Blocked => return Err(Denial::new(403, "too many wrong credentials")),
     };
-    within_limits(cx, customer, offer)?;
+    within_limits(cx, &customer, offer)?;
+    find_way(cx, offer, &customer)
+}
+
+/// Finds route and candidates for a call of this customer.
+pub fn find_way(
+    cx: &mut Context,
+    offer: &Offer,
+    customer: &Arc<Customer>,
+) -> Result<Admission, Box<Denial>> {
+    let tables = cx.tables.clone();
     let seed = cx.random.next_u64();
     let wall = cx.wall_at(cx.now);
     let audio = sdp::audio_of(&offer.invite);
@@ -69,10 +77,7 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
     };
     match ask(&tables, &cx.view, &wanted, now) {
-        Ok(plan) => {
-            let seat = cx.capacity.seat(customer, now);
-            Ok(Admission { customer: customer.clone(), plan, seat })
-        }
+        Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
         Err(no_way) => {
             cx.counters.calls_refused_region += u64::from(no_way.is_for_its_region);
             let mut denial = Denial::new(no_way.status_code, &no_way.detail).of(customer);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::attempt::write_contact;
-use super::context::{CallKey, Context, write_capabilities};
+use super::contact::OwnContact;
+use super::context::{CallKey, Context};
 use super::leg::Leg;
 use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
@@ -14,10 +14,24 @@ use super::{Carried, Side, header_policy};
 use crate::carrier::{Customer, HeaderRule, ReferPolicy};
 use crate::dialog::{Dialog, Tag, has_sips_uri};
 use crate::sip::{HeaderName, Message, Printer};
-use crate::transaction::{Flow, Listener, ServerKey};
+use crate::transaction::{Flow, ServerKey};
 
 /// Early dialogs that one caller sees at most; more share the last one's tag.
 const MAX_EARLY_DIALOGS: usize = 8;
+
+/// What a call keeps of its customer's row for the caller's leg.
+#[derive(Clone, Debug)]
+pub struct CallerPolicy {
+    pub refer: ReferPolicy,
+    /// What the caller may see of carriers' header fields.
+    pub headers: Arc<HeaderRule>,
+}
+
+impl CallerPolicy {
+    pub fn of(customer: &Customer) -> Self {
+        Self { refer: customer.refer, headers: customer.headers.clone() }
+    }
+}
 
 /// The UAS side of a call that is not answered yet.
 #[derive(Debug)]
@@ -29,9 +43,7 @@ pub struct Inbound {
     /// mixed with another's (RFC 3960 §3.1).
     early: SmallVec<[EarlyDialog; 2]>,
     wish: Wish,
-    refer: ReferPolicy,
-    /// What the caller may see of carriers' header fields.
-    pub header_rule: Arc<HeaderRule>,
+    pub policy: CallerPolicy,
     pub provisionals: Provisionals,
 }
 
@@ -45,14 +57,13 @@ struct EarlyDialog {
 }
 
 impl Inbound {
-    pub fn new(server: ServerKey, flow: Flow, invite: &Message, customer: &Customer) -> Self {
+    pub fn new(server: ServerKey, flow: Flow, invite: &Message, policy: CallerPolicy) -> Self {
         Self {
             server,
             flow,
             early: SmallVec::new(),
             wish: Wish::of(invite),
-            refer: customer.refer,
-            header_rule: customer.headers.clone(),
+            policy,
             provisionals: Provisionals::default(),
         }
     }
@@ -111,12 +122,15 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, None, invite, self.refer, printer);
+            let is_secure = has_sips_uri(invite);
+            let (user, refer) = (None, self.policy.refer);
+            let contact = OwnContact { is_secure, user, refer, is_to_customer: true };
+            contact.write_answer(&listener, invite, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
             }
-            header_policy::write(carried, &self.header_rule, printer);
+            header_policy::write(carried, &self.policy.headers, printer);
         };
         let (status_code, body) = (response.status_code(), header_policy::body(carried));
         cx.respond(self.server, status_code, response.reason(), Some(tag), write, body)
@@ -124,12 +138,8 @@ impl Inbound {
 
     /// A leg of the dialog that our response under `tag` makes.
     pub fn leg(&self, call: CallKey, tag: Tag, invite: &Message) -> Leg {
-        let mut dialog = Dialog::uas(invite, tag);
-        dialog.note_source(invite, self.flow.remote.ip());
-        let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
-        leg.refer = self.refer;
-        leg.header_rule = self.header_rule.clone();
-        leg.note_peer(invite);
+        let mut leg = Leg::invited(call, Side::Inbound, tag, self.flow, invite, self.policy.refer);
+        leg.header_rule = self.policy.headers.clone();
         leg
     }
 
@@ -207,17 +217,21 @@ impl Inbound {
     }
 }
 
-/// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(
-    listener: &Listener,
-    contact_user: Option<&str>,
-    invite: &Message,
-    refer: ReferPolicy,
-    printer: &mut Printer,
-) {
-    for header in invite.all(HeaderName::RecordRoute) {
-        printer.copy(header);
+impl Leg {
+    /// A leg of the dialog that our response under `tag` to an INVITE makes.
+    pub(super) fn invited(
+        call: CallKey,
+        side: Side,
+        tag: Tag,
+        flow: Flow,
+        invite: &Message,
+        refer: ReferPolicy,
+    ) -> Self {
+        let mut dialog = Dialog::uas(invite, tag);
+        dialog.note_source(invite, flow.remote.ip());
+        let mut leg = Self::new(call, side, dialog, flow);
+        leg.refer = refer;
+        leg.note_peer(invite);
+        leg
     }
-    write_contact(listener, has_sips_uri(invite), contact_user, printer);
-    write_capabilities(refer, printer);
 }

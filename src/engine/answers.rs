@@ -63,6 +63,21 @@ impl Engine {
         });
     }
 
+    /// Answers a customer that has shown who it is, from wherever.
+    pub(super) fn answer_customer(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        status_code: u16,
+        reason: &str,
+        write: impl Fn(&mut Printer, Extent),
+    ) {
+        let response =
+            self.print_answer(request, flow, (status_code, reason), &write, Extent::Whole);
+        let reply = reply_flow(request, flow, self.cx.settings.listener(flow.listener));
+        self.cx.send(reply, response);
+    }
+
     /// Answers, but for sources that are not answered. What is too long for one goes bare, or not at all.
     pub(super) fn answer_with(
         &mut self,

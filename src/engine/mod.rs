@@ -8,6 +8,7 @@ mod flood;
 pub mod overload;
 mod passing;
 mod registrar;
+mod replacing;
 mod strangers;
 mod takeover;
 

@@ -27,11 +27,13 @@ mod customers;
 mod numbers;
 mod overload;
 mod reliable;
+mod replacing;
 mod session_timers;
 mod strangers;
 mod takeover;
 mod terms;
 mod transfer;
+mod transferring;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";
