@@ -324,7 +324,7 @@ impl Attempt {
             invite: Octets(self.invite.to_vec().into()),
             transport: cx.settings.listener(self.flow.listener).transport,
             peer: self.flow.remote,
-            gateway: self.flow.gateway,
+            gateway: self.flow.gateway(),
         };
         (record, kept)
     }

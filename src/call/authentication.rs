@@ -74,7 +74,7 @@ pub enum Caller {
 /// Finds out who sent an INVITE. A certificate says it beyond doubt (RFC 5922 §4), whatever the address.
 pub fn identify(cx: &mut Context, invite: &Message, flow: Flow) -> Caller {
     let tables = cx.tables.clone();
-    if let Some(customer) = flow.customer.and_then(|id| tables.customer(id)) {
+    if let Some(customer) = flow.customer().and_then(|id| tables.customer(id)) {
         return Caller::Customer(customer.clone());
     }
     let source = flow.remote.ip();

@@ -490,7 +490,7 @@ impl Context {
         if stays && listener.is_reliable() && remote.ip() == known.remote.ip() {
             return Flow { fallback: Some(remote), ..known };
         }
-        let to = |listener| Flow { gateway: known.gateway, ..Flow::new(listener, remote) };
+        let to = |listener| Flow { party: known.party, ..Flow::new(listener, remote) };
         if stays && listener.address.is_ipv4() == remote.is_ipv4() {
             return to(known.listener);
         }

@@ -138,7 +138,7 @@ impl Leg {
             dialog: self.dialog.clone(),
             transport: cx.settings.listener(self.flow.listener).transport,
             peer: self.flow.remote,
-            gateway: self.flow.gateway,
+            gateway: self.flow.gateway(),
             trunk: self.trunk.clone(),
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),

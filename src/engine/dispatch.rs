@@ -410,7 +410,7 @@ impl Engine {
             return identify(&mut self.cx, invite, flow);
         }
         let tables = &self.cx.tables;
-        let certified = flow.customer.and_then(|id| tables.customer(id));
+        let certified = flow.customer().and_then(|id| tables.customer(id));
         let known = certified.or_else(|| tables.customer_at(flow.remote.ip()));
         known.cloned().map_or(Caller::Stranger, Caller::Customer)
     }

@@ -13,7 +13,7 @@ mod strangers;
 mod takeover;
 
 pub use crate::call::{Counters, Event, Output, Settings as EngineSettings};
-pub use crate::transaction::{Flow, Listener, ListenerId};
+pub use crate::transaction::{Flow, Listener, ListenerId, Party};
 pub use engine::{Command, Engine, Received};
 
 #[cfg(test)]

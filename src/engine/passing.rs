@@ -62,7 +62,7 @@ fn branch(back: &str, next: Option<Via<'_>>, key: u64) -> String {
 }
 
 fn write(flow: Flow) -> String {
-    let gateway = flow.gateway.map_or(String::new(), |gateway| format!(" {gateway}"));
+    let gateway = flow.gateway().map_or(String::new(), |gateway| format!(" {gateway}"));
     let text = format!("{} {}{gateway}", flow.listener.0, flow.remote);
     text.bytes().map(|octet| format!("{octet:02x}")).collect()
 }
@@ -75,7 +75,7 @@ fn read(back: &str, listeners: usize) -> Option<Flow> {
     let (listener, remote) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let gateway = words.next().map(|id| id.parse().map(GatewayId)).transpose().ok()?;
     (usize::from(listener) < listeners)
-        .then_some(Flow { gateway, ..Flow::new(ListenerId(listener), remote) })
+        .then_some(Flow::new(ListenerId(listener), remote).of_gateway(gateway))
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     fn finds_the_way_back_and_no_way_to_a_listener_that_is_not_there() {
         for remote in ["192.0.2.1:5060", "[2001:db8::1]:5061"] {
             let flow = Flow::new(ListenerId(1), remote.parse().expect("an address"));
-            for flow in [flow, Flow { gateway: Some(GatewayId(-7)), ..flow }] {
+            for flow in [flow, flow.of_gateway(Some(GatewayId(-7)))] {
                 assert_eq!(read(&write(flow), 2), Some(flow));
                 assert_eq!(read(&write(flow), 1), None);
             }

@@ -66,7 +66,7 @@ impl Engine {
     pub(super) fn is_unknown(&mut self, flow: Flow) -> bool {
         let source = flow.remote.ip().to_canonical();
         self.cx.tables.is_loaded()
-            && flow.customer.is_none()
+            && flow.customer().is_none()
             && self.cx.tables.customer_at(source).is_none()
             && !self.strangers.is_gateway(&self.cx.view, source)
     }

@@ -38,6 +38,17 @@ impl Listener {
     }
 }
 
+/// Who is at the other end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// Whoever has that address.
+    Anybody,
+    /// This gateway: a TLS peer must prove to be that one.
+    Gateway(GatewayId),
+    /// This customer, as it has proved by its certificate.
+    Customer(CustomerId),
+}
+
 /// A path to one peer: the listener it came in by, or goes out by, and the peer's address.
 ///
 /// Over TCP and TLS it names the connection to that address.
@@ -45,10 +56,7 @@ impl Listener {
 pub struct Flow {
     pub listener: ListenerId,
     pub remote: SocketAddr,
-    /// The gateway that it leads to, where it is one's: a TLS peer must prove to be that one.
-    pub gateway: Option<GatewayId>,
-    /// The customer that the peer of this connection has proved to be, by its certificate.
-    pub customer: Option<CustomerId>,
+    pub party: Party,
     /// Where to connect when no connection to `remote` is open (RFC 3261 §18.2.2); `None` = to `remote` itself.
     pub fallback: Option<SocketAddr>,
 }
@@ -56,18 +64,40 @@ pub struct Flow {
 impl Flow {
     /// To a peer that need not be anybody's gateway, nor any customer.
     pub const fn new(listener: ListenerId, remote: SocketAddr) -> Self {
-        Self { listener, remote, gateway: None, customer: None, fallback: None }
+        Self { listener, remote, party: Party::Anybody, fallback: None }
     }
 
     /// To a gateway.
     pub const fn to_gateway(listener: ListenerId, remote: SocketAddr, gateway: GatewayId) -> Self {
-        Self { gateway: Some(gateway), ..Self::new(listener, remote) }
+        Self { party: Party::Gateway(gateway), ..Self::new(listener, remote) }
+    }
+
+    /// The same to or from somebody's gateway, where one is given.
+    pub const fn of_gateway(self, gateway: Option<GatewayId>) -> Self {
+        match gateway {
+            Some(gateway) => Self { party: Party::Gateway(gateway), ..self },
+            None => self,
+        }
+    }
+
+    pub const fn gateway(&self) -> Option<GatewayId> {
+        match self.party {
+            Party::Gateway(gateway) => Some(gateway),
+            Party::Anybody | Party::Customer(_) => None,
+        }
+    }
+
+    pub const fn customer(&self) -> Option<CustomerId> {
+        match self.party {
+            Party::Customer(customer) => Some(customer),
+            Party::Anybody | Party::Gateway(_) => None,
+        }
     }
 
     /// Whether what became of `failed` becomes of this one: one that names no gateway stands for all.
     pub fn is_hit_by(&self, failed: &Self) -> bool {
         self.listener == failed.listener
             && self.remote == failed.remote
-            && (failed.gateway.is_none() || failed.gateway == self.gateway)
+            && (failed.gateway().is_none() || failed.gateway() == self.gateway())
     }
 }

@@ -13,7 +13,7 @@ pub mod timer;
 pub use actions::{Action, Actions};
 pub use client_invite::ClientInvite;
 pub use client_non_invite::ClientNonInvite;
-pub use flow::{Flow, Listener, ListenerId};
+pub use flow::{Flow, Listener, ListenerId, Party};
 pub use server_invite::ServerInvite;
 pub use server_key::MatchKey;
 pub use server_non_invite::ServerNonInvite;

@@ -272,7 +272,7 @@ fn flow_to(
     gateway: Option<GatewayId>,
 ) -> Option<Flow> {
     let listener = cx.settings.listener_for(transport, peer)?;
-    Some(Flow { gateway, ..Flow::new(listener, peer) })
+    Some(Flow::new(listener, peer).of_gateway(gateway))
 }
 
 /// Seconds of the wall clock: more than any node has counted to by sending requests.

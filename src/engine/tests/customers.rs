@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::UnknownSources;
 use crate::carrier::CustomerId;
+use crate::engine::Party;
 
 #[test]
 fn a_customer_that_has_as_many_calls_as_it_may_is_told_so_until_one_of_them_is_over() {
@@ -166,7 +167,8 @@ const ROAMER: &str = "203.0.113.99:33000";
 
 /// A TLS connection from there, of who has proved to be this customer.
 fn by_tls(customer: Option<i64>) -> Flow {
-    Flow { customer: customer.map(CustomerId), ..Flow::new(ListenerId(2), address(ROAMER)) }
+    let party = customer.map_or(Party::Anybody, |id| Party::Customer(CustomerId(id)));
+    Flow { party, ..Flow::new(ListenerId(2), address(ROAMER)) }
 }
 
 fn to_roamer(what: &str) -> (String, String) {

@@ -215,7 +215,7 @@ fn goes_on_by_tls_with_the_same_gateway_where_another_node_takes_the_call_over()
     other.engine.handle_command(Command::EndAllCalls, other.now);
     let byes: Vec<Flow> = sent(&mut other).into_iter().map(|(flow, _)| flow).collect();
     assert!(
-        byes.iter().any(|flow| flow.listener == TLS && flow.gateway == Some(GatewayId(1))),
+        byes.iter().any(|flow| flow.listener == TLS && flow.gateway() == Some(GatewayId(1))),
         "{byes:?}"
     );
 }

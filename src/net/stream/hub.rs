@@ -21,7 +21,7 @@ use super::{CloseReason, Door, Limits, Order, PeerName, StreamCounters, StreamMa
 use crate::allowance::Allowance;
 use crate::carrier::Transport;
 use crate::dialog::Tag;
-use crate::engine::{Flow, ListenerId, Received};
+use crate::engine::{Flow, ListenerId, Party, Received};
 use crate::net::poller::{Event, Interest, Poller};
 use crate::sip::framing::FramingError;
 use crate::sip::{HeaderName, Message, Method, Printer};
@@ -219,7 +219,7 @@ impl<D: Door> Hub<D> {
     /// Who the peer of a flow must prove to be: its gateway, else whoever has its address.
     fn name_of(&self, flow: &Flow) -> Option<PeerName> {
         let (_, listener) = self.transport_of(flow.listener)?;
-        let gateway = flow.gateway.filter(|_| listener.transport == Transport::Tls)?;
+        let gateway = flow.gateway().filter(|_| listener.transport == Transport::Tls)?;
         self.door.name_of(gateway)
     }
 
@@ -258,7 +258,8 @@ impl<D: Door> Hub<D> {
             Transport::Tcp | Transport::Udp => None,
         };
         let socket = begin_connect(local.ip(), remote)?;
-        let seen = Flow { remote, fallback: None, ..flow };
+        // What a client's certificate said of an earlier connection says nothing of this one.
+        let seen = Flow::new(flow.listener, remote).of_gateway(flow.gateway());
         let opening = Opening { name: name.clone() };
         let connection = Connection::opening(socket, seen, opening, tls, now);
         let token = self.add(connection, Key { transport, remote, name })?;
@@ -376,7 +377,8 @@ impl<D: Door> Hub<D> {
                         true => None,
                         false => self.door.customer_of(domains),
                     };
-                    let flow = Flow { customer, ..connection.flow };
+                    let party = customer.map_or(connection.flow.party, Party::Customer);
+                    let flow = Flow { party, ..connection.flow };
                     let received = Received { bytes, flow };
                     if let Err(received) = self.door.deliver(received) {
                         connection.held = Some(received);
@@ -452,7 +454,7 @@ impl<D: Door> Hub<D> {
         let door = &self.door;
         let due = |connection: &Connection| {
             let is_gateways =
-                || connection.flow.gateway.is_some_and(|id| door.name_of(id).is_some());
+                || connection.flow.gateway().is_some_and(|id| door.name_of(id).is_some());
             if connection.is_ours() && connection.is_unused_for(limits.idle, now) && !is_gateways()
             {
                 return Some(Due::Close(CloseReason::Unused));
@@ -517,7 +519,7 @@ impl<D: Door> Hub<D> {
     fn tell(&mut self, flow: &Flow, error: &str, now: Instant) {
         let Some(left_out) = self.lines.take(now) else { return };
         let peer = flow.fallback.unwrap_or(flow.remote);
-        match flow.gateway {
+        match flow.gateway() {
             Some(gateway) => {
                 tracing::warn!(%peer, gateway.id = %gateway, error, left_out,
                     "a gateway's connection fails");

@@ -144,8 +144,8 @@ fn customer_of(names: &[&str], wants: ClientCertificate) -> Option<CustomerId> {
     assert_eq!(received.bytes, options("1", ""));
     // What comes back by the connection that we opened is no customer's, whatever its certificate says.
     door.send(received.flow, OK);
-    assert_eq!(world.next().flow.customer, None);
-    received.flow.customer
+    assert_eq!(world.next().flow.customer(), None);
+    received.flow.customer()
 }
 
 #[test]
