@@ -19,7 +19,7 @@ use crate::carrier::{CarrierId, ReferPolicy, Tables, Transport};
 use crate::dialog::{NextHop, Tag};
 use crate::health::{Capacity, Evidence, Outcome, Target, View};
 use crate::random::{Ids, Random};
-use crate::sip::{HeaderName, Message, Method, Printer, peek};
+use crate::sip::{Feedback, HeaderName, Message, Method, Printer, peek};
 use crate::timers::Timers;
 use crate::transaction::{
     Action, Actions, Branch, Client, ClientKey, Flow, Server, ServerKey, Table,
@@ -246,6 +246,8 @@ pub struct Context {
     /// What this shard's calls use of gateways and carriers.
     pub capacity: Capacity,
     pub is_draining: bool,
+    /// The share of new calls that is refused, for there is too much to do; `None` where none ever is.
+    pub overload_share: Option<f64>,
     /// The dialog that the Refer-To of the REFER in hand names by Replaces.
     pub named: Option<Named>,
     /// Legs that calls want of one another.
@@ -281,6 +283,7 @@ impl Context {
             view: Arc::default(),
             capacity,
             is_draining: false,
+            overload_share: None,
             named: None,
             fetches: Vec::new(),
             sends_kept: None,
@@ -295,6 +298,13 @@ impl Context {
             counters: Counters::default(),
             actions: Actions::default(),
         }
+    }
+
+    /// What senders that want to know are told of how much we can take; `None` where nothing is ever refused for that. The
+    /// share is one of new calls: what belongs to calls in progress is not refused.
+    pub fn feedback(&self) -> Option<Feedback> {
+        let now = self.wall_at(self.now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.overload_share.map(|share| Feedback::new(share, now))
     }
 
     /// The wall clock at `at`.
@@ -423,7 +433,14 @@ impl Context {
         }?;
         let tag = to_tag.map(|tag| tag.to_string());
         let tag = tag.as_deref().map(str::as_bytes);
-        let mut printer = Printer::response_to(&request, status_code, reason, tag, source);
+        let mut printer = Printer::response_telling(
+            self.feedback().as_ref(),
+            &request,
+            status_code,
+            reason,
+            tag,
+            source,
+        );
         write(&mut printer, &request);
         if status_code > 100 {
             printer.header(HeaderName::Server, self.settings.user_agent.as_bytes());

@@ -8,7 +8,7 @@ use super::engine::Engine;
 use crate::call::context::ALLOW;
 use crate::call::options::Options;
 use crate::dialog::Tag;
-use crate::sip::{HeaderName, Message, Printer};
+use crate::sip::{Feedback, HeaderName, Message, Printer};
 use crate::transaction::{Flow, Listener};
 
 /// The reason phrase where octets are scarce.
@@ -72,8 +72,9 @@ impl Engine {
         reason: &str,
         write: impl Fn(&mut Printer, Extent),
     ) {
+        let (feedback, what) = (self.cx.feedback(), (status_code, reason));
         let response =
-            self.print_answer(request, flow, (status_code, reason), &write, Extent::Whole);
+            self.print_answer(feedback.as_ref(), request, flow, what, &write, Extent::Whole);
         let reply = reply_flow(request, flow, self.cx.settings.listener(flow.listener));
         self.cx.send(reply, response);
     }
@@ -88,9 +89,12 @@ impl Engine {
         write: impl Fn(&mut Printer, Extent),
     ) {
         let Some(room) = self.room_for_answer(request, flow, status_code) else { return };
-        let print =
-            |extent| self.print_answer(request, flow, (status_code, reason), &write, extent);
-        let fits = |response: &Bytes| response.len() <= room;
+        let feedback = self.cx.feedback().filter(|_| room.is_known);
+        let print = |extent| {
+            let what = (status_code, reason);
+            self.print_answer(feedback.as_ref(), request, flow, what, &write, extent)
+        };
+        let fits = |response: &Bytes| response.len() <= room.octets;
         let whole = Some(print(Extent::Whole)).filter(fits);
         let Some(response) = whole.or_else(|| Some(print(Extent::Bare)).filter(fits)) else {
             self.cx.counters.answers_too_long += 1;
@@ -102,6 +106,7 @@ impl Engine {
 
     fn print_answer(
         &self,
+        feedback: Option<&Feedback>,
         request: &Message,
         flow: Flow,
         (status_code, reason): (u16, &str),
@@ -115,7 +120,9 @@ impl Engine {
             Extent::Bare | Extent::Whole => reason.as_bytes(),
         };
         let tag = Some(tag.as_bytes());
-        let mut printer = Printer::response_to(request, status_code, reason, tag, flow.remote);
+        let remote = flow.remote;
+        let mut printer =
+            Printer::response_telling(feedback, request, status_code, reason, tag, remote);
         match (status_code, extent) {
             (200, Extent::Whole) => {
                 printer

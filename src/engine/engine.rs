@@ -99,8 +99,10 @@ impl Engine {
     pub fn new(settings: Settings, seed: u64, now: Instant, wall: SystemTime) -> Self {
         let strangers = Strangers::new(&settings, now);
         let overload = Overload::new(settings.overload_wait);
+        let told_share = overload.told_share();
         let lookups = Allowance::new(LOOKUPS_BURST, LOOKUPS_A_SECOND, now);
-        let cx = Context::new(settings, seed, now, wall);
+        let mut cx = Context::new(settings, seed, now, wall);
+        cx.overload_share = told_share;
         let registrar = Registrar::default();
         Self {
             cx,
@@ -205,6 +207,7 @@ impl Engine {
     /// Messages that were read just now had waited for `delay`; where there were none, tell of no delay.
     pub fn note_delay(&mut self, delay: Duration, now: Instant) {
         self.overload.note_delay(delay, now);
+        self.cx.overload_share = self.overload.told_share();
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -66,6 +66,11 @@ impl Overload {
         self.share = if is_calm { 0.0 } else { share.clamp(0.0, SHARE_MAX) };
     }
 
+    /// What neighbours are told of it; `None` where nothing is ever refused.
+    pub fn told_share(&self) -> Option<f64> {
+        self.goal.map(|_| self.share)
+    }
+
     /// The share of new calls that is refused, 0.0 to 1.0.
     pub fn share(&self) -> f64 {
         self.share

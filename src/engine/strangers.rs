@@ -60,6 +60,14 @@ impl Strangers {
     }
 }
 
+/// What an answer may be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) octets: usize,
+    /// Its receiver is somebody's, and may be told how we are.
+    pub(super) is_known: bool,
+}
+
 impl Engine {
     /// Whether neither a customer's range nor a gateway has the address of a peer, nor a customer its certificate. Before
     /// there are tables, nobody is unknown.
@@ -80,15 +88,15 @@ impl Engine {
         is_scanner || is_flood
     }
 
-    /// How many octets an answer to a request may have; `None` where it gets none, which is counted.
+    /// How an answer to a request may be; `None` where it gets none, which is counted.
     pub(super) fn room_for_answer(
         &mut self,
         request: &Message,
         flow: Flow,
         status_code: u16,
-    ) -> Option<usize> {
+    ) -> Option<Room> {
         if !self.is_unknown(flow) {
-            return Some(usize::MAX);
+            return Some(Room { octets: usize::MAX, is_known: true });
         }
         if self.is_scanner(request) {
             self.cx.counters.scanners_dropped += 1;
@@ -104,10 +112,11 @@ impl Engine {
             self.cx.counters.floods_dropped += 1;
             return None;
         }
-        match self.cx.settings.listener(flow.listener).transport {
-            Transport::Udp => Some(request.bytes().len()),
-            Transport::Tcp | Transport::Tls => Some(usize::MAX),
-        }
+        let octets = match self.cx.settings.listener(flow.listener).transport {
+            Transport::Udp => request.bytes().len(),
+            Transport::Tcp | Transport::Tls => usize::MAX,
+        };
+        Some(Room { octets, is_known: false })
     }
 
     fn is_scanner(&self, request: &Message) -> bool {

@@ -1,6 +1,7 @@
 //! Bytes <-> messages (RFC 3261 §7, §19, §20, §25).
 
 mod essentials;
+pub mod feedback;
 pub mod framing;
 pub mod header_name;
 mod index;
@@ -20,6 +21,7 @@ pub mod subscriber;
 pub mod uri;
 pub mod via;
 
+pub use feedback::Feedback;
 pub use header_name::HeaderName;
 pub use message::{Defect, Header, Message, NotSip};
 pub use method::Method;

@@ -8,7 +8,7 @@ use memchr::memchr2;
 
 use super::scan::{Field, fields, is_lws, line_end, skip_empty_lines, skip_lws, trim};
 use super::status::reason_phrase;
-use super::{Header, HeaderName, Host, Message, NameAddr, Via, params, via};
+use super::{Feedback, Header, HeaderName, Host, Message, NameAddr, Via, feedback, params, via};
 
 /// Room for most messages without growing.
 const START_OCTETS: usize = 1_024;
@@ -61,11 +61,26 @@ impl Printer {
         to_tag: Option<&[u8]>,
         source: SocketAddr,
     ) -> Self {
+        Self::response_telling(None, request, status_code, reason, to_tag, source)
+    }
+
+    /// As [`response_to`](Self::response_to), with how much we can take for a sender that wants to know (RFC 7339 §5.2).
+    pub fn response_telling(
+        feedback: Option<&Feedback>,
+        request: &Message,
+        status_code: u16,
+        reason: &[u8],
+        to_tag: Option<&[u8]>,
+        source: SocketAddr,
+    ) -> Self {
         let mut this = Self::response(status_code, reason);
         let is_sound = request.defect().is_none();
         for (at, header) in request.all(HeaderName::Via).enumerate() {
             match request.top_via() {
-                Some(top) if at == 0 => this.top_via(&top, header.value, source),
+                Some(top) if at == 0 => {
+                    let feedback = feedback.filter(|_| Feedback::is_wanted(&top));
+                    this.top_via(&top, header.value, source, feedback);
+                }
                 Some(_) | None => this.field(header, is_sound),
             }
         }
@@ -93,7 +108,7 @@ impl Printer {
         for header in request.headers() {
             match (header.name, request.top_via()) {
                 (HeaderName::Via, Some(top)) if std::mem::take(&mut is_first) => {
-                    this.top_via(&top, header.value, source);
+                    this.top_via(&top, header.value, source, None);
                 }
                 (HeaderName::MaxForwards | HeaderName::ContentLength, _) => {}
                 _ => this.field(header, true),
@@ -196,7 +211,13 @@ impl Printer {
     }
 
     /// The first Via field, with what we know of the sender added to its first value.
-    fn top_via(&mut self, top: &Via<'_>, field: &[u8], source: SocketAddr) {
+    fn top_via(
+        &mut self,
+        top: &Via<'_>,
+        field: &[u8],
+        source: SocketAddr,
+        feedback: Option<&Feedback>,
+    ) {
         self.name(HeaderName::Via.as_str());
         let address = source.ip().to_canonical();
         // RFC 3261 §18.2.1, RFC 3581 §4: with rport, received is added even where the host is the source.
@@ -210,13 +231,18 @@ impl Printer {
             if param.name.eq_ignore_ascii_case(b"rport") {
                 self.buffer.put_slice(b";rport=");
                 self.digits(u64::from(source.port()));
-            } else if !(has_received && param.name.eq_ignore_ascii_case(b"received")) {
+            } else if !(has_received && param.name.eq_ignore_ascii_case(b"received")
+                || feedback.is_some() && is_feedback(param.name))
+            {
                 self.one_line(&rest[param.start..param.end]);
             }
             at = skip_lws(rest, param.end);
         }
         if has_received {
             self.received(address);
+        }
+        if let Some(feedback) = feedback {
+            write!(self.buffer, "{feedback}").expect("a buffer takes all");
         }
         // What follows the parameters: a comment, or what broke them.
         let tail = &rest[at.min(rest.len())..];
@@ -271,6 +297,10 @@ impl fmt::Write for OneLine<'_> {
         put_one_line(self.0, text.as_bytes());
         Ok(())
     }
+}
+
+fn is_feedback(name: &[u8]) -> bool {
+    feedback::PARAMS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The ACK for a non-2xx final response (RFC 3261 §17.1.1.3): request URI, top Via, Route, From, Call-ID

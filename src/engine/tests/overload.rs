@@ -53,3 +53,42 @@ fn a_shard_that_may_be_behind_for_ever_refuses_nobody() {
     }
     assert_eq!(world.engine.counters().calls_refused_overload, 0);
 }
+
+#[test]
+fn tells_a_neighbour_that_wants_to_know_how_much_it_is_to_send_and_nobody_else() {
+    let mut world = World::new();
+    let announced = |text: String| text.replace(";rport\r\n", ";rport;oc;oc-algo=\"loss,A\"\r\n");
+    let told = |world: &mut World, from: &str, text: &str| {
+        world.receive(from, text);
+        let via = text_of(&world.sent()[0].1, HeaderName::Via).expect("a Via");
+        via.split_once(";oc").map(|(_, rest)| format!(";oc{rest}"))
+    };
+    let calm = told(&mut world, CALLER, &announced(invite("1"))).expect("feedback");
+    assert!(calm.starts_with(";oc=0;oc-algo=\"loss\";oc-validity=0;oc-seq="), "{calm}");
+    assert_eq!(told(&mut world, CALLER, &invite("2")), None);
+    for _ in 0..100 {
+        world.now += Duration::from_millis(100);
+        world.engine.note_delay(Duration::from_millis(500), world.now);
+    }
+    // Without a transaction, and with one.
+    for text in [out_of_dialog("OPTIONS", ""), out_of_dialog("BYE", ";tag=x"), cancel("1")] {
+        let busy = told(&mut world, CALLER, &announced(text)).expect("feedback");
+        assert!(busy.starts_with(";oc=98;oc-algo=\"loss\";oc-validity=500;oc-seq="), "{busy}");
+        let seq = |told: &str| told.rsplit_once('=').expect("a number").1.parse::<f64>().ok();
+        assert!(seq(&busy) > seq(&calm), "{busy} after {calm}");
+    }
+    let stranger = told(&mut world, "203.0.113.99:5060", &announced(out_of_dialog("OPTIONS", "")));
+    assert!(stranger.is_some_and(|told| told.starts_with(";oc;oc-algo=\"loss,A\"")));
+}
+
+#[test]
+fn says_nothing_of_overload_where_it_refuses_nobody_for_it_or_nobody_understands() {
+    for (overload_wait, algorithm) in [(None, "loss"), (Some(Duration::from_millis(100)), "rate")] {
+        let mut world = World::set_up(|_| {}, |settings| settings.overload_wait = overload_wait);
+        let announced = format!(";rport;oc;oc-algo=\"{algorithm}\"\r\n");
+        world.caller_sends(&invite("1").replace(";rport\r\n", &announced));
+        let via = text_of(&world.sent()[0].1, HeaderName::Via).expect("a Via");
+        let expected = format!(";oc;oc-algo=\"{algorithm}\"");
+        assert!(via.contains(&expected) && !via.contains("oc-seq"), "{via}");
+    }
+}
