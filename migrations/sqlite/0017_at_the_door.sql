@@ -1,4 +1,4 @@
--- What a customer may use of us, how else it is known, and what it is told. Null is as it was before, so that a version before this
+-- What a customer may use of us, how else it is known, and what it is told; gateways that say how much they can take. Null is as it was before, so that a version before this
 -- one goes on as it did.
 --
 -- calls.end_cause may be over_limit now: of its customer.
@@ -19,5 +19,8 @@ alter table customers add column x_headers text
   constraint x_headers_are_names_between_commas
   check (length(x_headers) <= 1000 and x_headers not glob '*[^-A-Za-z0-9._, ]*'
     and (trim(x_headers) = '' or ',' || replace(lower(x_headers), ' ', '') glob ',x-*'));
+-- Whether our INVITEs tell it that we keep to what it says of its overload (RFC 7339); it then gets the less new calls the more it asks.
+alter table gateways add column overload_control integer not null default 0
+  constraint overload_control_is_true_or_false check (overload_control in (0, 1));
 
 create unique index customers_by_tls_subject on customers (lower(tls_subject));

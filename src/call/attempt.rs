@@ -24,7 +24,7 @@ use crate::dialog::{Tag, has_sips_uri};
 use crate::health::{Channel, Evidence, Reachability};
 use crate::routing::Candidate;
 use crate::sip::octets::Octets;
-use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Subscriber, Uri, sdp};
+use crate::sip::{Feedback, HeaderName, Message, Method, NameAddr, Printer, Subscriber, Uri, sdp};
 use crate::transaction::{Branch, ClientKey, Flow, Listener, ListenerId};
 
 /// What a leg keeps of the carrier it goes to.
@@ -214,6 +214,11 @@ impl Attempt {
 
     /// Takes in that a response came, of whatever code.
     pub fn note_response(&mut self, cx: &mut Context, response: &Message) {
+        if self.candidate.gateway.overload_control
+            && let Some(feedback) = response.top_via().and_then(|via| Feedback::read(&via))
+        {
+            cx.capacity.note_feedback(self.candidate.target.address, feedback, cx.now);
+        }
         let delay = cx.now - self.started;
         let status_code = response.status_code();
         if self.first_response.is_none() {
@@ -464,9 +469,10 @@ impl NewLeg<'_> {
             .header_fmt(
                 HeaderName::Via,
                 format_args!(
-                    "SIP/2.0/{} {};rport;branch={branch}",
+                    "SIP/2.0/{} {};rport;branch={branch}{}",
                     listener.via_transport(),
-                    listener.advertised
+                    listener.advertised,
+                    if gateway.overload_control { Feedback::ANNOUNCED } else { "" },
                 ),
             )
             .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));

@@ -354,6 +354,7 @@ mod tests {
             transport: Transport::Udp,
             dns: Dns::Address,
             large_by_tcp: false,
+            overload_control: false,
             media: Media::Rtp,
             codecs: None,
             admin_state: AdminState::On,

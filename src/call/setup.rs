@@ -74,6 +74,7 @@ pub struct Setup {
     final_answer: Option<FinalAnswer>,
     /// The last attempt that failed, and what was made of it.
     blamed: Option<(Candidate, Blame)>,
+    lot: Option<f64>,
     /// Until when this call waits for room, once it has begun to.
     waits_until: Option<Instant>,
     pub(super) deadlines: Deadlines<Wait>,
@@ -121,6 +122,7 @@ impl Setup {
             is_ringing: false,
             final_answer: None,
             blamed: None,
+            lot: None,
             waits_until: None,
             deadlines,
             keep_at: cx.settings.replicates.then(|| cx.now + KEEP_AFTER),
@@ -145,6 +147,15 @@ impl Setup {
         Self { transfers_after: Some(attempts_before), keep_at: None, ..new }
     }
 
+    /// What this call has drawn, 0.0 to 1.0, against the share of calls that a gateway wants held back (RFC 7339 §7.2); once,
+    /// for a call that asks again and again must not wear a gateway down.
+    fn lot(&mut self, cx: &mut Context) -> f64 {
+        match cx.capacity.has_feedback() {
+            true => *self.lot.get_or_insert_with(|| cx.random.unit_f64()),
+            false => 1.0,
+        }
+    }
+
     /// Tries the next candidate, waits where one is only full, or gives the caller the final answer.
     pub fn hunt(&mut self, cx: &mut Context, draft: &mut Draft) -> Next {
         let view = cx.view.clone();
@@ -152,9 +163,11 @@ impl Setup {
             return Next::Wait;
         }
         loop {
+            let lot = self.lot(cx);
             let (capacity, now) = (&cx.capacity, cx.now);
             let has_room = |candidate: &Candidate| {
                 capacity.headroom(&candidate.carrier, &candidate.gateway, now) > 0.0
+                    && lot >= capacity.held_back(candidate.target.address, now)
             };
             let Some(candidate) = self.hunt.take_next(&view, has_room) else { break };
             let number = self.hunt.attempts();

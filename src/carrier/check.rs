@@ -229,6 +229,7 @@ impl Check {
                 transport: transport.unwrap_or(Transport::Udp),
                 dns: dns.unwrap_or(Dns::Address),
                 large_by_tcp: row.large_by_tcp,
+                overload_control: row.overload_control,
                 media: media.unwrap_or(Media::Rtp),
                 codecs,
                 admin_state: admin_state.unwrap_or(AdminState::Off),

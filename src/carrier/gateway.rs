@@ -43,6 +43,8 @@ pub struct Gateway {
     pub transport: Transport,
     /// By UDP, an INVITE over 1,300 octets goes by TCP to the same port (RFC 3261 §18.1.1).
     pub large_by_tcp: bool,
+    /// It is told that we keep to what it says of its overload (RFC 7339).
+    pub overload_control: bool,
     pub media: Media,
     /// Codecs that it takes, in lower case; `None` = any.
     pub codecs: Option<Arc<[Box<str>]>>,

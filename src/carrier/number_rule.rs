@@ -300,6 +300,7 @@ mod tests {
             transport: Transport::Udp,
             dns,
             large_by_tcp: false,
+            overload_control: false,
             media: Media::Both,
             codecs: None,
             admin_state: AdminState::On,

@@ -68,6 +68,7 @@ pub struct GatewayRow {
     pub transport: String,
     pub dns: String,
     pub large_by_tcp: bool,
+    pub overload_control: bool,
     pub media: String,
     /// Names between commas; `None` = any codec.
     pub codecs: Option<String>,
@@ -263,6 +264,7 @@ impl Default for GatewayRow {
             transport: "udp".to_owned(),
             dns: "address".to_owned(),
             large_by_tcp: false,
+            overload_control: false,
             media: "both".to_owned(),
             codecs: None,
             admin_state: "on".to_owned(),

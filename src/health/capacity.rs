@@ -5,6 +5,7 @@
 //! ask anybody. Reading changes nothing, and time is an argument.
 
 mod customers;
+mod feedback;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ pub struct Capacity {
     gateways: HashMap<GatewayId, Usage>,
     carriers: HashMap<CarrierId, Usage>,
     customers: HashMap<CustomerId, Usage>,
+    words: feedback::Words,
     channels_now: u64,
 }
 
@@ -637,6 +639,7 @@ mod tests {
             transport: Transport::Udp,
             dns: Dns::Address,
             large_by_tcp: false,
+            overload_control: false,
             media: Media::Both,
             codecs: None,
             admin_state: AdminState::On,

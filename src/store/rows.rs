@@ -113,7 +113,7 @@ pub(super) fn carrier(row: &impl Columns) -> Result<CarrierRow, StoreError> {
 }
 
 pub(super) const GATEWAYS: &str = "select gateway_id, carrier_id, name, host, port, transport, dns, \
-     large_by_tcp, media, codecs, admin_state, region, priority, weight, \
+     large_by_tcp, overload_control, media, codecs, admin_state, region, priority, weight, \
      cast(max_cps as double precision) as max_cps, max_channels from gateways order by gateway_id";
 
 pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
@@ -127,6 +127,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
         transport: line.get("transport")?,
         dns: line.get("dns")?,
         large_by_tcp: line.get("large_by_tcp")?,
+        overload_control: line.get("overload_control")?,
         media: line.get("media")?,
         codecs: line.get("codecs")?,
         admin_state: line.get("admin_state")?,

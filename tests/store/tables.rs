@@ -30,8 +30,8 @@ const EVERY_COLUMN: &str = "\
       no_response_ms, no_ringing_ms, max_cps, max_channels, tls_wildcard) \
     values (2, 'trunk', false, 'us', 4, 700, 300, 900, 0.5, 20, true);\
     insert into gateways (gateway_id, carrier_id, name, host, port, transport, dns, large_by_tcp, media, codecs, admin_state, \
-      region, priority, weight, max_cps, max_channels) \
-    values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'srv', true, 'both', 'PCMU, opus', 'draining', 'eu', 4, 5, 7.25, 3);\
+      region, priority, weight, max_cps, max_channels, overload_control) \
+    values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'srv', true, 'both', 'PCMU, opus', 'draining', 'eu', 4, 5, 7.25, 3, true);\
     insert into customers (customer_id, name, enabled, region, auth, refer, max_calls, max_cps, tls_subject, x_headers) \
     values (6, 'acme', false, 'ap', 'both', 'local', 30, 2.5, 'pbx.example', 'X-C, X-D');\
     insert into customer_addresses (address_range, customer_id) values ('10.0.0.0/8', 6), ('2001:db8::1', 6);\
@@ -70,7 +70,7 @@ hold_s: 50 }], \
 carriers: [CarrierRow { carrier_id: 2, name: \"trunk\", enabled: false, region: Some(\"us\"), \
 carrier_group_id: Some(4), probe_interval_ms: 700, no_response_ms: 300, no_ringing_ms: 900, max_cps: Some(0.5), max_channels: Some(20), tls_wildcard: true }], \
 gateways: [GatewayRow { gateway_id: 3, carrier_id: 2, name: \"trunk-1\", host: \"2001:db8::5\", port: 5080, \
-transport: \"tls\", dns: \"srv\", large_by_tcp: true, media: \"both\", codecs: Some(\"PCMU, opus\"), admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
+transport: \"tls\", dns: \"srv\", large_by_tcp: true, overload_control: true, media: \"both\", codecs: Some(\"PCMU, opus\"), admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
 customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\"), refer: \"local\", auth: \"both\", max_calls: Some(30), max_cps: Some(2.5), \
 tls_subject: Some(\"pbx.example\"), x_headers: Some(\"X-C, X-D\") }], \
 customer_addresses: [CustomerAddressRow { address_range: 10.0.0.0/8, customer_id: 6 }, \

@@ -92,3 +92,70 @@ fn says_nothing_of_overload_where_it_refuses_nobody_for_it_or_nobody_understands
         assert!(via.contains(&expected) && !via.contains("oc-seq"), "{via}");
     }
 }
+
+#[test]
+fn sends_a_gateway_that_says_so_no_more_calls_than_it_wants_and_those_elsewhere() {
+    let mut world = World::set_up(
+        |rows| rows.gateways[0].overload_control = true,
+        |settings| settings.max_calls = 1_000,
+    );
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    let via = text_of(&outbound, HeaderName::Via).expect("a Via");
+    assert!(via.ends_with(";oc;oc-algo=\"loss\""), "{via}");
+    let feedback = |percent: u8, valid_for_ms: u32, seq: u8| {
+        let said =
+            format!("oc={percent};oc-algo=\"loss\";oc-validity={valid_for_ms};oc-seq={seq}.0");
+        response(&outbound, 180, "b1", FIRST, "").replace("oc;oc-algo=\"loss\"", &said)
+    };
+    let mut number = 1;
+    let mut go_first = |world: &mut World, calls: usize| {
+        let first = (0..calls).filter(|_| {
+            number += 1;
+            world.caller_sends(&invite(&number.to_string()));
+            world.sent().last().is_some_and(|(to, _)| to == FIRST)
+        });
+        first.count()
+    };
+    assert_eq!(go_first(&mut world, 20), 20);
+    world.receive(FIRST, &feedback(100, 1_000, 1));
+    assert_eq!(go_first(&mut world, 20), 0);
+    world.receive(FIRST, &feedback(60, 1_000, 2));
+    let taken = go_first(&mut world, 200);
+    assert!((60..=100).contains(&taken), "{taken} of 200, where 40 of 100 are wanted");
+    world.receive(FIRST, &feedback(0, 0, 3));
+    assert_eq!(go_first(&mut world, 20), 20);
+    world.receive(FIRST, &feedback(100, 1_000, 4));
+    world.now += Duration::from_secs(1);
+    assert_eq!(go_first(&mut world, 20), 20, "its word has run out");
+}
+
+#[test]
+fn announces_nothing_to_other_gateways_and_believes_nothing_that_they_say_of_it() {
+    let mut world = World::new();
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    let via = text_of(&outbound, HeaderName::Via).expect("a Via");
+    assert!(!via.contains(";oc"), "{via}");
+    let said =
+        response(&outbound, 180, "b1", FIRST, "").replace(";rport", ";rport;oc=100;oc-seq=1.0");
+    world.receive(FIRST, &said);
+    world.sent();
+    world.caller_sends(&invite("2"));
+    assert_eq!(lines(&world.sent())[1], to_first("INVITE"));
+}
+
+#[test]
+fn an_emergency_call_goes_to_a_gateway_that_is_overloaded() {
+    let mut world = World::with(|rows| {
+        rows.gateways[0].overload_control = true;
+        rows.routes[0].is_emergency = true;
+    });
+    world.caller_sends(&invite("1"));
+    let outbound = world.sent()[1].1.clone();
+    let said = response(&outbound, 180, "b1", FIRST, "").replace(";oc;", ";oc=100;");
+    world.receive(FIRST, &said);
+    world.sent();
+    world.caller_sends(&invite("2"));
+    assert_eq!(lines(&world.sent())[1], to_first("INVITE"));
+}
