@@ -494,7 +494,7 @@ impl Call {
     /// One peer hung up: the other is told.
     fn end_by_peer(&mut self, cx: &mut Context, side: Side, carried: Carried<'_>) {
         self.abandon_succession(cx);
-        let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let Some(mut talk) = self.take_talk() else { return };
         talk.release(cx);
         let (ended_by, gone) = (talk.party(side), talk.gone);
         let (leg, other) = talk.legs(side);
@@ -515,7 +515,7 @@ impl Call {
     /// Hangs up on whoever is there; `by`: who did so before.
     fn end_with(&mut self, cx: &mut Context, cause: EndCause, by: Option<Side>, detail: &str) {
         self.abandon_succession(cx);
-        let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let Some(mut talk) = self.take_talk() else { return };
         talk.release(cx);
         let ended_by = by.map_or(EndedBy::Holdfast, |side| talk.party(side));
         let mut waits = 0;
@@ -527,6 +527,17 @@ impl Call {
         }
         self.wait_for_legs(cx, talk, waits);
         self.draft.end(cx, None, cause, ended_by, detail);
+    }
+
+    /// The legs of an answered call, which is over without them; any other stays as it is.
+    fn take_talk(&mut self) -> Option<Box<Talk>> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Talk(talk) => Some(talk),
+            other => {
+                self.state = other;
+                None
+            }
+        }
     }
 
     fn wait_for_legs(&mut self, cx: &mut Context, legs: Box<Talk>, waits: u8) {

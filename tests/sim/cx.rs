@@ -48,6 +48,8 @@ pub struct Cx {
     pub answered: HashSet<String>,
     /// Agents whose INVITE forks, and when the other branch answers.
     pub forks: Vec<(usize, u64)>,
+    /// Agents have each other transferred.
+    pub transfers: bool,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
 }
@@ -63,6 +65,7 @@ impl Cx {
             closed: HashSet::new(),
             answered: HashSet::new(),
             forks: Vec::new(),
+            transfers: false,
             queue: BTreeMap::new(),
             sequence: 0,
         }

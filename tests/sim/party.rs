@@ -127,7 +127,7 @@ impl Party {
         invite: &Text,
         plan: Plan,
     ) -> Option<Self> {
-        let call = invite.get("X-Sim-Call")?.parse().ok()?;
+        let call = invite.sim_call()?;
         let mut this = Self::new(id, call, Side::Carrier, address, plan);
         this.local_tag = cx.word("krr");
         this.call_id = invite.call_id().to_owned();
@@ -274,6 +274,13 @@ impl Party {
             Step::Info => {
                 if self.state == State::Confirmed {
                     self.request(cx, "INFO", String::new());
+                }
+            }
+            Step::Refer => {
+                let is_ready = self.side == Side::Caller || self.facts.is_acknowledged;
+                if self.state == State::Confirmed && is_ready {
+                    let target = format!("<sip:+1999{:04}@{}>", self.call, cx.engine);
+                    self.request_with(cx, "REFER", String::new(), &[("Refer-To", target)]);
                 }
             }
             Step::Hangup => self.hang_up(cx),

@@ -31,6 +31,8 @@ pub enum Step {
         has_offer: bool,
     },
     Info,
+    /// Has the other side transferred.
+    Refer,
     Hangup,
     /// Hears and says nothing any more; `is_closed`: its port even says so.
     Vanish {
@@ -255,6 +257,16 @@ fn talk(cx: &mut Cx) -> Vec<(u64, Step)> {
     }
     let end = if cx.chance(0.5) { moment(cx) } else { cx.between_ms(100, 60_000) };
     steps.push((end, Step::Hangup));
+    if cx.transfers && cx.chance(0.4) {
+        // Some hang up as soon as they have asked for it, some wait to be told.
+        let at = moment(cx);
+        steps.push((at, Step::Refer));
+        match cx.random.below(3) {
+            0 => steps.push((at + cx.between_ms(1, 3_000), Step::Hangup)),
+            1 => steps.retain(|(_, step)| *step != Step::Hangup),
+            _ => {}
+        }
+    }
     steps
 }
 

@@ -1,6 +1,6 @@
 //! What must hold of whole calls once they are over, and of the engine once it is at rest.
 
-use holdfast::call::{CallRecord, EndCause, EndedBy};
+use holdfast::call::{AttemptRecord, CallRecord, EndCause, EndedBy};
 use holdfast::engine::Counters;
 
 use super::checks::Checks;
@@ -163,7 +163,8 @@ impl Checks {
         caller: &Party,
         parties: &[&Party],
     ) -> Option<String> {
-        let answered = record.attempts.last()?;
+        let is_first = |attempt: &&AttemptRecord| attempt.transferred_to.is_none();
+        let answered = record.attempts.iter().rfind(is_first)?;
         let author = parties
             .iter()
             .find(|party| party.side == Side::Carrier && party.facts.answer == caller.facts.answer);
