@@ -130,8 +130,7 @@ impl StoredCall {
 /// That of this node, else the one that came with the call.
 fn decision(record: &CallRecord) -> Option<Json> {
     let here = record.plan.as_ref().map(|plan| Json::from(plan.to_json()));
-    let earlier = || serde_json::to_string(record.earlier_decision.as_ref()?).ok().map(Json::from);
-    here.or_else(earlier)
+    here.or_else(|| Some(Json::from(record.earlier_decision.as_ref()?.get().to_owned())))
 }
 
 impl StoredAttempt {
