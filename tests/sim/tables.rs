@@ -16,15 +16,13 @@ pub fn address(gateway: i64) -> SocketAddr {
     format!("198.51.100.{gateway}:5060").parse().expect("an address")
 }
 
-/// `refer`: what becomes of the customer's REFERs.
-pub fn rows(refer: &str) -> Rows {
+pub fn rows() -> Rows {
     Rows {
         carriers: (1..=4).map(carrier).collect(),
         gateways: (1..=GATEWAYS).map(gateway).collect(),
         customers: vec![CustomerRow {
             customer_id: 1,
             name: "acme".to_owned(),
-            refer: refer.to_owned(),
             ..CustomerRow::default()
         }],
         customer_addresses: vec![CustomerAddressRow {

@@ -100,7 +100,9 @@ impl World {
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);
-        let tables = Tables::check(tables::rows(refer), 1).expect("good rows");
+        let mut rows = tables::rows();
+        rows.customers[0].refer = refer.to_owned();
+        let tables = Tables::check(rows, 1).expect("good rows");
         let mut board = Board::new(
             BoardSettings { node: "sim".into(), probe_timeout: Duration::from_secs(1) },
             seed ^ 0xb0a2d,

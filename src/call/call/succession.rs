@@ -68,6 +68,7 @@ struct Joining {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it stands in a box")]
 enum Newcomer {
     /// Talks in another call, on the side of that.
     Elsewhere(Fetch),

@@ -399,3 +399,26 @@ fn local(change: impl FnOnce(&mut Rows)) -> World {
 fn subscription(notify: &Message) -> String {
     text_of(notify, HeaderName::SubscriptionState).expect("a Subscription-State")
 }
+
+#[test]
+fn transfers_a_call_no_more_once_its_record_is_long() {
+    let mut world = local(|_| {});
+    let (ok, _) = world.establish();
+    let refused = (0..40).find_map(|index| {
+        let refer = in_dialog(&ok, "REFER", 2 + index, "");
+        world.caller_sends(&with_lines(&refer, TARGET));
+        let sent = world.sent();
+        if sent.len() == 1 {
+            return Some((index, lines(&sent)[0].1.clone()));
+        }
+        let (notify, target) = (sent[1].1.clone(), sent[2].1.clone());
+        world.caller_takes(&notify);
+        world.answer(FIRST, &target, 503, "t1", "");
+        let second = world.sent().pop().expect("the next carrier").1;
+        world.answer(SECOND, &second, 486, "t2", "");
+        let notify = world.sent().pop().expect("it is told").1;
+        world.caller_takes(&notify);
+        None
+    });
+    assert_eq!(refused, Some((32, "403 Transferred Too Often".to_owned())));
+}

@@ -14,6 +14,9 @@ use crate::call::transfer::{Fetch, Named, invite_to, refer_target};
 use crate::sip::{Message, NameAddr, Replaces};
 use crate::transaction::{Flow, ServerKey};
 
+/// Attempts on record of one call beyond which it is transferred no more.
+const MAX_ATTEMPTS: usize = 64;
+
 /// What a Replaces names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
@@ -62,6 +65,9 @@ impl Call {
         }
         if talk.leg(side).is_unacknowledged() {
             return refuse_for_now(cx, server, b"Not Acknowledged Yet");
+        }
+        if self.draft.record().is_none_or(|record| record.attempts.len() >= MAX_ATTEMPTS) {
+            return cx.reject(server, 403, b"Transferred Too Often");
         }
         let begun = match named {
             Some(named) if named.replaces.is_early_only => Err(486),
