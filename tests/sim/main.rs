@@ -27,6 +27,7 @@ use gate::Gate;
 use holdfast::call::AttemptRecord;
 use holdfast::carrier::Class;
 use link::{PROFILES, Profile};
+use party::Party;
 use world::World;
 
 const SEEDS: u64 = 100;
@@ -67,14 +68,14 @@ fn keeps_every_promise_where_every_carrier_asks_for_credentials() {
     assert!(challenges > 500, "{challenges} challenges");
 }
 
-/// As many as need to be drawn for transfers to meet all that calls are in the middle of.
+/// Fewer calls here too: most of what is drawn is the same.
 #[test]
 fn keeps_every_promise_where_calls_are_transferred() {
     let (first, seeds) = match (number("HOLDFAST_SIM_SEED"), number("HOLDFAST_SIM_SEEDS")) {
         (Some(seed), seeds) => (seed, seeds.unwrap_or(1)),
         (None, seeds) => (0, seeds.unwrap_or(TRANSFER_SEEDS)),
     };
-    let (mut transfers, mut failed) = (0, 0);
+    let (mut transfers, mut failed, mut replaced) = (0, 0, 0);
     for seed in first..first + seeds {
         let mut world = World::transferring(seed, profile_of(seed), CALLS);
         world.run();
@@ -87,10 +88,14 @@ fn keeps_every_promise_where_calls_are_transferred() {
             attempt.transferred_to.is_some() && attempt.class != Class::Answered
         };
         failed += attempts.filter(is_failed).count();
+        let has_replaced =
+            |party: &&Party| party.plan.replaces.is_some() && party.facts.answered_at.is_some();
+        replaced += world.parties.iter().filter(has_replaced).count();
     }
     let enough = 5 * seeds;
     assert!(transfers >= enough, "{transfers} transfers of {seeds} seeds");
     assert!(failed as u64 >= enough, "{failed} attempts of transfers failed");
+    assert!(replaced as u64 >= seeds, "{replaced} dialogs replaced");
 }
 
 #[test]

@@ -283,6 +283,13 @@ impl Party {
                     self.request_with(cx, "REFER", String::new(), &[("Refer-To", target)]);
                 }
             }
+            Step::Replace => {
+                if self.state == State::Confirmed && self.side == Side::Caller {
+                    let (call_id, to, from) = (&self.call_id, &self.remote_tag, &self.local_tag);
+                    let replaces = format!("{call_id};to-tag={to};from-tag={from}");
+                    cx.replacements.push((self.call, replaces));
+                }
+            }
             Step::Hangup => self.hang_up(cx),
             Step::Vanish { is_closed } => {
                 self.facts.is_vanished = true;
@@ -449,6 +456,9 @@ impl Party {
         if let Some(header) = self.plan.reliability.filter(|_| method == "INVITE" && self.seq == 1)
         {
             request = request.with(header, "100rel");
+        }
+        if let Some(replaces) = self.plan.replaces.clone().filter(|_| self.seq == 1) {
+            request = request.with("Replaces", replaces);
         }
         for (name, value) in more {
             request = request.with(name, value.clone());

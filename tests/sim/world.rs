@@ -236,6 +236,9 @@ impl World {
             Event::Act { party, act } => self.parties[party].act(&mut self.cx, act),
             Event::NewCall => self.new_call(),
         }
+        for (call, replaces) in std::mem::take(&mut self.cx.replacements) {
+            self.replace(call, replaces);
+        }
         for (parent, answers_after) in std::mem::take(&mut self.cx.forks) {
             let plan = Plan {
                 name: "is a fork",
@@ -248,6 +251,16 @@ impl World {
             fork.begin(&mut self.cx);
             self.enlist(fork);
         }
+    }
+
+    fn replace(&mut self, call: usize, replaces: String) {
+        let id = self.parties.len();
+        let plan = plan::replacing(&mut self.cx, replaces);
+        let host = std::net::Ipv4Addr::new(192, 0, 2, 201).into();
+        let address = SocketAddr::new(host, 10_000 + id as u16);
+        let mut party = Party::caller(&mut self.cx, id, call, address, plan);
+        party.begin(&mut self.cx);
+        self.enlist(party);
     }
 
     fn new_call(&mut self) {
