@@ -31,6 +31,7 @@ mod takeover;
 mod terms;
 mod transfer;
 mod transferring;
+mod transferring_kept;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";
