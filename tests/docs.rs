@@ -89,3 +89,38 @@ fn every_file_and_folder_that_the_architecture_names_exists() {
         assert!(plain.exists() || inside.exists(), "{} does not exist", &found[1]);
     }
 }
+
+/// A test, a SIP case or a vector that `docs/rfc.md` names, and whether it exists.
+fn is_there(named: &str) -> bool {
+    let path = root().join(named.split("::").next().expect("a path"));
+    match named.split_once("::") {
+        Some((_, function)) => {
+            let test = format!(r"#\[test\]\n(?:\s*(?://|#\[).*\n)*\s*fn {function}\(");
+            path.exists() && Regex::new(&test).expect("a pattern").is_match(&read(&path))
+        }
+        None if named.starts_with("sip-tests/cases/") => path.join("case.toml").exists(),
+        None => path.exists(),
+    }
+}
+
+#[test]
+fn every_requirement_of_the_rfcs_names_tests_that_exist_or_says_what_is_not_there() {
+    let page = read(&root().join("docs/rfc.md"));
+    let row = Regex::new(r"(?m)^\| ([A-H][0-9]{2}) \| (MUST|SHOULD|policy|informative) \| .*$")
+        .expect("a pattern");
+    let named = Regex::new("`((?:src|tests|sip-tests)/[^`]+)`").expect("a pattern");
+    let mut ids = Vec::new();
+    for found in row.captures_iter(&page) {
+        let line = &found[0];
+        let tests: Vec<_> = named.captures_iter(line).map(|test| test[1].to_owned()).collect();
+        assert!(!tests.is_empty() || line.contains("Not there: "), "{line}");
+        for test in tests {
+            assert!(is_there(&test), "{}: {test} does not exist", &found[1]);
+        }
+        ids.push(found[1].to_owned());
+    }
+    let mut sorted = ids.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!((ids.len(), &sorted), (77, &ids), "each of them once, in order");
+}

@@ -25,6 +25,7 @@ use crate::sip::{HeaderName, Message, Method};
 mod numbers;
 mod overload;
 mod reliable;
+mod requirements;
 mod session_timers;
 mod takeover;
 mod terms;
