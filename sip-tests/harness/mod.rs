@@ -18,6 +18,8 @@ pub(crate) mod router;
 pub(crate) mod sip_text;
 pub(crate) mod steps;
 pub(crate) mod store;
+pub(crate) mod telephone;
 pub(crate) mod template;
+pub(crate) mod tls;
 pub(crate) mod wire;
 pub(crate) mod world;
