@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::case::{self, Case, Role, plain};
-use super::ports::free_port;
+use super::ports::{free_port, free_ports};
 use super::process::{Process, tail};
 use super::telephone::{Telephone, Told};
 use super::template::Values;
@@ -38,7 +38,12 @@ pub(crate) enum State {
 
 impl Party {
     pub(crate) fn new(name: &str, told: &case::Party, dir: &Path) -> Result<Self> {
-        let address = loopback(&told.address, free_port()?)?;
+        // A telephone that speaks TLS takes the port before its own too.
+        let port = match told.plays.is_telephone() {
+            true => free_ports(2)? + 1,
+            false => free_port()?,
+        };
+        let address = loopback(&told.address, port)?;
         Ok(Self {
             name: name.to_owned(),
             told: told.clone(),
@@ -119,7 +124,8 @@ impl Party {
         let path = self.dir.join(format!("{}.xml", self.name));
         std::fs::write(&path, xml)?;
         let trace = self.trace().context("SIPp has a trace")?;
-        let (media_port, control_port) = (free_port()?, free_port()?);
+        // Audio and video, each with a port for its reports.
+        let (media_port, control_port) = (free_ports(4)?, free_port()?);
         Process::start(&self.name, &self.dir, "sipp", |command| {
             command.arg(target.to_string()).arg("-sf").arg(&path);
             command.args([
