@@ -2,6 +2,8 @@
 //! nothing else is done here.
 
 mod keeping;
+mod succession;
+mod talk;
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +16,10 @@ use super::hunt::Hunt;
 use super::leg::Leg;
 use super::setup::{Next, Setup};
 use super::verdict::Failure;
+pub use succession::Replaced;
+use talk::{Move, Talk};
+
 use super::{Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
-use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
@@ -43,35 +47,6 @@ enum State {
         waits: u8,
     },
     Over,
-}
-
-/// The two legs of an answered call.
-#[derive(Debug)]
-struct Talk {
-    inbound: Leg,
-    outbound: Leg,
-    ends_at: Option<Instant>,
-    /// Of the gateway; given back when the call is over, however long our BYE may take.
-    channel: Option<Channel>,
-    /// Since when another node could go on with the call.
-    kept_at: Option<Instant>,
-    /// What was last asked to be kept is not.
-    is_behind: bool,
-    /// What the legs had been through when they were last asked to be kept.
-    kept_revision: u32,
-    /// Where the call was taken over: which peer is still to be told where we are, and when next.
-    moves: [Move; 2],
-}
-
-/// Whether a peer knows where its call has gone: the caller, the callee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Move {
-    /// It sends to us, or always has.
-    Known,
-    /// To be told then.
-    Due(Instant),
-    /// Being told.
-    Told,
 }
 
 impl Call {
@@ -116,11 +91,16 @@ impl Call {
 
     /// An attempt that was left behind was answered after all; on record where the call is not over yet.
     pub fn note_late_answer(&mut self, attempt: u8) {
-        self.draft.note(|record| {
-            if let Some(attempt) = record.attempts.get_mut(usize::from(attempt).wrapping_sub(1)) {
-                attempt.late_answer = true;
+        let index = usize::from(attempt).wrapping_sub(1);
+        let before = self.draft.record().map_or(0, |record| record.attempts.len());
+        match &mut self.state {
+            State::Talk(talk) if index >= before => {
+                if let Some(succession) = &mut talk.succession {
+                    succession.draft().note_late_answer(index - before);
+                }
             }
-        });
+            _ => self.draft.note_late_answer(index),
+        }
     }
 
     /// Nothing is left to do: the shard drops the call.
@@ -140,7 +120,9 @@ impl Call {
                 self.go(cx, next);
             }
             State::Talk(_) | State::Ending { .. } => {
-                self.on_reinvite_response(cx, Side::Outbound, client, response);
+                if !self.on_hunt_response(cx, client, response) {
+                    self.on_reinvite_response(cx, Side::Outbound, client, response);
+                }
             }
             State::Over => {}
         }
@@ -157,6 +139,7 @@ impl Call {
     ) -> bool {
         match (&mut self.state, owner) {
             (State::Setup(setup), _) => setup.on_challenge(cx, client, challenged, response),
+            (_, Owner::Invite(_)) => self.on_hunt_challenge(cx, client, challenged, response),
             (
                 _,
                 Owner::Reinvite(_, side)
@@ -164,7 +147,7 @@ impl Call {
                 | Owner::Relay { side, .. }
                 | Owner::Bye(_, side),
             ) => self
-                .leg(side)
+                .leg_inviting(side, client)
                 .is_some_and(|leg| leg.on_challenge(cx, owner, client, challenged, response)),
             (State::Talk(_) | State::Ending { .. } | State::Over, _) => false,
         }
@@ -178,6 +161,12 @@ impl Call {
         client: ClientKey,
         response: &Message,
     ) {
+        if let Some(newcomer) = self.newcomer_inviting_by(client) {
+            if let Some(event) = newcomer.on_invite_response(cx, client, response) {
+                self.on_newcomers_event(cx, event);
+            }
+            return;
+        }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_invite_response(cx, client, response)
         {
@@ -197,6 +186,15 @@ impl Call {
             let next = setup.on_client_failed(cx, &mut self.draft, client, failure);
             return self.go(cx, next);
         }
+        if self.on_hunt_failed(cx, client, failure) {
+            return;
+        }
+        if let Some(newcomer) = self.newcomer_inviting_by(client) {
+            if let Some(event) = newcomer.on_invite_timeout(client) {
+                self.on_newcomers_event(cx, event);
+            }
+            return;
+        }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_invite_timeout(client)
         {
@@ -214,6 +212,19 @@ impl Call {
     ) {
         if let State::Setup(setup) = &mut self.state {
             return setup.on_relay_response(cx, side, server, response);
+        }
+        let is_waited_for = match &mut self.state {
+            State::Talk(talk) | State::Ending { legs: talk, .. } => {
+                talk.leg(side.other()).has_asked(server)
+            }
+            State::Setup(_) | State::Over => false,
+        };
+        if !is_waited_for && response.is_none_or(|response| response.status_code() >= 200) {
+            // Whoever asked has its answer, or is gone: this must not end the call.
+            if let Some(leg) = self.leg(side) {
+                leg.on_relay_response(cx, server, response);
+            }
+            return;
         }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_relay_response(cx, server, response)
@@ -278,7 +289,8 @@ impl Call {
                 self.go(cx, next);
             }
             State::Talk(_) => {
-                if let Some(leg) = self.leg(side)
+                if !self.on_newcomers_request(cx, server, request)
+                    && let Some(leg) = self.leg(side)
                     && let Some(event) = leg.on_request(cx, server, request)
                 {
                     self.on_event(cx, side, event);
@@ -308,6 +320,9 @@ impl Call {
                 let next = setup.on_caller_gone(cx, &mut self.draft, "CANCEL", reason);
                 self.go(cx, next);
             }
+            return;
+        }
+        if self.on_newcomers_cancel(cx, server) {
             return;
         }
         for side in [Side::Inbound, Side::Outbound] {
@@ -343,6 +358,7 @@ impl Call {
                     return self.end_both(cx, EndCause::Terminated, "max_call_duration_s");
                 }
                 talk.tell_moves(cx);
+                self.on_succession_timer(cx);
                 for side in [Side::Inbound, Side::Outbound] {
                     if let Some(leg) = self.leg(side)
                         && let Some(event) = leg.on_timeout(cx)
@@ -351,9 +367,13 @@ impl Call {
                     }
                 }
             }
-            State::Ending { legs, .. } => {
-                if let Some(event) = legs.inbound.on_timeout(cx) {
-                    self.on_event(cx, Side::Inbound, event);
+            State::Ending { .. } => {
+                for side in [Side::Inbound, Side::Outbound] {
+                    if let Some(leg) = self.leg(side)
+                        && let Some(event) = leg.on_timeout(cx)
+                    {
+                        self.on_event(cx, side, event);
+                    }
                 }
             }
             State::Over => {}
@@ -370,13 +390,12 @@ impl Call {
         }
         let wanted = match &self.state {
             State::Setup(setup) => setup.poll_timeout(),
-            State::Talk(talk) => {
-                let legs =
-                    [talk.inbound.poll_timeout(), talk.outbound.poll_timeout(), talk.ends_at];
-                legs.into_iter().chain(talk.moves_due()).flatten().min()
-            }
+            State::Talk(talk) => talk.poll_timeout(),
             // An answer may still wait for its ACK, and our BYE for that.
-            State::Ending { legs, .. } => legs.inbound.poll_timeout(),
+            State::Ending { legs, .. } => {
+                let legs = [legs.inbound.poll_timeout(), legs.outbound.poll_timeout()];
+                legs.into_iter().flatten().min()
+            }
             State::Over => None,
         };
         // A deadline stays among the timers though its call is over: far ones are looked at on the way.
@@ -386,20 +405,25 @@ impl Call {
 
     /// Where the legs meet: what happened on `side` of an answered call goes to the other.
     fn on_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
+        let Some(event) = self.on_event_meanwhile(cx, side, event) else { return };
         let State::Talk(talk) = &mut self.state else {
             return self.on_late_event(cx, side, event);
         };
         let (leg, other) = talk.legs(side);
         match event {
             LegEvent::Offered(carried) => {
-                if !other.modify(cx, carried) {
+                if !other.modify(cx, Some(carried)) {
                     leg.refuse(cx, 491, None);
                 }
             }
             LegEvent::Progressed { status_code, carried } => {
                 other.progress(cx, status_code, carried)
             }
-            LegEvent::Answered(carried) => other.answer(cx, 200, carried),
+            LegEvent::Answered(carried) => match other.is_invited() {
+                true => other.answer(cx, 200, carried),
+                // We asked for an offer, and whom it was for is gone.
+                false => leg.acknowledge_as_it_was(cx),
+            },
             LegEvent::Acknowledged(carried) => other.acknowledge(cx, Some(carried)),
             LegEvent::Failed { status_code, carried } => {
                 other.refuse(cx, asked_by_us(status_code), carried);
@@ -412,6 +436,7 @@ impl Call {
                 Ok(()) => leg.note_relayed(carried, other),
                 Err(refusal) => leg.turn_down(cx, server, refusal),
             },
+            LegEvent::Referred { server, carried } => self.refer(cx, side, server, carried.0),
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
                 if is_dialog_gone(status_code) {
@@ -446,7 +471,9 @@ impl Call {
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
             }
-            LegEvent::Asked { server, .. } => cx.reject(server, 481, b""),
+            LegEvent::Asked { server, .. } | LegEvent::Referred { server, .. } => {
+                cx.reject(server, 481, b"");
+            }
             LegEvent::Acknowledged(_) | LegEvent::Unacknowledged => {
                 if !leg.end_at_last(cx) {
                     self.on_leg_done(cx);
@@ -466,27 +493,47 @@ impl Call {
 
     /// One peer hung up: the other is told.
     fn end_by_peer(&mut self, cx: &mut Context, side: Side, carried: Carried<'_>) {
+        self.abandon_succession(cx);
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
         talk.release(cx);
+        let (ended_by, gone) = (talk.party(side), talk.gone);
         let (leg, other) = talk.legs(side);
         leg.close(cx);
-        let waits = 1 + u8::from(leg.is_unacknowledged());
-        other.end(cx, Some(carried));
-        self.state = State::Ending { legs: talk, waits };
-        let ended_by = match side {
-            Side::Inbound => EndedBy::Caller,
-            Side::Outbound => EndedBy::Callee,
-        };
+        let mut waits = u8::from(leg.is_unacknowledged());
+        if gone != Some(side.other()) {
+            other.end(cx, Some(carried));
+            waits += 1;
+        }
+        self.wait_for_legs(cx, talk, waits);
         self.draft.end(cx, None, EndCause::Completed, ended_by, "");
     }
 
     fn end_both(&mut self, cx: &mut Context, cause: EndCause, detail: &str) {
+        self.end_with(cx, cause, None, detail);
+    }
+
+    /// Hangs up on whoever is there; `by`: who did so before.
+    fn end_with(&mut self, cx: &mut Context, cause: EndCause, by: Option<Side>, detail: &str) {
+        self.abandon_succession(cx);
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
         talk.release(cx);
-        talk.inbound.end(cx, None);
-        talk.outbound.end(cx, None);
-        self.state = State::Ending { legs: talk, waits: 2 };
-        self.draft.end(cx, None, cause, EndedBy::Holdfast, detail);
+        let ended_by = by.map_or(EndedBy::Holdfast, |side| talk.party(side));
+        let mut waits = 0;
+        for side in [Side::Inbound, Side::Outbound] {
+            if talk.gone != Some(side) {
+                talk.legs(side).0.end(cx, None);
+                waits += 1;
+            }
+        }
+        self.wait_for_legs(cx, talk, waits);
+        self.draft.end(cx, None, cause, ended_by, detail);
+    }
+
+    fn wait_for_legs(&mut self, cx: &mut Context, legs: Box<Talk>, waits: u8) {
+        self.state = State::Ending { legs, waits };
+        if waits == 0 {
+            self.leave(cx);
+        }
     }
 
     fn go(&mut self, cx: &mut Context, next: Next) {
@@ -495,11 +542,13 @@ impl Call {
             Next::Answered(legs, channel) => {
                 let (inbound, outbound) = *legs;
                 let ends_at = cx.settings.max_call_duration.map(|limit| cx.now + limit);
-                let talk = Talk::new(inbound, outbound, ends_at, channel);
+                let talk = Talk::new(inbound, outbound, ends_at, [None, channel]);
                 self.state = State::Talk(Box::new(talk));
                 self.keep(cx);
             }
             Next::Over => self.state = State::Over,
+            // Only a transfer's target is reached without a caller that waits.
+            Next::Reached(..) => {}
         }
     }
 
@@ -521,48 +570,18 @@ impl Call {
         }
     }
 
+    /// The leg whose request went out in this transaction to `side`: a newcomer's, or the one that is there.
+    fn leg_inviting(&mut self, side: Side, client: ClientKey) -> Option<&mut Leg> {
+        match self.newcomer_inviting_by(client).is_some() {
+            true => self.newcomer_inviting_by(client),
+            false => self.leg(side),
+        }
+    }
+
     fn leg(&mut self, side: Side) -> Option<&mut Leg> {
         match &mut self.state {
             State::Talk(talk) | State::Ending { legs: talk, .. } => Some(talk.legs(side).0),
             State::Setup(_) | State::Over => None,
-        }
-    }
-}
-
-impl Talk {
-    fn new(
-        inbound: Leg,
-        outbound: Leg,
-        ends_at: Option<Instant>,
-        channel: Option<Channel>,
-    ) -> Self {
-        Self {
-            inbound,
-            outbound,
-            ends_at,
-            channel,
-            kept_at: None,
-            is_behind: false,
-            kept_revision: 0,
-            moves: [Move::Known; 2],
-        }
-    }
-
-    fn revision(&self) -> u32 {
-        self.inbound.dialog.targets.wrapping_add(self.outbound.dialog.targets)
-    }
-
-    fn release(&mut self, cx: &mut Context) {
-        if let Some(channel) = self.channel.take() {
-            cx.capacity.release(channel);
-        }
-    }
-
-    /// The leg on `side`, and the other one.
-    fn legs(&mut self, side: Side) -> (&mut Leg, &mut Leg) {
-        match side {
-            Side::Inbound => (&mut self.inbound, &mut self.outbound),
-            Side::Outbound => (&mut self.outbound, &mut self.inbound),
         }
     }
 }

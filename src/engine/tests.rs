@@ -25,11 +25,13 @@ use crate::sip::{HeaderName, Message, Method};
 mod numbers;
 mod overload;
 mod reliable;
+mod replacing;
 mod requirements;
 mod session_timers;
 mod takeover;
 mod terms;
 mod transfer;
+mod transferring;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";

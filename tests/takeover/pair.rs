@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tempfile::TempDir;
 
+use crate::SLOW;
 use crate::ports::free_port;
 use crate::postgres::Server;
 use crate::process::{Process, tail};
@@ -77,7 +78,7 @@ impl Pair {
         let a = Node::new("a", [127, 0, 0, 2], port, &url, dir.path(), &[]);
         let b = Node::new("b", [127, 0, 0, 3], port, &url, dir.path(), of_b);
         let pair = Self { a, b, server, url, runtime, callees, dir };
-        pair.until("both nodes know of each other", Duration::from_secs(10), |pair| {
+        pair.until("both nodes know of each other", SLOW, |pair| {
             pair.a.metric("holdfast_nodes") == 2 && pair.b.metric("holdfast_nodes") == 2
         });
         pair
@@ -145,7 +146,7 @@ impl Pair {
     /// Calls that are answered, acknowledged and kept.
     pub(crate) fn establish(&self, calls: usize) -> Sipp {
         let sipp = self.call(calls);
-        self.until("all calls are kept", Duration::from_secs(60), |pair| {
+        self.until("all calls are kept", SLOW, |pair| {
             pair.owned_by("a") == calls && pair.a.metric("holdfast_calls_talking") == calls
         });
         // The ACKs are on their way.
@@ -190,9 +191,7 @@ impl Pair {
 
     /// As many records as calls, all alike: node, node it was taken from, end, status code.
     pub(crate) fn ends_with_records(&self, calls: usize, alike: &str) {
-        self.until("all records are there", Duration::from_secs(10), |pair| {
-            pair.count("calls") == calls
-        });
+        self.until("all records are there", SLOW, |pair| pair.count("calls") == calls);
         let rows = self.texts(
             "select concat_ws('|', node, taken_from, end_cause, status_code), count(*)::text, \
                count(distinct ended_by)::text \
@@ -205,9 +204,7 @@ impl Pair {
 
     /// The same of calls that were never answered; with who ended them.
     pub(crate) fn ends_with(&self, calls: usize, alike: &str) {
-        self.until("all records are there", Duration::from_secs(10), |pair| {
-            pair.count("calls") == calls
-        });
+        self.until("all records are there", SLOW, |pair| pair.count("calls") == calls);
         let rows = self.texts(
             "select concat_ws('|', node, taken_from, end_cause, status_code, ended_by), \
                count(*)::text from calls group by 1",
@@ -217,7 +214,7 @@ impl Pair {
         assert_eq!(self.count("calls_in_progress"), 0);
     }
 
-    fn count(&self, what: &str) -> usize {
+    pub(crate) fn count(&self, what: &str) -> usize {
         let rows = self.texts(&format!("select count(*)::text from {what}"));
         rows.first().map_or(0, |row| row[0].parse().unwrap())
     }
@@ -299,7 +296,7 @@ impl Sipp {
 
 /// Waits until somebody has the port: the first calls must not find it closed.
 fn listens(port: u16) {
-    let limit = Instant::now() + Duration::from_secs(10);
+    let limit = Instant::now() + SLOW;
     while std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
         assert!(Instant::now() < limit, "nobody listens on {port}");
         sleep(Duration::from_millis(10));

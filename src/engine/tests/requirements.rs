@@ -208,21 +208,6 @@ fn hands_on_what_may_be_asked_within_a_call_and_answers_the_rest() {
 }
 
 #[test]
-fn replaces_no_call_and_says_so_where_that_is_asked() {
-    let replaces = "Replaces: call-9;to-tag=a;from-tag=b\r\n";
-    let mut world = World::new();
-    world.caller_sends(&with_lines(&invite("1"), &format!("{replaces}Require: replaces\r\n")));
-    let refusal = world.sent().remove(0).1;
-    assert_eq!(refusal.status_code(), 420);
-    assert_eq!(text_of(&refusal, HeaderName::Unsupported).as_deref(), Some("replaces"));
-    // Who does not insist gets a call of its own (RFC 3891 §3).
-    world.caller_sends(&with_lines(&invite("2"), replaces));
-    let sent = world.sent();
-    assert_eq!(lines(&sent), [to_caller("100 Trying"), to_first("INVITE")]);
-    assert_eq!(text_of(&sent[1].1, HeaderName::Replaces), None);
-}
-
-#[test]
 fn follows_no_redirection_and_hands_none_on() {
     let mut world = World::new();
     world.caller_sends(&invite("1"));
