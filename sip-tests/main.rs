@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             let name = format!("{store}::{}", case.name);
             if let Some(package) = missing {
                 eprintln!("SKIPPED: {name}, for {package} is not installed");
+                harness::matrix::note_skipped(&case, store, package);
             }
             let trial = Trial::test(name, move || {
                 harness::world::run(&case, store).map_err(|error| format!("{error:#}").into())
@@ -57,5 +58,9 @@ fn main() -> ExitCode {
     // The long ones first, so that they do not run alone at the end.
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::store::stop_shared_servers();
+    if let Err(error) = harness::matrix::write() {
+        eprintln!("the page of the matrix cannot be written: {error:#}");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }

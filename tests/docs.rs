@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test of pages reads pages")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use holdfast::server::settings::KNOWN;
@@ -123,4 +124,33 @@ fn every_requirement_of_the_rfcs_names_tests_that_exist_or_says_what_is_not_ther
     sorted.sort();
     sorted.dedup();
     assert_eq!((ids.len(), &sorted), (77, &ids), "each of them once, in order");
+}
+
+/// The names of all SIP cases: their folders, or each folder with each of its variants.
+fn sip_cases() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("sip-tests/cases")).expect("cases") {
+        let folder = entry.expect("an entry").path();
+        let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        let case: toml::Table = read(&folder.join("case.toml")).parse().expect("TOML");
+        match case.get("variant").and_then(toml::Value::as_table) {
+            Some(variants) => {
+                names.extend(variants.keys().map(|variant| format!("{name}_{variant}")))
+            }
+            None => drop(names.insert(name)),
+        }
+    }
+    names
+}
+
+#[test]
+fn the_page_on_interoperability_has_a_row_for_each_sip_case_and_no_other() {
+    let page = read(&root().join("docs/interop.md"));
+    let row = Regex::new(r"(?m)^\| `([a-z0-9_]+)` \|.*\| (sqlite|postgres|postgres, sqlite) \| (passed|skipped: [^|]+) \|").expect("a pattern");
+    let named: BTreeSet<String> =
+        row.captures_iter(&page).map(|found| found[1].to_owned()).collect();
+    let remedy = "HOLDFAST_TEST_MATRIX=docs/interop.md sip-tests/run NAME writes rows";
+    assert_eq!(named, sip_cases(), "{remedy}");
+    let rows = page.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, named.len(), "a row says that its case has failed; {remedy}");
 }

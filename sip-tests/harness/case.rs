@@ -404,6 +404,15 @@ impl Case {
         Ok(case)
     }
 
+    /// Whether a party is a carrier, or answers behind one.
+    pub(crate) fn is_behind_carriers(&self, name: &str) -> bool {
+        let party = &self.party[name];
+        let is_carrier = |name: &str| self.carriers.iter().any(|carrier| carrier == name);
+        is_carrier(name)
+            || party.plays == Role::Carrier
+            || party.via.as_deref().is_some_and(is_carrier)
+    }
+
     /// A file of this case: its own, else a shared one.
     pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
         let own = self.folder.join(name);

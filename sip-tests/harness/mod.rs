@@ -8,6 +8,7 @@ pub(crate) mod datagrams;
 pub(crate) mod dissect;
 pub(crate) mod expect;
 pub(crate) mod hiding;
+pub(crate) mod matrix;
 pub(crate) mod name_server;
 pub(crate) mod party;
 pub(crate) mod ports;

@@ -88,7 +88,7 @@ pub(crate) fn missing(role: Role) -> Option<&'static str> {
 }
 
 /// The interpreter that has pjsua2: of an environment that `sip-tests/run` makes.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pjsua2/bin/python")
 }
 

@@ -20,7 +20,7 @@ use super::router::Router;
 use super::store::{Store, StoreKind};
 use super::template::Values;
 use super::wire::{SECRETS, Wire, ladder, loopback};
-use super::{certificates, dissect, expect, hiding, records};
+use super::{certificates, dissect, expect, hiding, matrix, records};
 
 /// How long Holdfast may take to end once it was told to, its drain limit included.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -58,6 +58,9 @@ pub(crate) fn run(case: &Case, kind: StoreKind) -> Result<()> {
         wrong.push(format!("{error:#}"));
     }
     wrong.extend(world.checks(dir.path(), wrong.is_empty())?);
+    if world.wire.is_captured() {
+        matrix::note(case, kind, &world.wire.messages(), !wrong.is_empty());
+    }
     if wrong.is_empty() {
         return Ok(());
     }
