@@ -159,6 +159,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "0",
         &nothing,
         "null",
+        "null",
     ];
     assert_eq!(attempts, [first, second]);
 }
