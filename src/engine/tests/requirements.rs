@@ -181,7 +181,7 @@ fn goes_on_with_a_carrier_that_leaves_out_the_tag_of_its_ringing_and_the_contact
     world.caller_sends(&in_dialog(&sent[1].1, "ACK", 1, ""));
     world.caller_sends(&in_dialog(&sent[1].1, "BYE", 2, ""));
     let bye = world.sent().remove(1);
-    assert_eq!(lines(&[bye.clone()]), [to_first("BYE")]);
+    assert_eq!(lines(std::slice::from_ref(&bye)), [to_first("BYE")]);
     world.answer(FIRST, &bye.1, 200, "b1", "");
     world.run_dry();
 }
@@ -213,13 +213,16 @@ fn follows_no_redirection_and_hands_none_on() {
     world.caller_sends(&invite("1"));
     let mut tried = world.sent().remove(1);
     for gateway in [FIRST, SECOND] {
-        assert_eq!(lines(&[tried.clone()]), [(gateway.to_owned(), "INVITE".to_owned())]);
+        assert_eq!(
+            lines(std::slice::from_ref(&tried)),
+            [(gateway.to_owned(), "INVITE".to_owned())]
+        );
         world.answer(gateway, &tried.1, 302, "b1", "");
         let sent = world.sent();
         assert_eq!((sent.len(), sent[0].1.method()), (2, Method::Ack));
         tried = sent[1].clone();
     }
-    assert_eq!(lines(&[tried.clone()]), [to_caller("502 Bad Gateway")]);
+    assert_eq!(lines(std::slice::from_ref(&tried)), [to_caller("502 Bad Gateway")]);
     assert_eq!(text_of(&tried.1, HeaderName::Contact), None);
 }
 
