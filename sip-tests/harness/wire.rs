@@ -64,6 +64,9 @@ pub(crate) struct Wire {
     tls: RefCell<(usize, Vec<Datagram>)>,
 }
 
+/// How long no packet of a TLS connection has come before they are read.
+const QUIET: Duration = Duration::from_millis(40);
+
 /// The file that Holdfast writes the secrets of its connections to.
 pub(crate) const SECRETS: &str = "tls.secrets";
 
@@ -139,7 +142,14 @@ impl Wire {
         datagrams
     }
 
-    /// What TLS carried. A record that is half there is read the next time.
+    /// Waits until all that has passed can be read.
+    pub(crate) fn settle(&self) {
+        if self.capture.as_ref().is_some_and(|capture| !capture.packets().is_empty()) {
+            std::thread::sleep(2 * QUIET);
+        }
+    }
+
+    /// What TLS carried, once nothing more has come for a moment: each look at it takes a process.
     fn by_tls(&self) -> Vec<Datagram> {
         let secrets = self.dir.join(SECRETS);
         let Some(capture) = self.capture.as_ref().filter(|_| secrets.exists()) else {
@@ -147,7 +157,9 @@ impl Wire {
         };
         let packets = capture.packets();
         let mut known = self.tls.borrow_mut();
-        if packets.len() > known.0
+        let is_quiet = packets.last().is_some_and(|last| last.at.elapsed() > QUIET);
+        if is_quiet
+            && packets.len() > known.0
             && let Ok(messages) = tls::messages(&packets, &secrets, &self.dir)
         {
             *known = (packets.len(), messages);

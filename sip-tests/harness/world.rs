@@ -277,6 +277,7 @@ impl<'a> World<'a> {
         if is_direct() {
             return Ok(Vec::new());
         }
+        self.wire.settle();
         let mut wrong = expect::check(self.case, &self.values, &self.wire);
         wrong.extend(hiding::check(&self.wire, self.router.sip));
         wrong.extend(dissect::malformed(&self.wire.sent_by_holdfast(), dir)?);
