@@ -152,6 +152,10 @@ impl Party {
     fn kamailio(&self, case: &Case, values: &Values) -> Result<Process> {
         let config = self.told.config.as_deref();
         let config = config.with_context(|| format!("{} has no config", self.name))?;
+        let mut values = values.clone();
+        if values.get("routes").is_none() {
+            values.set("routes", "loose");
+        }
         let text = values.fill(&std::fs::read_to_string(case.file(config)?)?)?;
         let path = self.dir.join(format!("{}.cfg", self.name));
         std::fs::write(&path, text)?;
