@@ -169,6 +169,7 @@ fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
         (|rows| rows.gateways[0].codecs = Some("PCMU PCMA".into()), "gateways 1 codecs"),
         (|rows| rows.gateways[0].codecs = Some("PCMU,".into()), "gateways 1 codecs"),
         (|rows| rows.gateways[0].dns = "naptr".into(), "gateways 1 dns"),
+        (|rows| rows.customers[0].routed_by = "lrn".into(), "customers 1 routed_by"),
         (|rows| rows.gateways[0].dns = "srv".into(), "gateways 1 dns"),
         (|rows| rows.routes[0].needs_srtp = "maybe".into(), "routes 1 needs_srtp"),
         (|rows| hours(rows).carrier_id = 2, "route_carrier_hours 1/2/mon/08:00 carrier_id"),

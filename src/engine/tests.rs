@@ -26,6 +26,7 @@ mod numbers;
 mod overload;
 mod reliable;
 mod replacing;
+mod requirements;
 mod session_timers;
 mod takeover;
 mod terms;

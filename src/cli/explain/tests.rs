@@ -137,6 +137,7 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         is_enabled: false,
         region: None,
         refer: crate::carrier::ReferPolicy::Refuse,
+        routed_by: crate::carrier::RoutedBy::Called,
         auth: crate::carrier::CustomerAuth::Address,
     };
     let no_way = crate::routing::NoWay {
