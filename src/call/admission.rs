@@ -8,7 +8,7 @@ use super::authentication::Caller;
 use super::context::Context;
 use crate::carrier::{Customer, Route};
 use crate::health::Full;
-use crate::routing::{Ask, Plan, Query, ask, decide};
+use crate::routing::{Ask, Plan, Query, ask, decide, route_of};
 use crate::sip::sdp;
 
 /// A call that may begin.
@@ -63,9 +63,11 @@ pub fn find_way(
     let wall = cx.wall_at(cx.now);
     let audio = sdp::audio_of(&offer.invite);
     let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
+    let routing_number = offer.called.routing_number();
     let wanted = Ask {
         customer,
         called: &offer.called.user,
+        routing_number: routing_number.as_deref(),
         country: offer.country,
         wall,
         audio: audio.as_ref(),
@@ -94,7 +96,8 @@ fn within_limits(
     customer: &Arc<Customer>,
     offer: &Offer,
 ) -> Result<(), Box<Denial>> {
-    let route = cx.tables.route_for(customer.id, &offer.called.user);
+    let routing_number = offer.called.routing_number();
+    let route = route_of(&cx.tables, customer, &offer.called.user, routing_number.as_deref());
     let Some(route) = route.filter(|route| !route.is_emergency && customer.is_enabled) else {
         return Ok(());
     };
@@ -134,7 +137,9 @@ pub fn plan_for(
         },
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
     };
-    Arc::new(decide(&cx.tables, &cx.view, &query, now))
+    let mut plan = decide(&cx.tables, &cx.view, &query, now);
+    plan.routing_number = offer.called.routing_number().map(Into::into);
+    Arc::new(plan)
 }
 
 impl Denial {

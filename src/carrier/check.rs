@@ -13,7 +13,7 @@ use jiff::tz::TimeZoneDatabase;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
-use super::customer::ReferPolicy;
+use super::customer::{ReferPolicy, RoutedBy};
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
 use super::gateway::{AdminState, Limits, Transport};
 use super::route::{RerouteAfterRinging, Strategy};
@@ -258,6 +258,8 @@ impl Check {
             let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
             let limits = check.limits(row.max_cps, ("max_calls", row.max_calls));
             let x_headers = row.x_headers.as_deref().map(|text| check.x_headers(text));
+            let routed_by =
+                check.one_of("routed_by", &row.routed_by, RoutedBy::from_text, RoutedBy::ALL);
             let id = CustomerId(row.customer_id);
             if let Some(domain) = &row.tls_subject {
                 if !is_host_name(domain) {
@@ -280,6 +282,7 @@ impl Check {
                 headers: Arc::new(HeaderRule { x_headers, ..HeaderRule::default() }),
                 limits,
                 has_certificate: row.tls_subject.is_some(),
+                routed_by: routed_by.unwrap_or_default(),
             };
             customers.insert(id, Arc::new(customer));
         }

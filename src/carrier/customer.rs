@@ -23,6 +23,18 @@ pub struct Customer {
     pub limits: Limits,
     /// A client certificate that names it is enough, whatever `auth` says.
     pub has_certificate: bool,
+    pub routed_by: RoutedBy,
+}
+
+spelled! {
+    /// What the routes of a customer's calls are found by.
+    #[derive(Default)]
+    RoutedBy {
+        #[default]
+        Called = "called",
+        /// The `rn` of the called number, where it has one that holds digits (RFC 4694 §5); else the called number.
+        RoutingNumber = "routing_number",
+    }
 }
 
 spelled! {

@@ -95,6 +95,7 @@ pub struct CustomerRow {
     pub tls_subject: Option<String>,
     /// Names between commas; `None` = all.
     pub x_headers: Option<String>,
+    pub routed_by: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -290,6 +291,7 @@ impl Default for CustomerRow {
             max_cps: None,
             tls_subject: None,
             x_headers: None,
+            routed_by: "called".to_owned(),
         }
     }
 }

@@ -28,12 +28,14 @@ mod numbers;
 mod overload;
 mod reliable;
 mod replacing;
+mod requirements;
 mod session_timers;
 mod strangers;
 mod takeover;
 mod terms;
 mod transfer;
 mod transferring;
+mod transferring_kept;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";

@@ -8,7 +8,7 @@ mod ranking;
 pub mod record;
 mod text;
 
-pub use ask::{Ask, NoWay, ask};
+pub use ask::{Ask, NoWay, ask, route_of};
 pub use decide::{Query, decide};
 pub use plan::{Candidate, Drop, Dropped, Plan};
 pub use record::{CandidateRecord, DecisionRecord, DroppedRecord, HealthRecord};

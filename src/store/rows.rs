@@ -139,7 +139,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
     })
 }
 
-pub(super) const CUSTOMERS: &str = "select customer_id, name, enabled, region, auth, refer, max_calls, \
+pub(super) const CUSTOMERS: &str = "select customer_id, name, enabled, region, auth, refer, routed_by, max_calls, \
      cast(max_cps as double precision) as max_cps, tls_subject, x_headers from customers \
      order by customer_id";
 
@@ -156,6 +156,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         max_cps: line.get("max_cps")?,
         tls_subject: line.get("tls_subject")?,
         x_headers: line.get("x_headers")?,
+        routed_by: line.get("routed_by")?,
     })
 }
 

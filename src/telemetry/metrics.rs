@@ -101,6 +101,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_scanners_dropped_total", counters.scanners_dropped),
         ("holdfast_answers_too_long_total", counters.answers_too_long),
         ("holdfast_attempts_started_total", counters.attempts),
+        ("holdfast_transfers_total", counters.transfers),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
         ("holdfast_retransmissions_received_total", counters.retransmissions_received),
         ("holdfast_late_answers_total", counters.late_answers),
@@ -358,6 +359,10 @@ fn describe() {
         "Requests of unknown addresses by UDP that were not answered, for the answer would be longer"
     );
     describe_counter!("holdfast_attempts_started_total", "INVITEs sent to carriers");
+    describe_counter!(
+        "holdfast_transfers_total",
+        "Transfers carried out here, and dialogs that others have taken the place of (Replaces)"
+    );
     describe_counter!(
         "holdfast_attempts_total",
         "Attempts on record, by carrier, gateway and failure class"

@@ -585,7 +585,7 @@ impl World {
         (ok, outbound)
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         self.engine.handle_command(command, self.now);
         self.drain();
     }
@@ -613,7 +613,7 @@ impl World {
         ringing.collect()
     }
 
-    fn waiting(&self) -> Vec<(CallKey, Message)> {
+    pub(super) fn waiting(&self) -> Vec<(CallKey, Message)> {
         let waiting = self.outputs.iter().filter_map(|output| match output {
             Output::SendKept { call, bytes, .. } => {
                 Some((*call, Message::parse(bytes.clone()).expect("SIP")))
