@@ -156,7 +156,7 @@ impl Call {
             leg.header_rule = customer.headers.clone();
         }
         leg.hold_invite(server, invite);
-        let state = State::joining(cx, Newcomer::Invites(leg, Box::new(invite.clone())));
+        let state = State::joining(cx, Newcomer::Invites(leg, invite.clone()));
         let draft = self.draft.part();
         talk.succession = Some(Box::new(Succession {
             leaves: side,
