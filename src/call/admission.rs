@@ -58,10 +58,9 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         audio: audio.as_ref(),
         needs_tls: offer.is_secure,
         seed,
-        has_listener: &|gateway, address| {
-            settings.listener_for(gateway.transport, address).is_some()
-        },
+        reach: settings.reach(),
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+        has_learned: capacity.has_learned(),
     };
     match ask(&tables, &cx.view, &wanted, now) {
         Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
@@ -94,10 +93,9 @@ pub fn plan_for(
         audio: audio.as_ref(),
         needs_tls: offer.is_secure,
         seed,
-        has_listener: &|gateway, address| {
-            settings.listener_for(gateway.transport, address).is_some()
-        },
+        reach: settings.reach(),
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+        has_learned: capacity.has_learned(),
     };
     Arc::new(decide(&cx.tables, &cx.view, &query, now))
 }
