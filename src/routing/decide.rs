@@ -7,9 +7,10 @@ use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
+use super::bid::{Bid, Left, Look, Pick, draws_of, share_of_room};
 use super::filter::Filter;
-use super::ranking::{Leader, Ranking, rank_of, sharpened, waiting};
-use super::{Candidate, Drop, Dropped, Plan, Reach};
+use super::ranking::{Leader, Ranking, rank_of, waiting};
+use super::{Candidate, Drop, Plan, Reach};
 use crate::carrier::{
     Carrier, Gateway, Post, Roster, Route, RouteCarrier, Strategy, Tables, Traits,
 };
@@ -138,97 +139,6 @@ struct Decision<'a> {
     usable: usize,
     /// One of them is half open.
     has_trial: bool,
-}
-
-/// A target that may be used: of a thousand, few are drawn, and fewer become candidates.
-#[derive(Clone, Copy)]
-struct Look {
-    /// Where its gateway stands among the carrier's, and where it stands in the health view.
-    gateway: u32,
-    place: u32,
-    /// The number of its score's draw, among those of its carrier.
-    draw: u32,
-    /// Of those of its carrier that are ranked: which one's turn it is here.
-    turn: u32,
-    /// Among the usable targets of its gateway, by SRV priority from 0.
-    srv_rank: u16,
-    is_suspect: bool,
-    headroom: f64,
-    /// Once it is drawn.
-    score: f64,
-}
-
-/// One of them with whose it is.
-#[derive(Clone, Copy)]
-struct Pick<'a> {
-    roster: &'a Roster,
-    look: Look,
-    /// Tier of the route.
-    tier: u16,
-    destination_factor: f64,
-}
-
-impl<'a> Pick<'a> {
-    fn gateway(&self) -> &'a Arc<Gateway> {
-        &self.roster.gateways[self.look.gateway as usize]
-    }
-}
-
-/// What was left out, and why.
-struct Left<'a> {
-    gateway: &'a Arc<Gateway>,
-    view: Option<&'a Arc<TargetView>>,
-    reason: Drop,
-}
-
-impl Left<'_> {
-    fn dropped(&self) -> Dropped {
-        let (gateway, health) = (self.gateway.clone(), self.view.cloned());
-        Dropped { gateway, health, reason: self.reason }
-    }
-}
-
-/// A carrier's part: its usable targets, one at least.
-struct Bid<'a> {
-    place: &'a RouteCarrier,
-    roster: &'a Roster,
-    /// Where they stand among the looks, in the order of its gateways or in that in which they are to be tried; nowhere
-    /// where only a readmitted one is there, or where it is whole.
-    from: u32,
-    to: u32,
-    is_ranked: bool,
-    /// All of its gateways may be used, and nothing need be said of any: from here on each stands in the view.
-    whole_at: Option<u32>,
-    destination_factor: f64,
-    /// From where its scores, and its waiting times, are drawn.
-    scores: Random,
-    waits: Random,
-}
-
-impl<'a> Bid<'a> {
-    fn new(place: &'a RouteCarrier, roster: &'a Roster, factor: f64, random: &Random) -> Self {
-        let (scores, waits) = (random.clone(), random.clone());
-        Self {
-            place,
-            roster,
-            from: 0,
-            to: 0,
-            is_ranked: true,
-            whole_at: None,
-            destination_factor: factor,
-            scores,
-            waits,
-        }
-    }
-
-    fn looks(&self) -> Range<usize> {
-        self.from as usize..self.to as usize
-    }
-
-    fn pick(&self, look: Look) -> Pick<'a> {
-        let tier = self.place.priority;
-        Pick { roster: self.roster, look, tier, destination_factor: self.destination_factor }
-    }
 }
 
 impl<'a> Decision<'a> {
@@ -638,66 +548,6 @@ impl<'a> Decision<'a> {
     }
 }
 
-impl Look {
-    fn new(gateway: u32, place: usize, draw: u32, headroom: f64) -> Self {
-        let (place, turn, srv_rank, is_suspect) = (place as u32, 0, 0, false);
-        Self { gateway, place, draw, turn, srv_rank, is_suspect, headroom, score: 0.0 }
-    }
-
-    #[inline]
-    fn rank(&self, post: &Post) -> u64 {
-        rank_of(self.is_suspect, post.priority, self.srv_rank)
-    }
-}
-
-/// What the draws of one carrier's targets are made of.
-struct Draws {
-    factor: f64,
-    scores: Random,
-    is_measuring: bool,
-}
-
-fn draws_of(is_measuring: bool, bid: &Bid<'_>) -> Draws {
-    Draws { factor: bid.destination_factor, scores: bid.scores.clone(), is_measuring }
-}
-
-impl Draws {
-    /// A draw from what is believed of the target's share of good attempts (Thompson sampling, with a
-    /// normal distribution of the same mean and spread), less for its country and its latency.
-    #[inline]
-    fn score(&self, glance: &Glance, draw: u32) -> f64 {
-        let drawn = self.scores.after(draw.into()).normal_f64();
-        // The spread stays while it is measured, too.
-        let (mean, latency_factor) = match self.is_measuring {
-            true => (1.0, 1.0),
-            false => (glance.mean, glance.latency_factor),
-        };
-        // Above 1 is left as it is: a cut would make ties of the best.
-        (mean + glance.spread * drawn).max(0.0) * self.factor * latency_factor
-    }
-
-    /// Its share of the calls of its gateway's priority.
-    #[inline(never)]
-    fn weight(&self, post: &Post, glance: &Glance, draw: u32, headroom: f64) -> f64 {
-        self.weight_with(self.score(glance, draw), post, glance, headroom)
-    }
-
-    #[inline]
-    fn weight_with(&self, score: f64, post: &Post, glance: &Glance, headroom: f64) -> f64 {
-        post.weight * glance.srv.weight * sharpened(score) * share_of_room(headroom)
-    }
-
-    /// No weight that is drawn is above this one.
-    #[inline]
-    fn weight_max(&self, post: &Post, glance: &Glance) -> f64 {
-        let score_max = match self.is_measuring {
-            true => 1.0 + glance.spread * Random::NORMAL_MAX,
-            false => glance.score_max,
-        };
-        post.weight * glance.srv.weight * sharpened(score_max)
-    }
-}
-
 /// Candidates in the making: those that are up, and what goes before and behind them.
 struct Line<'d, 'a> {
     decision: &'d Decision<'a>,
@@ -770,11 +620,6 @@ fn rank_by_srv(looks: &mut [Look], glances: &[Glance]) {
         let rank = priorities.partition_point(|known| *known < priority(look));
         look.srv_rank = u16::try_from(rank).unwrap_or(u16::MAX);
     }
-}
-
-/// What is left of a score as a limit is used up: all of it while more than half is free.
-fn share_of_room(headroom: f64) -> f64 {
-    (2.0 * headroom).min(1.0)
 }
 
 /// Whole numbers that are in the same order as these; no NaN.

@@ -1,6 +1,7 @@
 //! `decide(tables, view, query, now) -> Plan`: which targets a call tries, in which order, and why.
 
 pub mod ask;
+mod bid;
 pub mod decide;
 mod filter;
 pub mod plan;
