@@ -8,6 +8,7 @@ use super::SessionPolicy;
 use crate::carrier::Transport;
 use crate::carrier::class::spelled;
 use crate::digest::NonceKey;
+use crate::routing::Reach;
 use crate::transaction::{Listener, ListenerId};
 
 /// Checked settings of one shard.
@@ -83,6 +84,13 @@ impl Default for Settings {
 impl Settings {
     pub fn listener(&self, id: ListenerId) -> &Listener {
         &self.listeners[usize::from(id.0)]
+    }
+
+    /// What the listeners reach.
+    pub fn reach(&self) -> Reach {
+        self.listeners.iter().fold(Reach::default(), |reach, listener| {
+            reach.and(listener.transport, listener.address.is_ipv4())
+        })
     }
 
     /// The first listener that reaches an address over a transport.

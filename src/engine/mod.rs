@@ -4,6 +4,7 @@ mod answers;
 pub mod dispatch;
 #[expect(clippy::module_inception, reason = "the engine of the module `engine`")]
 pub mod engine;
+mod evidence;
 mod flood;
 pub mod overload;
 mod passing;

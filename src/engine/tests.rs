@@ -3,6 +3,7 @@
 mod authentication;
 mod credentials;
 mod early_credentials;
+mod evidence;
 mod registration;
 
 use std::net::SocketAddr;

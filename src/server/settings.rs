@@ -15,6 +15,7 @@ use crate::carrier::Transport;
 use crate::carrier::class::spelled;
 use crate::net::stream::tls::TlsFiles;
 use crate::net::stream::{ClientCertificate, Limits};
+use crate::routing::Reach;
 use crate::telemetry::{log, redact};
 
 /// One setting as the file, the environment (`HOLDFAST_` and its name in capitals), the flags
@@ -324,10 +325,10 @@ impl ListenerSettings {
 }
 
 impl Settings {
-    /// Whether a listener reaches an address over a transport.
-    pub fn reaches(&self, transport: Transport, address: SocketAddr) -> bool {
-        self.listeners.iter().any(|listener| {
-            listener.transport == transport && listener.address.is_ipv4() == address.is_ipv4()
+    /// What the listeners reach.
+    pub fn reach(&self) -> Reach {
+        self.listeners.iter().fold(Reach::default(), |reach, listener| {
+            reach.and(listener.transport, listener.address.is_ipv4())
         })
     }
 }
