@@ -192,7 +192,7 @@ async fn reads_a_hundred_thousand_routes(database: Database) {
     let rows = database.store.read_rows().await.unwrap();
     assert_eq!(rows.routes.len(), 100_000);
     // Unoptimized and beside other tests.
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 async fn replaces_the_complaints_of_a_node(database: Database) {
