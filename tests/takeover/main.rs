@@ -12,12 +12,15 @@ mod postgres;
 #[allow(dead_code, reason = "a part is enough here")]
 mod process;
 
+mod network;
 mod pair;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use network::{Network, in_own_network};
 use pair::{Pair, long};
+use postgres::Server;
 
 /// Until a node that is silent both ways is found dead, and a moment to claim its calls.
 const TAKEN_WITHIN: Duration = Duration::from_millis(3_500);
@@ -53,6 +56,42 @@ fn a_frozen_node_wakes_up_and_harms_no_call_that_another_has_taken() {
     pair.ends_with_records(100, "b|a|completed|200");
     pair.a.ends_cleanly();
     pair.b.ends_cleanly();
+}
+
+/// Nobody can tell it from a dead one, and it cannot tell that it is taken for one.
+#[test]
+fn a_node_that_is_cut_off_comes_back_and_harms_no_call_that_another_has_taken() {
+    const CALLS: usize = 200;
+    let name = "a_node_that_is_cut_off_comes_back_and_harms_no_call_that_another_has_taken";
+    in_own_network(name, || {
+        let network = Network::new();
+        let server = Server::start().unwrap();
+        let to_store = |url: &str| network.lead_to_store(url);
+        let mut pair = Pair::at(network.place(), server, to_store, "", &[]);
+        // Until the link is back, and what waited has come.
+        pair.talk = Duration::from_secs(8);
+        let sipp = pair.establish(CALLS);
+        let cut_at = Instant::now();
+        network.cut(0);
+        pair.until("b has them", TAKEN_WITHIN, |pair| pair.owned_by("b") == CALLS);
+        pair.until("all are refreshed", Duration::from_secs(10) - cut_at.elapsed(), |pair| {
+            pair.settled() == CALLS
+        });
+        println!("{CALLS} calls were refreshed {:?} after the cut", cut_at.elapsed());
+        network.join(0);
+        pair.until("a forgets them", Duration::from_secs(7), |pair| {
+            pair.a.metric("holdfast_calls_released_total") == CALLS
+        });
+        assert_eq!(pair.a.metric("holdfast_calls"), 0);
+        assert_eq!(pair.b.metric("holdfast_calls_talking"), CALLS, "none was harmed");
+        sipp.all_succeed(&pair);
+        pair.ends_with_records(CALLS, "b|a|completed|200");
+        pair.until("a is one of two again", Duration::from_secs(5), |pair| {
+            pair.a.metric("holdfast_nodes") == 2 && pair.b.metric("holdfast_nodes") == 2
+        });
+        pair.a.ends_cleanly();
+        pair.b.ends_cleanly();
+    });
 }
 
 #[test]
