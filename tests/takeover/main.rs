@@ -3,6 +3,9 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test below the purity line")]
 
+#[path = "../../sip-tests/harness/baresip.rs"]
+#[allow(dead_code, reason = "a part is enough here")]
+mod baresip;
 #[path = "../../sip-tests/harness/ports.rs"]
 mod ports;
 #[path = "../../sip-tests/harness/postgres.rs"]
@@ -12,6 +15,7 @@ mod postgres;
 #[allow(dead_code, reason = "a part is enough here")]
 mod process;
 
+mod media;
 mod network;
 mod pair;
 
