@@ -18,6 +18,7 @@ mod process;
 mod media;
 mod network;
 mod pair;
+mod rolling;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
