@@ -19,6 +19,9 @@ use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
+/// How long a record waits for our BYEs to be answered. Until it is written another node would go on with the call,
+/// should this one die, and end the leg that was not told.
+const RECORD_LIMIT: Duration = Duration::from_secs(5);
 /// The longest that a call is left alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -37,12 +40,22 @@ enum State {
     Setup(Box<Setup>),
     /// Both dialogs stand.
     Talk(Box<Talk>),
-    /// The record is written; our BYEs, or the ACK of an answer, are on their way.
-    Ending {
-        legs: Box<Talk>,
-        waits: u8,
-    },
+    /// Our BYEs, or the ACK of an answer, are on their way.
+    Ending(Box<Ending>),
     Over,
+}
+
+/// A call that is over, but for what is still to be said.
+#[derive(Debug)]
+struct Ending {
+    legs: Talk,
+    /// What is to come before the legs are forgotten.
+    waits: u8,
+    /// When its record is given out at the latest; `None` = it was.
+    record_by: Option<Instant>,
+    /// A peer that did not know its dialog when it was told where the call has gone: it may have hung up, and its BYE
+    /// be on its way.
+    lost: Option<Side>,
 }
 
 /// The two legs of an answered call.
@@ -58,9 +71,18 @@ struct Talk {
     /// What was last asked to be kept is not.
     is_behind: bool,
     /// What the legs had been through when they were last asked to be kept.
-    kept_revision: u32,
+    kept_revision: Revision,
     /// Where the call was taken over: which peer is still to be told where we are, and when next.
     moves: [Move; 2],
+}
+
+/// Counts what another node has to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Revision {
+    /// Targets, and session descriptions.
+    terms: u32,
+    /// Intervals of the session timers.
+    intervals: u32,
 }
 
 /// Whether a peer knows where its call has gone: the caller, the callee.
@@ -139,7 +161,7 @@ impl Call {
                 let next = setup.on_response(cx, &mut self.draft, client, response);
                 self.go(cx, next);
             }
-            State::Talk(_) | State::Ending { .. } => {
+            State::Talk(_) | State::Ending(_) => {
                 self.on_reinvite_response(cx, Side::Outbound, client, response);
             }
             State::Over => {}
@@ -166,7 +188,7 @@ impl Call {
             ) => self
                 .leg(side)
                 .is_some_and(|leg| leg.on_challenge(cx, owner, client, challenged, response)),
-            (State::Talk(_) | State::Ending { .. } | State::Over, _) => false,
+            (State::Talk(_) | State::Ending(_) | State::Over, _) => false,
         }
     }
 
@@ -241,7 +263,7 @@ impl Call {
     /// (RFC 3261 §12.2.2).
     pub fn on_bye_answered(&mut self, cx: &mut Context, side: Side, status_code: u16) {
         let is_told_again = match &mut self.state {
-            State::Ending { legs, .. } => status_code == 500 && legs.legs(side).0.end_again(cx),
+            State::Ending(ending) => status_code == 500 && ending.legs.legs(side).0.end_again(cx),
             State::Setup(_) | State::Talk(_) | State::Over => false,
         };
         if !is_told_again {
@@ -284,11 +306,20 @@ impl Call {
                     self.on_event(cx, side, event);
                 }
             }
-            State::Ending { legs, .. } if request.method() == Method::Bye => {
+            State::Ending(ending) if request.method() == Method::Bye => {
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");
-                legs.legs(side).0.forgo_bye();
+                ending.legs.legs(side).0.forgo_bye();
+                if ending.lost.take_if(|lost| *lost == side).is_some() {
+                    // It had hung up before it could be told.
+                    self.draft.note(|record| {
+                        record.end_cause = EndCause::Completed;
+                        record.ended_by = ended_by(side);
+                        record.detail.clear();
+                    });
+                    self.leave_if_done(cx);
+                }
             }
-            State::Ending { .. } | State::Over => cx.reject(server, 481, b""),
+            State::Ending(_) | State::Over => cx.reject(server, 481, b""),
         }
     }
 
@@ -327,7 +358,14 @@ impl Call {
                 self.go(cx, next);
             }
             State::Talk(_) => self.end_both(cx, EndCause::Terminated, detail),
-            State::Ending { .. } | State::Over => {}
+            State::Ending(_) | State::Over => {}
+        }
+    }
+
+    /// The node ends: what is to be written is written now.
+    pub fn give_out_record(&mut self, cx: &mut Context) {
+        if let State::Ending(_) = self.state {
+            self.draft.give_out(cx);
         }
     }
 
@@ -351,10 +389,15 @@ impl Call {
                     }
                 }
             }
-            State::Ending { legs, .. } => {
-                if let Some(event) = legs.inbound.on_timeout(cx) {
+            State::Ending(ending) => {
+                if ending.record_by.take_if(|at| *at <= cx.now).is_some() {
+                    ending.lost = None;
+                    self.draft.give_out(cx);
+                }
+                if let Some(event) = ending.legs.inbound.on_timeout(cx) {
                     self.on_event(cx, Side::Inbound, event);
                 }
+                self.leave_if_done(cx);
             }
             State::Over => {}
         }
@@ -364,7 +407,7 @@ impl Call {
     /// changed.
     pub fn schedule(&mut self, cx: &mut Context) {
         if let State::Talk(talk) = &self.state
-            && talk.revision() != talk.kept_revision
+            && talk.has_news()
         {
             self.keep(cx);
         }
@@ -376,7 +419,10 @@ impl Call {
                 legs.into_iter().chain(talk.moves_due()).flatten().min()
             }
             // An answer may still wait for its ACK, and our BYE for that.
-            State::Ending { legs, .. } => legs.inbound.poll_timeout(),
+            State::Ending(ending) => {
+                let inbound = ending.legs.inbound.poll_timeout();
+                inbound.into_iter().chain(ending.record_by).min()
+            }
             State::Over => None,
         };
         // A deadline stays among the timers though its call is over: far ones are looked at on the way.
@@ -426,7 +472,11 @@ impl Call {
                     Move::Known => "a leg did not know its dialog",
                     Move::Due(_) | Move::Told => "lost in takeover: a leg did not know its dialog",
                 };
+                let is_moving = talk.moves[side as usize] != Move::Known;
                 self.end_both(cx, EndCause::Terminated, detail);
+                if let State::Ending(ending) = &mut self.state {
+                    ending.lost = ending.record_by.filter(|_| is_moving).map(|_| side);
+                }
             }
             LegEvent::RefreshFailed { is_dialog_gone: false, .. } => talk.tell_later(cx, side),
             LegEvent::Refreshed => {
@@ -440,8 +490,8 @@ impl Call {
     /// What legs tell while our BYEs are on their way: only whoever waits for an answer gets one, and
     /// a BYE that has waited for an ACK is sent.
     fn on_late_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
-        let State::Ending { legs, .. } = &mut self.state else { return };
-        let (leg, other) = legs.legs(side);
+        let State::Ending(ending) = &mut self.state else { return };
+        let (leg, other) = ending.legs.legs(side);
         match event {
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
@@ -472,12 +522,8 @@ impl Call {
         leg.close(cx);
         let waits = 1 + u8::from(leg.is_unacknowledged());
         other.end(cx, Some(carried));
-        self.state = State::Ending { legs: talk, waits };
-        let ended_by = match side {
-            Side::Inbound => EndedBy::Caller,
-            Side::Outbound => EndedBy::Callee,
-        };
-        self.draft.end(cx, None, EndCause::Completed, ended_by, "");
+        self.draft.conclude(cx, None, EndCause::Completed, ended_by(side), "");
+        self.begin_ending(cx, *talk, waits);
     }
 
     fn end_both(&mut self, cx: &mut Context, cause: EndCause, detail: &str) {
@@ -485,8 +531,17 @@ impl Call {
         talk.release(cx);
         talk.inbound.end(cx, None);
         talk.outbound.end(cx, None);
-        self.state = State::Ending { legs: talk, waits: 2 };
-        self.draft.end(cx, None, cause, EndedBy::Holdfast, detail);
+        self.draft.conclude(cx, None, cause, EndedBy::Holdfast, detail);
+        self.begin_ending(cx, *talk, 2);
+    }
+
+    /// The record waits for our BYEs where another node could go on with the call.
+    fn begin_ending(&mut self, cx: &mut Context, legs: Talk, waits: u8) {
+        let record_by = legs.kept_at.map(|_| cx.now + RECORD_LIMIT);
+        if record_by.is_none() {
+            self.draft.give_out(cx);
+        }
+        self.state = State::Ending(Box::new(Ending { legs, waits, record_by, lost: None }));
     }
 
     fn go(&mut self, cx: &mut Context, next: Next) {
@@ -505,25 +560,27 @@ impl Call {
 
     /// One thing less to wait for.
     fn on_leg_done(&mut self, cx: &mut Context) {
-        if let State::Ending { waits, .. } = &mut self.state {
-            *waits = waits.saturating_sub(1);
-            if *waits == 0 {
-                self.leave(cx);
-            }
+        if let State::Ending(ending) = &mut self.state {
+            ending.waits = ending.waits.saturating_sub(1);
+            self.leave_if_done(cx);
         }
     }
 
-    /// Forgets the dialogs.
-    fn leave(&mut self, cx: &mut Context) {
-        if let State::Ending { legs, .. } = std::mem::replace(&mut self.state, State::Over) {
-            cx.dialogs.remove(&legs.inbound.dialog.local_tag);
-            cx.dialogs.remove(&legs.outbound.dialog.local_tag);
+    /// Gives the record out and forgets the dialogs, once nothing more is to come.
+    fn leave_if_done(&mut self, cx: &mut Context) {
+        let State::Ending(ending) = &self.state else { return };
+        if ending.waits == 0 && ending.lost.is_none() {
+            cx.dialogs.remove(&ending.legs.inbound.dialog.local_tag);
+            cx.dialogs.remove(&ending.legs.outbound.dialog.local_tag);
+            self.draft.give_out(cx);
+            self.state = State::Over;
         }
     }
 
     fn leg(&mut self, side: Side) -> Option<&mut Leg> {
         match &mut self.state {
-            State::Talk(talk) | State::Ending { legs: talk, .. } => Some(talk.legs(side).0),
+            State::Talk(talk) => Some(talk.legs(side).0),
+            State::Ending(ending) => Some(ending.legs.legs(side).0),
             State::Setup(_) | State::Over => None,
         }
     }
@@ -543,13 +600,26 @@ impl Talk {
             channel,
             kept_at: None,
             is_behind: false,
-            kept_revision: 0,
+            kept_revision: Revision::default(),
             moves: [Move::Known; 2],
         }
     }
 
-    fn revision(&self) -> u32 {
-        self.inbound.dialog.targets.wrapping_add(self.outbound.dialog.targets)
+    fn revision(&self) -> Revision {
+        let (one, other) = (&self.inbound, &self.outbound);
+        Revision {
+            terms: one.terms().wrapping_add(other.terms()),
+            intervals: one.session.intervals.wrapping_add(other.session.intervals),
+        }
+    }
+
+    /// Whether what is kept is not what another node would have to know. An interval that has begun anew alone can wait
+    /// until both peers know where the call has gone: that is kept anyhow.
+    fn has_news(&self) -> bool {
+        let revision = self.revision();
+        let is_settled = self.moves == [Move::Known; 2];
+        revision.terms != self.kept_revision.terms
+            || (is_settled && revision.intervals != self.kept_revision.intervals)
     }
 
     fn release(&mut self, cx: &mut Context) {
@@ -564,6 +634,13 @@ impl Talk {
             Side::Inbound => (&mut self.inbound, &mut self.outbound),
             Side::Outbound => (&mut self.outbound, &mut self.inbound),
         }
+    }
+}
+
+fn ended_by(side: Side) -> EndedBy {
+    match side {
+        Side::Inbound => EndedBy::Caller,
+        Side::Outbound => EndedBy::Callee,
     }
 }
 

@@ -11,6 +11,8 @@ use crate::transaction::Flow;
 #[derive(Debug)]
 pub struct Draft {
     record: Option<Box<CallRecord>>,
+    /// The call has its end.
+    is_concluded: bool,
 }
 
 impl Draft {
@@ -41,12 +43,12 @@ impl Draft {
             earlier_decision: None,
             taken_from: None,
         };
-        Self { record: Some(Box::new(record)) }
+        Self::of(record)
     }
 
     /// That of a call which was begun elsewhere.
     pub fn of(record: CallRecord) -> Self {
-        Self { record: Some(Box::new(record)) }
+        Self { record: Some(Box::new(record)), is_concluded: false }
     }
 
     /// The record, until it has been given out.
@@ -66,8 +68,7 @@ impl Draft {
         }
     }
 
-    /// Completes the record and gives it out; the first end of a call is the one that counts.
-    /// `status_code`: the final response to the caller, where that was not noted before.
+    /// Completes the record and gives it out.
     pub fn end(
         &mut self,
         cx: &mut Context,
@@ -76,7 +77,24 @@ impl Draft {
         by: EndedBy,
         detail: &str,
     ) {
-        let Some(mut record) = self.record.take() else { return };
+        self.conclude(cx, status_code, cause, by, detail);
+        self.give_out(cx);
+    }
+
+    /// Completes the record; the first end of a call is the one that counts.
+    /// `status_code`: the final response to the caller, where that was not noted before.
+    pub fn conclude(
+        &mut self,
+        cx: &Context,
+        status_code: Option<u16>,
+        cause: EndCause,
+        by: EndedBy,
+        detail: &str,
+    ) {
+        if std::mem::replace(&mut self.is_concluded, true) {
+            return;
+        }
+        let Some(record) = &mut self.record else { return };
         record.status_code = status_code.unwrap_or(record.status_code);
         record.end_cause = cause;
         record.ended_by = by;
@@ -86,7 +104,11 @@ impl Draft {
         if record.detail.is_empty() {
             record.detail = detail.to_owned();
         }
-        cx.outputs.push_back(Output::Record(record));
+    }
+
+    /// Gives the record out, once.
+    pub fn give_out(&mut self, cx: &mut Context) {
+        cx.outputs.extend(self.record.take().map(Output::Record));
     }
 }
 

@@ -31,7 +31,7 @@ const MAX_RELAYS: u8 = 8;
 pub(super) const REINVITE_LIMIT: Duration = Duration::from_secs(180);
 
 /// How far our CSeq jumps where another node may have sent requests that were not told to us.
-const SEQ_JUMP: u32 = 100;
+pub(super) const SEQ_JUMP: u32 = 100;
 
 /// A confirmed dialog and what is going on in it.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Leg {
     pub allows_update: bool,
     /// The last session description that we sent and the peer did not refuse, byte for byte.
     pub description: Option<Box<[u8]>>,
+    /// How often that has become another one.
+    descriptions: u32,
     /// The last that the peer sent and we did not refuse.
     pub heard: Option<Heard>,
     pub session: SessionTimer,
@@ -138,6 +140,7 @@ impl Leg {
             flow,
             allows_update: false,
             description: None,
+            descriptions: 0,
             heard: None,
             session: SessionTimer::default(),
             refer: ReferPolicy::Refuse,
@@ -188,7 +191,7 @@ impl Leg {
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
             heard: self.heard,
-            session: self.session.kept(),
+            session: self.session.kept(|at| cx.wall_at(at)),
             refer: self.refer,
         }
     }
@@ -236,7 +239,7 @@ impl Leg {
         self.session.on_answer(response, cx.settings.session, cx.now);
         self.first_offer = None;
         if self.description.is_none() {
-            self.description = offer.map(Into::into);
+            self.describe(offer);
         }
         let has_offer = offer.is_some();
         self.note_heard(response, !has_offer);
@@ -446,7 +449,7 @@ impl Leg {
                 self.note_peer(response);
                 self.session.on_answer(response, cx.settings.session, cx.now);
             }
-            self.description = offered.map(|(_, offer)| offer).or(self.description.take());
+            self.describe(offered.as_ref().map(|(_, offer)| &**offer));
             self.note_heard(response, false);
         }
         Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })
@@ -599,9 +602,7 @@ impl Leg {
         credentials::write_into_ack(cx, &sent.invite, &mut printer);
         let body = match carried.filter(|_| !sent.has_offer) {
             Some(carried) => {
-                if let Some(sent) = sdp::description_of(carried.0) {
-                    self.description = Some(sent.into());
-                }
+                self.describe(sdp::description_of(carried.0));
                 header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }
@@ -952,9 +953,20 @@ impl Leg {
 
     /// Keeps the session description of a message that we have sent as it came; one without leaves it.
     pub(super) fn note_description(&mut self, message: &Message) {
-        if let Some(sent) = sdp::description_of(message) {
+        self.describe(sdp::description_of(message));
+    }
+
+    /// Takes in what we have sent of the session, if anything.
+    pub(super) fn describe(&mut self, sent: Option<&[u8]>) {
+        if let Some(sent) = sent.filter(|sent| self.description.as_deref() != Some(sent)) {
             self.description = Some(sent.into());
+            self.descriptions = self.descriptions.wrapping_add(1);
         }
+    }
+
+    /// Counts new targets of the peer, and new session descriptions of ours.
+    pub(super) fn terms(&self) -> u32 {
+        self.dialog.targets.wrapping_add(self.descriptions)
     }
 
     /// Our INVITE has an offer that is not answered.

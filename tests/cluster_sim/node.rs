@@ -421,7 +421,9 @@ impl Run {
                     self.keep_queue.extend(KeptCall::ringing(*replica).map(|kept| (call, kept)));
                 }
                 Output::KeepRinging { call, .. } => self.not_kept(cx, call),
-                Output::Released(call_id) => self.glue.released.push(call_id),
+                Output::Released { call_id, to } => {
+                    self.glue.released.entry(to).or_default().push(call_id);
+                }
                 Output::Unknown { request, looks } => self.on_unknown(cx, (request, looks)),
                 Output::Record(record) => self.record(cx, &record),
                 Output::Outcome(_) | Output::Event(_) => {}

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use super::{Call, Move, State, Talk};
 use crate::call::context::{CallKey, Context, Output, Owner};
 use crate::call::draft::Draft;
-use crate::call::leg::Leg;
+use crate::call::leg::{Leg, SEQ_JUMP};
 use crate::call::{EndCause, EndedBy, LegReplica, Replica, RingingReplica, Side};
 use crate::carrier::{GatewayId, Transport};
-use crate::dialog::Tag;
+use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Method, Printer, print};
 use crate::transaction::Flow;
 
 /// How long a peer that refuses to hear where its call has gone is left alone.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// How long the CANCEL of a dead node's INVITE is repeated.
+/// How long the CANCEL of a dead node's INVITE is repeated, and its BYEs.
 const CANCEL_LIMIT: Duration = Duration::from_secs(4);
 /// Why calls that rang are ended (RFC 3326).
 const NODE_DIED: &[u8] = b"SIP;cause=503;text=\"Node Died\"";
@@ -65,7 +65,7 @@ impl Call {
         match &mut self.state {
             State::Setup(setup) => setup.on_not_kept(),
             State::Talk(talk) => talk.is_behind = true,
-            State::Ending { .. } | State::Over => {}
+            State::Ending(_) | State::Over => {}
         }
     }
 
@@ -106,6 +106,7 @@ impl Call {
         let mut talk = Talk::new(inbound, outbound, ends_at, channel);
         talk.kept_at = Some(cx.now);
         talk.moves = refresh_at.map(Move::Due);
+        talk.kept_revision = talk.revision();
         this.state = State::Talk(Box::new(talk));
         cx.counters.calls_adopted += 1;
         this
@@ -113,8 +114,8 @@ impl Call {
 
     /// Forgets the call without a word to anybody and without a record: another node goes on with it.
     pub fn release(&mut self, cx: &mut Context) {
-        if matches!(self.state, State::Ending { .. } | State::Over) {
-            // It has its record, and what is left of it is on its way.
+        if matches!(self.state, State::Ending(_) | State::Over) {
+            // It has its end, and what is left of it is on its way.
             return;
         }
         match std::mem::replace(&mut self.state, State::Over) {
@@ -130,7 +131,7 @@ impl Call {
                 cx.dialogs.remove(&talk.outbound.dialog.local_tag);
                 cx.counters.calls_released += 1;
             }
-            State::Ending { .. } | State::Over => {}
+            State::Ending(_) | State::Over => {}
         }
         self.draft.discard();
     }
@@ -146,7 +147,7 @@ impl Call {
         match &self.state {
             State::Setup(setup) => setup.kept_at(),
             State::Talk(talk) => talk.kept_at,
-            State::Ending { .. } | State::Over => None,
+            State::Ending(_) | State::Over => None,
         }
     }
 
@@ -191,6 +192,15 @@ impl Call {
         let mut draft = Draft::of(replica.record);
         let detail = "its node died before it was answered";
         draft.end(cx, Some(503), EndCause::Terminated, EndedBy::Holdfast, detail);
+        // It may have been answered since: whoever talks is told, and to whoever does not this is news of a dialog
+        // that it does not know.
+        if let (Some(dialogs), Some(carrier)) = (replica.dialogs, &replica.carrier) {
+            for (dialog, end) in (*dialogs).into_iter().zip([&replica.caller, carrier]) {
+                if let Some(flow) = flow_to(cx, end.transport, end.peer, end.gateway) {
+                    say_bye(cx, dialog, flow);
+                }
+            }
+        }
     }
 
     /// The region that it has to stay in.
@@ -237,6 +247,22 @@ impl Talk {
         let before = std::mem::replace(&mut self.moves[side as usize], Move::Known);
         before != Move::Known && self.moves == [Move::Known; 2]
     }
+}
+
+/// Ends a dialog of a dead node that nobody here has.
+fn say_bye(cx: &mut Context, mut dialog: Dialog, flow: Flow) {
+    dialog.jump_seq(seq_now(cx).max(dialog.local_seq.saturating_add(SEQ_JUMP)));
+    let flow = cx.flow_towards(dialog.next_hop(), flow);
+    let client = cx.start_client(Method::Bye, flow, Owner::Nobody, |branch, settings| {
+        let listener = settings.listener(flow.listener);
+        let mut printer = dialog.request(b"BYE", listener, branch);
+        printer
+            .header(HeaderName::Reason, NODE_DIED)
+            .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+        printer.finish(b"")
+    });
+    let limit = cx.now + CANCEL_LIMIT;
+    cx.with_client(client, |client, _, _| client.machine.limit(limit));
 }
 
 fn flow_to(

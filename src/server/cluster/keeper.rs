@@ -34,7 +34,22 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
-        while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let mut moves = self.store.moves();
+        let mut look = tokio::time::interval(TRY_AGAIN_AFTER);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let received = tokio::select! {
+                received = self.queue.recv_many(&mut batch, MAX_BATCH) => received,
+                _ = look.tick() => {
+                    if std::mem::replace(&mut moves, self.store.moves()) != moves {
+                        self.keep_again();
+                    }
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
             let asked: Vec<(usize, CallKey)> =
                 batch.iter().map(|kept| (kept.shard, kept.call)).collect();
             if let Err(error) = self.keep(std::mem::take(&mut batch)).await {
@@ -122,6 +137,19 @@ impl Keeper {
         self.is_keeping.store(true, Ordering::Relaxed);
         metrics::keeping(true);
         tracing::info!("calls are kept again");
+        self.keep_missing();
+    }
+
+    /// The store is another server now, which may not have heard of what was kept last.
+    fn keep_again(&self) {
+        tracing::info!("the store has moved: all calls are kept again");
+        for shard in &self.shards {
+            shard.command(Command::KeepAgain);
+        }
+        self.keep_missing();
+    }
+
+    fn keep_missing(&self) {
         let missing = self.shards.clone();
         tokio::spawn(async move {
             // Each time some: until every shard has asked for all of its calls.

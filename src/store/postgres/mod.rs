@@ -25,6 +25,7 @@ use super::drills::{DrillRecord, DrillRow, DrillView};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
+use crate::call::Ownership;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use hosts::Hosts;
@@ -231,7 +232,7 @@ impl PostgresStore {
         self.hosts.give_back(borrowed, done)
     }
 
-    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::owned(borrowed.connection(), lease_id)).await;
         self.hosts.give_back(borrowed, done)

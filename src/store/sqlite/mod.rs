@@ -32,6 +32,7 @@ use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
+use crate::call::Ownership;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 
@@ -251,7 +252,7 @@ impl SqliteStore {
         give_back(connection, done)
     }
 
-    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let done = within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await;
         give_back(connection, done)
