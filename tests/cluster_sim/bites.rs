@@ -115,7 +115,7 @@ fn sees_a_node_that_acts_for_a_call_it_never_heard_was_kept() {
         Flaw::LooksAtItsOwnOnly,
         &[
             (5 * S, Fault::Stall { for_us: 1_500 * MS }),
-            (6_505 * MS, Fault::CutFromStore { node: 0, for_us: 5 * S }),
+            (6_505 * MS, Fault::CutFromStore { node: 0, for_us: 4_800 * MS }),
             (6_600 * MS, Fault::Freeze { node: 0, for_us: 4_950 * MS }),
         ],
     );
