@@ -544,6 +544,7 @@ fn attempt(id: i64, carrier: &str) -> StoredAttempt {
         action: "next_gateway".to_owned(),
         failure_rule_id: Some(9),
         late_answer: false,
+        transferred_to: None,
         weight: Some(0.5),
         failure_rule: Some("status 503 -> carrier_hard, next_gateway, weight 0.5".to_owned()),
     }

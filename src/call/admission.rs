@@ -32,11 +32,10 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
     if cx.is_draining {
         return Err(Denial::new(503, "draining"));
     }
-    let tables = cx.tables.clone();
-    if !tables.is_loaded() {
+    if !cx.tables.is_loaded() {
         return Err(Denial::new(503, "no tables are in force yet"));
     }
-    let customer = &match caller {
+    let customer = match caller {
         Caller::Customer(customer) => customer,
         Caller::Stranger => return Err(Denial::new(403, "no customer has this address")),
         Caller::Unproven { .. } => return Err(Denial::new(401, "no credentials")),
@@ -46,6 +45,16 @@ pub fn admit(cx: &mut Context, offer: &Offer, caller: Caller) -> Result<Admissio
         }
         Caller::Blocked => return Err(Denial::new(403, "too many wrong credentials")),
     };
+    find_way(cx, offer, &customer)
+}
+
+/// Finds route and candidates for a call of this customer.
+pub fn find_way(
+    cx: &mut Context,
+    offer: &Offer,
+    customer: &Arc<Customer>,
+) -> Result<Admission, Box<Denial>> {
+    let tables = cx.tables.clone();
     let seed = cx.random.next_u64();
     let wall = cx.wall_at(cx.now);
     let audio = sdp::audio_of(&offer.invite);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::contact::write_contact;
 use super::context::{CallKey, Context, Owner, milliseconds, write_allow};
 use super::credentials::{Challenged, SentAgain};
 use super::options::Options;
@@ -381,6 +382,7 @@ impl Attempt {
             failure_rule: None,
             weight: 0.0,
             late_answer: false,
+            transferred_to: None,
         }
     }
 }
@@ -541,25 +543,4 @@ fn host_of(advertised: &str) -> &str {
         Some(colon) if !advertised[colon..].contains(']') => &advertised[..colon],
         _ => advertised,
     }
-}
-
-/// Our Contact on a leg: an address and nothing about the other leg. `is_secure`: its dialog is a `sips:` one.
-/// `user`: what we are registered under.
-pub fn write_contact(
-    listener: &Listener,
-    is_secure: bool,
-    user: Option<&str>,
-    printer: &mut Printer,
-) {
-    let (scheme, params): (&[u8], &[u8]) = match listener.transport {
-        Transport::Udp => (b"sip:", b""),
-        Transport::Tcp => (b"sip:", b";transport=tcp"),
-        Transport::Tls if is_secure => (b"sips:", b""),
-        Transport::Tls => (b"sip:", b";transport=tls"),
-    };
-    printer.raw(b"Contact: <").raw(scheme);
-    if let Some(user) = user {
-        printer.raw(user.as_bytes()).raw(b"@");
-    }
-    printer.raw(listener.advertised.as_bytes()).raw(params).raw(b">\r\n");
 }

@@ -2,6 +2,8 @@
 //! nothing else is done here.
 
 mod keeping;
+mod succession;
+mod talk;
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +16,10 @@ use super::hunt::Hunt;
 use super::leg::Leg;
 use super::setup::{Next, Setup};
 use super::verdict::Failure;
+pub use succession::Replaced;
+use talk::{Move, Talk};
+
 use super::{Carried, EndCause, EndedBy, LegEvent, Side, header_policy};
-use crate::health::Channel;
 use crate::sip::{Message, Method};
 use crate::transaction::{ClientKey, Flow, ServerKey};
 
@@ -41,59 +45,17 @@ enum State {
     /// Both dialogs stand.
     Talk(Box<Talk>),
     /// Our BYEs, or the ACK of an answer, are on their way.
-    Ending(Box<Ending>),
+    Ending {
+        legs: Box<Talk>,
+        /// What is to come before the legs are forgotten.
+        waits: u8,
+        /// When the record is given out at the latest; `None` = it was.
+        record_by: Option<Instant>,
+        /// A peer that did not know its dialog when it was told where the call has gone: it may have hung up, and its
+        /// BYE be on its way.
+        lost: Option<Side>,
+    },
     Over,
-}
-
-/// A call that is over, but for what is still to be said.
-#[derive(Debug)]
-struct Ending {
-    legs: Talk,
-    /// What is to come before the legs are forgotten.
-    waits: u8,
-    /// When its record is given out at the latest; `None` = it was.
-    record_by: Option<Instant>,
-    /// A peer that did not know its dialog when it was told where the call has gone: it may have hung up, and its BYE
-    /// be on its way.
-    lost: Option<Side>,
-}
-
-/// The two legs of an answered call.
-#[derive(Debug)]
-struct Talk {
-    inbound: Leg,
-    outbound: Leg,
-    ends_at: Option<Instant>,
-    /// Of the gateway; given back when the call is over, however long our BYE may take.
-    channel: Option<Channel>,
-    /// Since when another node could go on with the call.
-    kept_at: Option<Instant>,
-    /// What was last asked to be kept is not.
-    is_behind: bool,
-    /// What the legs had been through when they were last asked to be kept.
-    kept_revision: Revision,
-    /// Where the call was taken over: which peer is still to be told where we are, and when next.
-    moves: [Move; 2],
-}
-
-/// Counts what another node has to know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Revision {
-    /// Targets, and session descriptions.
-    terms: u32,
-    /// Intervals of the session timers.
-    intervals: u32,
-}
-
-/// Whether a peer knows where its call has gone: the caller, the callee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Move {
-    /// It sends to us, or always has.
-    Known,
-    /// To be told then.
-    Due(Instant),
-    /// Being told.
-    Told,
 }
 
 impl Call {
@@ -138,11 +100,16 @@ impl Call {
 
     /// An attempt that was left behind was answered after all; on record where the call is not over yet.
     pub fn note_late_answer(&mut self, attempt: u8) {
-        self.draft.note(|record| {
-            if let Some(attempt) = record.attempts.get_mut(usize::from(attempt).wrapping_sub(1)) {
-                attempt.late_answer = true;
+        let index = usize::from(attempt).wrapping_sub(1);
+        let before = self.draft.record().map_or(0, |record| record.attempts.len());
+        match &mut self.state {
+            State::Talk(talk) if index >= before => {
+                if let Some(succession) = &mut talk.succession {
+                    succession.draft().note_late_answer(index - before);
+                }
             }
-        });
+            _ => self.draft.note_late_answer(index),
+        }
     }
 
     /// Nothing is left to do: the shard drops the call.
@@ -161,8 +128,10 @@ impl Call {
                 let next = setup.on_response(cx, &mut self.draft, client, response);
                 self.go(cx, next);
             }
-            State::Talk(_) | State::Ending(_) => {
-                self.on_reinvite_response(cx, Side::Outbound, client, response);
+            State::Talk(_) | State::Ending { .. } => {
+                if !self.on_hunt_response(cx, client, response) {
+                    self.on_reinvite_response(cx, Side::Outbound, client, response);
+                }
             }
             State::Over => {}
         }
@@ -179,6 +148,7 @@ impl Call {
     ) -> bool {
         match (&mut self.state, owner) {
             (State::Setup(setup), _) => setup.on_challenge(cx, client, challenged, response),
+            (_, Owner::Invite(_)) => self.on_hunt_challenge(cx, client, challenged, response),
             (
                 _,
                 Owner::Reinvite(_, side)
@@ -186,9 +156,9 @@ impl Call {
                 | Owner::Relay { side, .. }
                 | Owner::Bye(_, side),
             ) => self
-                .leg(side)
+                .leg_inviting(side, client)
                 .is_some_and(|leg| leg.on_challenge(cx, owner, client, challenged, response)),
-            (State::Talk(_) | State::Ending(_) | State::Over, _) => false,
+            (State::Talk(_) | State::Ending { .. } | State::Over, _) => false,
         }
     }
 
@@ -200,6 +170,12 @@ impl Call {
         client: ClientKey,
         response: &Message,
     ) {
+        if let Some(newcomer) = self.newcomer_inviting_by(client) {
+            if let Some(event) = newcomer.on_invite_response(cx, client, response) {
+                self.on_newcomers_event(cx, event);
+            }
+            return;
+        }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_invite_response(cx, client, response)
         {
@@ -219,6 +195,15 @@ impl Call {
             let next = setup.on_client_failed(cx, &mut self.draft, client, failure);
             return self.go(cx, next);
         }
+        if self.on_hunt_failed(cx, client, failure) {
+            return;
+        }
+        if let Some(newcomer) = self.newcomer_inviting_by(client) {
+            if let Some(event) = newcomer.on_invite_timeout(client) {
+                self.on_newcomers_event(cx, event);
+            }
+            return;
+        }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_invite_timeout(client)
         {
@@ -236,6 +221,19 @@ impl Call {
     ) {
         if let State::Setup(setup) = &mut self.state {
             return setup.on_relay_response(cx, side, server, response);
+        }
+        let is_waited_for = match &mut self.state {
+            State::Talk(talk) | State::Ending { legs: talk, .. } => {
+                talk.leg(side.other()).has_asked(server)
+            }
+            State::Setup(_) | State::Over => false,
+        };
+        if !is_waited_for && response.is_none_or(|response| response.status_code() >= 200) {
+            // Whoever asked has its answer, or is gone: this must not end the call.
+            if let Some(leg) = self.leg(side) {
+                leg.on_relay_response(cx, server, response);
+            }
+            return;
         }
         if let Some(leg) = self.leg(side)
             && let Some(event) = leg.on_relay_response(cx, server, response)
@@ -263,7 +261,7 @@ impl Call {
     /// (RFC 3261 §12.2.2).
     pub fn on_bye_answered(&mut self, cx: &mut Context, side: Side, status_code: u16) {
         let is_told_again = match &mut self.state {
-            State::Ending(ending) => status_code == 500 && ending.legs.legs(side).0.end_again(cx),
+            State::Ending { legs, .. } => status_code == 500 && legs.legs(side).0.end_again(cx),
             State::Setup(_) | State::Talk(_) | State::Over => false,
         };
         if !is_told_again {
@@ -300,26 +298,27 @@ impl Call {
                 self.go(cx, next);
             }
             State::Talk(_) => {
-                if let Some(leg) = self.leg(side)
+                if !self.on_newcomers_request(cx, server, request)
+                    && let Some(leg) = self.leg(side)
                     && let Some(event) = leg.on_request(cx, server, request)
                 {
                     self.on_event(cx, side, event);
                 }
             }
-            State::Ending(ending) if request.method() == Method::Bye => {
+            State::Ending { legs, lost, .. } if request.method() == Method::Bye => {
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");
-                ending.legs.legs(side).0.forgo_bye();
-                if ending.lost.take_if(|lost| *lost == side).is_some() {
+                legs.legs(side).0.forgo_bye();
+                if lost.take_if(|lost| *lost == side).is_some() {
                     // It had hung up before it could be told.
+                    let by = legs.party(side);
                     self.draft.note(|record| {
-                        record.end_cause = EndCause::Completed;
-                        record.ended_by = ended_by(side);
+                        (record.end_cause, record.ended_by) = (EndCause::Completed, by);
                         record.detail.clear();
                     });
                     self.leave_if_done(cx);
                 }
             }
-            State::Ending(_) | State::Over => cx.reject(server, 481, b""),
+            State::Ending { .. } | State::Over => cx.reject(server, 481, b""),
         }
     }
 
@@ -341,6 +340,9 @@ impl Call {
             }
             return;
         }
+        if self.on_newcomers_cancel(cx, server) {
+            return;
+        }
         for side in [Side::Inbound, Side::Outbound] {
             if let Some(leg) = self.leg(side)
                 && let Some(event) = leg.on_cancel(server)
@@ -358,13 +360,13 @@ impl Call {
                 self.go(cx, next);
             }
             State::Talk(_) => self.end_both(cx, EndCause::Terminated, detail),
-            State::Ending(_) | State::Over => {}
+            State::Ending { .. } | State::Over => {}
         }
     }
 
     /// The node ends: what is to be written is written now.
     pub fn give_out_record(&mut self, cx: &mut Context) {
-        if let State::Ending(_) = self.state {
+        if let State::Ending { .. } = self.state {
             self.draft.give_out(cx);
         }
     }
@@ -381,6 +383,7 @@ impl Call {
                     return self.end_both(cx, EndCause::Terminated, "max_call_duration_s");
                 }
                 talk.tell_moves(cx);
+                self.on_succession_timer(cx);
                 for side in [Side::Inbound, Side::Outbound] {
                     if let Some(leg) = self.leg(side)
                         && let Some(event) = leg.on_timeout(cx)
@@ -389,13 +392,17 @@ impl Call {
                     }
                 }
             }
-            State::Ending(ending) => {
-                if ending.record_by.take_if(|at| *at <= cx.now).is_some() {
-                    ending.lost = None;
+            State::Ending { record_by, lost, .. } => {
+                if record_by.take_if(|at| *at <= cx.now).is_some() {
+                    *lost = None;
                     self.draft.give_out(cx);
                 }
-                if let Some(event) = ending.legs.inbound.on_timeout(cx) {
-                    self.on_event(cx, Side::Inbound, event);
+                for side in [Side::Inbound, Side::Outbound] {
+                    if let Some(leg) = self.leg(side)
+                        && let Some(event) = leg.on_timeout(cx)
+                    {
+                        self.on_event(cx, side, event);
+                    }
                 }
                 self.leave_if_done(cx);
             }
@@ -413,15 +420,11 @@ impl Call {
         }
         let wanted = match &self.state {
             State::Setup(setup) => setup.poll_timeout(),
-            State::Talk(talk) => {
-                let legs =
-                    [talk.inbound.poll_timeout(), talk.outbound.poll_timeout(), talk.ends_at];
-                legs.into_iter().chain(talk.moves_due()).flatten().min()
-            }
+            State::Talk(talk) => talk.poll_timeout(),
             // An answer may still wait for its ACK, and our BYE for that.
-            State::Ending(ending) => {
-                let inbound = ending.legs.inbound.poll_timeout();
-                inbound.into_iter().chain(ending.record_by).min()
+            State::Ending { legs, record_by, .. } => {
+                let legs = [legs.inbound.poll_timeout(), legs.outbound.poll_timeout()];
+                legs.into_iter().flatten().chain(*record_by).min()
             }
             State::Over => None,
         };
@@ -432,20 +435,25 @@ impl Call {
 
     /// Where the legs meet: what happened on `side` of an answered call goes to the other.
     fn on_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
+        let Some(event) = self.on_event_meanwhile(cx, side, event) else { return };
         let State::Talk(talk) = &mut self.state else {
             return self.on_late_event(cx, side, event);
         };
         let (leg, other) = talk.legs(side);
         match event {
             LegEvent::Offered(carried) => {
-                if !other.modify(cx, carried) {
+                if !other.modify(cx, Some(carried)) {
                     leg.refuse(cx, 491, None);
                 }
             }
             LegEvent::Progressed { status_code, carried } => {
                 other.progress(cx, status_code, carried)
             }
-            LegEvent::Answered(carried) => other.answer(cx, 200, carried),
+            LegEvent::Answered(carried) => match other.is_invited() {
+                true => other.answer(cx, 200, carried),
+                // We asked for an offer, and whom it was for is gone.
+                false => leg.acknowledge_as_it_was(cx),
+            },
             LegEvent::Acknowledged(carried) => other.acknowledge(cx, Some(carried)),
             LegEvent::Failed { status_code, carried } => {
                 other.refuse(cx, asked_by_us(status_code), carried);
@@ -458,6 +466,7 @@ impl Call {
                 Ok(()) => leg.note_relayed(carried, other),
                 Err(refusal) => leg.turn_down(cx, server, refusal),
             },
+            LegEvent::Referred { server, carried } => self.refer(cx, side, server, carried.0),
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
                 if is_dialog_gone(status_code) {
@@ -474,8 +483,8 @@ impl Call {
                 };
                 let is_moving = talk.moves[side as usize] != Move::Known;
                 self.end_both(cx, EndCause::Terminated, detail);
-                if let State::Ending(ending) = &mut self.state {
-                    ending.lost = ending.record_by.filter(|_| is_moving).map(|_| side);
+                if let State::Ending { lost, record_by, .. } = &mut self.state {
+                    *lost = record_by.filter(|_| is_moving).map(|_| side);
                 }
             }
             LegEvent::RefreshFailed { is_dialog_gone: false, .. } => talk.tell_later(cx, side),
@@ -490,13 +499,15 @@ impl Call {
     /// What legs tell while our BYEs are on their way: only whoever waits for an answer gets one, and
     /// a BYE that has waited for an ACK is sent.
     fn on_late_event(&mut self, cx: &mut Context, side: Side, event: LegEvent<'_>) {
-        let State::Ending(ending) = &mut self.state else { return };
-        let (leg, other) = ending.legs.legs(side);
+        let State::Ending { legs, .. } = &mut self.state else { return };
+        let (leg, other) = legs.legs(side);
         match event {
             LegEvent::Replied { server, status_code, carried } => {
                 other.reply(cx, server, asked_by_us(status_code), carried);
             }
-            LegEvent::Asked { server, .. } => cx.reject(server, 481, b""),
+            LegEvent::Asked { server, .. } | LegEvent::Referred { server, .. } => {
+                cx.reject(server, 481, b"");
+            }
             LegEvent::Acknowledged(_) | LegEvent::Unacknowledged => {
                 if !leg.end_at_last(cx) {
                     self.on_leg_done(cx);
@@ -516,32 +527,50 @@ impl Call {
 
     /// One peer hung up: the other is told.
     fn end_by_peer(&mut self, cx: &mut Context, side: Side, carried: Carried<'_>) {
+        self.abandon_succession(cx);
         let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
         talk.release(cx);
+        let (ended_by, gone) = (talk.party(side), talk.gone);
         let (leg, other) = talk.legs(side);
         leg.close(cx);
-        let waits = 1 + u8::from(leg.is_unacknowledged());
-        other.end(cx, Some(carried));
-        self.draft.conclude(cx, None, EndCause::Completed, ended_by(side), "");
-        self.begin_ending(cx, *talk, waits);
+        let mut waits = u8::from(leg.is_unacknowledged());
+        if gone != Some(side.other()) {
+            other.end(cx, Some(carried));
+            waits += 1;
+        }
+        self.draft.conclude(cx, None, EndCause::Completed, ended_by, "");
+        self.wait_for_legs(cx, talk, waits);
     }
 
     fn end_both(&mut self, cx: &mut Context, cause: EndCause, detail: &str) {
-        let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
-        talk.release(cx);
-        talk.inbound.end(cx, None);
-        talk.outbound.end(cx, None);
-        self.draft.conclude(cx, None, cause, EndedBy::Holdfast, detail);
-        self.begin_ending(cx, *talk, 2);
+        self.end_with(cx, cause, None, detail);
     }
 
-    /// The record waits for our BYEs where another node could go on with the call.
-    fn begin_ending(&mut self, cx: &mut Context, legs: Talk, waits: u8) {
+    /// Hangs up on whoever is there; `by`: who did so before.
+    fn end_with(&mut self, cx: &mut Context, cause: EndCause, by: Option<Side>, detail: &str) {
+        self.abandon_succession(cx);
+        let State::Talk(mut talk) = std::mem::replace(&mut self.state, State::Over) else { return };
+        talk.release(cx);
+        let ended_by = by.map_or(EndedBy::Holdfast, |side| talk.party(side));
+        let mut waits = 0;
+        for side in [Side::Inbound, Side::Outbound] {
+            if talk.gone != Some(side) {
+                talk.legs(side).0.end(cx, None);
+                waits += 1;
+            }
+        }
+        self.draft.conclude(cx, None, cause, ended_by, detail);
+        self.wait_for_legs(cx, talk, waits);
+    }
+
+    /// The record waits, too, where another node could go on with the call.
+    fn wait_for_legs(&mut self, cx: &mut Context, legs: Box<Talk>, waits: u8) {
         let record_by = legs.kept_at.map(|_| cx.now + RECORD_LIMIT);
         if record_by.is_none() {
             self.draft.give_out(cx);
         }
-        self.state = State::Ending(Box::new(Ending { legs, waits, record_by, lost: None }));
+        self.state = State::Ending { legs, waits, record_by, lost: None };
+        self.leave_if_done(cx);
     }
 
     fn go(&mut self, cx: &mut Context, next: Next) {
@@ -550,97 +579,47 @@ impl Call {
             Next::Answered(legs, channel) => {
                 let (inbound, outbound) = *legs;
                 let ends_at = cx.settings.max_call_duration.map(|limit| cx.now + limit);
-                let talk = Talk::new(inbound, outbound, ends_at, channel);
+                let talk = Talk::new(inbound, outbound, ends_at, [None, channel]);
                 self.state = State::Talk(Box::new(talk));
                 self.keep(cx);
             }
             Next::Over => self.state = State::Over,
+            // Only a transfer's target is reached without a caller that waits.
+            Next::Reached(..) => {}
         }
     }
 
     /// One thing less to wait for.
     fn on_leg_done(&mut self, cx: &mut Context) {
-        if let State::Ending(ending) = &mut self.state {
-            ending.waits = ending.waits.saturating_sub(1);
+        if let State::Ending { waits, .. } = &mut self.state {
+            *waits = waits.saturating_sub(1);
             self.leave_if_done(cx);
         }
     }
 
     /// Gives the record out and forgets the dialogs, once nothing more is to come.
     fn leave_if_done(&mut self, cx: &mut Context) {
-        let State::Ending(ending) = &self.state else { return };
-        if ending.waits == 0 && ending.lost.is_none() {
-            cx.dialogs.remove(&ending.legs.inbound.dialog.local_tag);
-            cx.dialogs.remove(&ending.legs.outbound.dialog.local_tag);
+        if let State::Ending { legs, waits: 0, lost: None, .. } = &self.state {
+            cx.dialogs.remove(&legs.inbound.dialog.local_tag);
+            cx.dialogs.remove(&legs.outbound.dialog.local_tag);
             self.draft.give_out(cx);
             self.state = State::Over;
         }
     }
 
+    /// The leg whose request went out in this transaction to `side`: a newcomer's, or the one that is there.
+    fn leg_inviting(&mut self, side: Side, client: ClientKey) -> Option<&mut Leg> {
+        match self.newcomer_inviting_by(client).is_some() {
+            true => self.newcomer_inviting_by(client),
+            false => self.leg(side),
+        }
+    }
+
     fn leg(&mut self, side: Side) -> Option<&mut Leg> {
         match &mut self.state {
-            State::Talk(talk) => Some(talk.legs(side).0),
-            State::Ending(ending) => Some(ending.legs.legs(side).0),
+            State::Talk(talk) | State::Ending { legs: talk, .. } => Some(talk.legs(side).0),
             State::Setup(_) | State::Over => None,
         }
-    }
-}
-
-impl Talk {
-    fn new(
-        inbound: Leg,
-        outbound: Leg,
-        ends_at: Option<Instant>,
-        channel: Option<Channel>,
-    ) -> Self {
-        Self {
-            inbound,
-            outbound,
-            ends_at,
-            channel,
-            kept_at: None,
-            is_behind: false,
-            kept_revision: Revision::default(),
-            moves: [Move::Known; 2],
-        }
-    }
-
-    fn revision(&self) -> Revision {
-        let (one, other) = (&self.inbound, &self.outbound);
-        Revision {
-            terms: one.terms().wrapping_add(other.terms()),
-            intervals: one.session.intervals.wrapping_add(other.session.intervals),
-        }
-    }
-
-    /// Whether what is kept is not what another node would have to know. An interval that has begun anew alone can wait
-    /// until both peers know where the call has gone: that is kept anyhow.
-    fn has_news(&self) -> bool {
-        let revision = self.revision();
-        let is_settled = self.moves == [Move::Known; 2];
-        revision.terms != self.kept_revision.terms
-            || (is_settled && revision.intervals != self.kept_revision.intervals)
-    }
-
-    fn release(&mut self, cx: &mut Context) {
-        if let Some(channel) = self.channel.take() {
-            cx.capacity.release(channel);
-        }
-    }
-
-    /// The leg on `side`, and the other one.
-    fn legs(&mut self, side: Side) -> (&mut Leg, &mut Leg) {
-        match side {
-            Side::Inbound => (&mut self.inbound, &mut self.outbound),
-            Side::Outbound => (&mut self.outbound, &mut self.inbound),
-        }
-    }
-}
-
-fn ended_by(side: Side) -> EndedBy {
-    match side {
-        Side::Inbound => EndedBy::Caller,
-        Side::Outbound => EndedBy::Callee,
     }
 }
 

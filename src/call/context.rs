@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::authentication::Authentication;
 use super::credentials::Challenges;
-use super::options::Options;
 use super::settings::Settings;
 use super::stray::{Stray, StrayKey};
+use super::transfer::{Fetch, Named};
 use super::{CallRecord, Replica, RingingReplica, Side};
 use crate::carrier::{CarrierId, ReferPolicy, Tables, Transport};
 use crate::dialog::{NextHop, Tag};
@@ -36,17 +36,11 @@ pub const ALLOW: &[u8] = b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPD
 const ALLOW_REFER: &[u8] =
     b"INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, UPDATE, PRACK, NOTIFY, REFER";
 
-/// What we can, for every message that refreshes a dialog's target or answers one that made it.
-pub fn write_capabilities(refer: ReferPolicy, printer: &mut Printer) {
-    write_allow(refer, printer);
-    Options::WITHIN_DIALOG.write(HeaderName::Supported, printer);
-}
-
 /// The methods that are let pass within a call of a customer with this policy.
 pub fn write_allow(refer: ReferPolicy, printer: &mut Printer) {
     let allow = match refer {
         ReferPolicy::Refuse => ALLOW,
-        ReferPolicy::Relay => ALLOW_REFER,
+        ReferPolicy::Relay | ReferPolicy::Local => ALLOW_REFER,
     };
     printer.header(HeaderName::Allow, allow);
 }
@@ -142,6 +136,8 @@ pub struct Counters {
     /// INVITEs of strangers that were answered 403 and are not on record, for there were too many.
     pub strangers_unrecorded: u64,
     pub attempts: u64,
+    /// Calls in which somebody has taken a peer's place: transfers that we carried out, and INVITEs with Replaces.
+    pub transfers: u64,
     pub retransmissions_sent: u64,
     pub retransmissions_received: u64,
     /// Calls taken over from another node, or from an earlier run of this one.
@@ -187,7 +183,8 @@ pub enum Owner {
     Probe(ProbeKey),
     /// A REGISTER of ours.
     Register(RegistrationKey),
-    /// The BYE of a late answer; of this carrier.
+    /// A request to this carrier whose end changes nothing: the BYE of a late answer, or of a leg that the call goes on
+    /// without.
     Farewell(CarrierId),
     /// Nobody needs to know: CANCEL.
     Nobody,
@@ -240,6 +237,10 @@ pub struct Context {
     /// What this shard's calls use of gateways and carriers.
     pub capacity: Capacity,
     pub is_draining: bool,
+    /// The dialog that the Refer-To of the REFER in hand names by Replaces.
+    pub named: Option<Named>,
+    /// Legs that calls want of one another.
+    pub fetches: Vec<Fetch>,
     /// What is sent now waits until this call is kept.
     pub sends_kept: Option<CallKey>,
     pub transactions: Table<Owner>,
@@ -271,6 +272,8 @@ impl Context {
             view: Arc::default(),
             capacity,
             is_draining: false,
+            named: None,
+            fetches: Vec::new(),
             sends_kept: None,
             transactions: Table::default(),
             dialogs: HashMap::new(),

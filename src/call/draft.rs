@@ -4,13 +4,15 @@ use uuid::Uuid;
 
 use super::attempt::Offer;
 use super::context::{Context, Output};
-use super::{CallRecord, EndCause, EndedBy};
+use super::{AttemptRecord, CallRecord, EndCause, EndedBy};
 use crate::transaction::Flow;
 
 /// The record as far as it is known; given out once.
 #[derive(Debug)]
 pub struct Draft {
     record: Option<Box<CallRecord>>,
+    /// It becomes part of another one, and is not given out.
+    is_part: bool,
     /// The call has its end.
     is_concluded: bool,
 }
@@ -48,7 +50,28 @@ impl Draft {
 
     /// That of a call which was begun elsewhere.
     pub fn of(record: CallRecord) -> Self {
-        Self { record: Some(Box::new(record)), is_concluded: false }
+        Self { record: Some(Box::new(record)), is_part: false, is_concluded: false }
+    }
+
+    /// What is known of a transfer of the call, apart from the call itself until it is over.
+    pub fn part(&self) -> Self {
+        let mut record = self.record.clone();
+        if let Some(record) = &mut record {
+            record.attempts.clear();
+            record.detail.clear();
+        }
+        Self { record, is_part: true, is_concluded: false }
+    }
+
+    /// Takes the attempts of a transfer, to `called`, into the record.
+    pub fn add(&mut self, part: Self, called: &str) {
+        let attempts = part.record.map(|record| record.attempts).unwrap_or_default();
+        self.note(|record| {
+            record.attempts.extend(attempts.into_iter().map(|attempt| AttemptRecord {
+                transferred_to: Some(called.to_owned()),
+                ..attempt
+            }));
+        });
     }
 
     /// The record, until it has been given out.
@@ -66,6 +89,15 @@ impl Draft {
         if let Some(record) = &mut self.record {
             write(record);
         }
+    }
+
+    /// The attempt at `index` was answered after it had been left.
+    pub fn note_late_answer(&mut self, index: usize) {
+        self.note(|record| {
+            if let Some(attempt) = record.attempts.get_mut(index) {
+                attempt.late_answer = true;
+            }
+        });
     }
 
     /// Completes the record and gives it out.
@@ -91,6 +123,9 @@ impl Draft {
         by: EndedBy,
         detail: &str,
     ) {
+        if self.is_part {
+            return self.note(|record| record.status_code = status_code.unwrap_or_default());
+        }
         if std::mem::replace(&mut self.is_concluded, true) {
             return;
         }
@@ -108,7 +143,9 @@ impl Draft {
 
     /// Gives the record out, once.
     pub fn give_out(&mut self, cx: &mut Context) {
-        cx.outputs.extend(self.record.take().map(Output::Record));
+        if !self.is_part {
+            cx.outputs.extend(self.record.take().map(Output::Record));
+        }
     }
 }
 

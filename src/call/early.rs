@@ -66,7 +66,8 @@ impl Setup {
     /// Tells the caller that it rings, and the carrier that its response has come, unless the caller will.
     pub(super) fn relay_provisional(&mut self, cx: &mut Context, response: &Message) {
         let rseq = rseq_of(response);
-        let will_acknowledge = is_ringing(response.status_code()) && {
+        let is_told = self.transfers_after.is_none() && is_ringing(response.status_code());
+        let will_acknowledge = is_told && {
             let remote_tag = response.to_tag().unwrap_or_default().into();
             let origin = Origin { attempt: self.hunt.attempts(), remote_tag, rseq };
             self.inbound.progress(cx, self.call, origin, response)

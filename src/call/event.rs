@@ -48,6 +48,8 @@ pub enum LegEvent<'a> {
     Withdrawn,
     /// The peer sent another request that the other side is to answer.
     Asked { server: ServerKey, carried: Carried<'a> },
+    /// The peer wants the call transferred, and we are to do it (RFC 3515).
+    Referred { server: ServerKey, carried: Carried<'a> },
     /// The peer answered such a request.
     Replied { server: ServerKey, status_code: u16, carried: Option<Carried<'a>> },
     /// The peer hung up.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::attempt::write_contact;
-use super::context::{CallKey, Context, write_capabilities};
+use super::contact::OwnContact;
+use super::context::{CallKey, Context};
 use super::leg::Leg;
 use super::options::Options;
 use super::reliable::{Origin, Provisionals, Wish};
@@ -12,7 +12,7 @@ use super::{Carried, Side, header_policy};
 use crate::carrier::{HeaderRule, ReferPolicy};
 use crate::dialog::{Dialog, Tag, has_sips_uri};
 use crate::sip::{HeaderName, Message, Printer};
-use crate::transaction::{Flow, Listener, ServerKey};
+use crate::transaction::{Flow, ServerKey};
 
 /// Early dialogs that one caller sees at most; more share the last one's tag.
 const MAX_EARLY_DIALOGS: usize = 8;
@@ -100,7 +100,10 @@ impl Inbound {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
         let write = |printer: &mut Printer, invite: &Message| {
-            write_dialog_headers(&listener, None, invite, self.refer, printer);
+            let is_secure = has_sips_uri(invite);
+            let (user, refer) = (None, self.refer);
+            let contact = OwnContact { is_secure, user, refer, is_to_customer: true };
+            contact.write_answer(&listener, invite, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);
                 printer.header_fmt(HeaderName::RSeq, format_args!("{rseq}"));
@@ -113,12 +116,7 @@ impl Inbound {
 
     /// A leg of the dialog that our response under `tag` makes.
     pub fn leg(&self, call: CallKey, tag: Tag, invite: &Message) -> Leg {
-        let mut dialog = Dialog::uas(invite, tag);
-        dialog.note_source(invite, self.flow.remote.ip());
-        let mut leg = Leg::new(call, Side::Inbound, dialog, self.flow);
-        leg.refer = self.refer;
-        leg.note_peer(invite);
-        leg
+        Leg::invited(call, Side::Inbound, tag, self.flow, invite, self.refer)
     }
 
     /// Answers the caller; the leg repeats the 2xx until its ACK comes. `early`: the leg of the early dialog,
@@ -195,17 +193,21 @@ impl Inbound {
     }
 }
 
-/// What every response that makes a dialog carries (RFC 3261 §12.1.1).
-pub(super) fn write_dialog_headers(
-    listener: &Listener,
-    contact_user: Option<&str>,
-    invite: &Message,
-    refer: ReferPolicy,
-    printer: &mut Printer,
-) {
-    for header in invite.all(HeaderName::RecordRoute) {
-        printer.copy(header);
+impl Leg {
+    /// A leg of the dialog that our response under `tag` to an INVITE makes.
+    pub(super) fn invited(
+        call: CallKey,
+        side: Side,
+        tag: Tag,
+        flow: Flow,
+        invite: &Message,
+        refer: ReferPolicy,
+    ) -> Self {
+        let mut dialog = Dialog::uas(invite, tag);
+        dialog.note_source(invite, flow.remote.ip());
+        let mut leg = Self::new(call, side, dialog, flow);
+        leg.refer = refer;
+        leg.note_peer(invite);
+        leg
     }
-    write_contact(listener, has_sips_uri(invite), contact_user, printer);
-    write_capabilities(refer, printer);
 }

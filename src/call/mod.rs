@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod authentication;
 #[expect(clippy::module_inception, reason = "the call of the module `call`")]
 pub mod call;
+pub mod contact;
 pub mod context;
 pub mod credentials;
 pub mod draft;
@@ -29,6 +30,7 @@ pub mod session_timer;
 pub mod settings;
 pub mod setup;
 pub mod stray;
+pub mod subscription;
 pub mod terms;
 pub mod transfer;
 pub mod verdict;

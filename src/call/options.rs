@@ -8,10 +8,11 @@ use crate::sip::{HeaderName, Message, Printer};
 pub struct Options(u8);
 
 /// In the order in which they are written.
-const KNOWN: [(&[u8], Options); 3] = [
+const KNOWN: [(&[u8], Options); 4] = [
     (b"100rel", Options::REL100),
     (b"timer", Options::TIMER),
     (b"norefersub", Options::NOREFERSUB),
+    (b"replaces", Options::REPLACES),
 ];
 
 impl Options {
@@ -22,6 +23,8 @@ impl Options {
     pub const REL100: Self = Self(2);
     /// RFC 4488: of a REFER, whose subscription is between the two sides.
     pub const NOREFERSUB: Self = Self(4);
+    /// RFC 3891: of an INVITE, from customers whose calls may be transferred.
+    pub const REPLACES: Self = Self(8);
     /// All that we support by ourselves.
     pub const ALL: Self = Self::TIMER.with(Self::REL100);
     /// What we say of ourselves in an INVITE within a dialog: its provisional responses need not be reliable.

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Trunk, write_contact};
-use super::context::{Context, write_capabilities};
+use super::context::Context;
 use super::leg::Leg;
 use super::session_timer::SessionTimer;
 use super::{Carried, header_policy};
@@ -79,14 +78,11 @@ impl Leg {
     ) {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (policy, now) = (cx.settings.session, cx.now);
-        let (session, refer) = (&self.session, self.refer);
-        let (is_secure, user) =
-            (self.dialog.is_secure, self.trunk.as_ref().and_then(Trunk::contact_user));
+        let (session, contact) = (&self.session, self.contact());
         let mut agreed = None;
         let mut heard = None;
         let write = |printer: &mut Printer, request: &Message| {
-            write_contact(&listener, is_secure, user, printer);
-            write_capabilities(refer, printer);
+            contact.write_all(&listener, printer);
             agreed = Some(session.write_answer(request, policy, now, printer));
             heard = Heard::of(request, true);
             if let Some(carried) = carried {

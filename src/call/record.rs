@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::carrier::class::spelled;
 use crate::carrier::{
     Action, CarrierId, Class, CustomerId, FailureRuleId, GatewayId, Origin, RouteId, Stage,
 };
-use crate::routing::{DecisionRecord, Plan};
+use crate::routing::Plan;
 
 /// One call, from its INVITE to its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,9 +49,10 @@ pub struct CallRecord {
     /// `None` when no decision was made (unknown caller, no route, draining), or on another node.
     #[serde(skip)]
     pub plan: Option<Arc<Plan>>,
-    /// The decision of the node that the call was taken over from.
+    /// The decision of the node that the call was taken over from: the JSON of a
+    /// [`DecisionRecord`](crate::routing::DecisionRecord), which nobody here reads.
     #[serde(default)]
-    pub earlier_decision: Option<Box<DecisionRecord>>,
+    pub earlier_decision: Option<Box<RawValue>>,
     /// Name of the node that the call was taken over from last.
     #[serde(default)]
     pub taken_from: Option<Arc<str>>,
@@ -88,6 +90,9 @@ pub struct AttemptRecord {
     pub weight: f32,
     /// An answer that came after we had left the attempt, and was ended at once.
     pub late_answer: bool,
+    /// Whom it called for a transfer; `None` = whom the call was for.
+    #[serde(default)]
+    pub transferred_to: Option<String>,
 }
 
 spelled! {

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::attempt::{Trunk, retry_after, write_contact};
-use super::context::{Context, Owner, write_capabilities};
+use super::attempt::retry_after;
+use super::context::{Context, Owner};
 use super::credentials::{self, SentAgain};
 use super::leg::{Leg, REINVITE_LIMIT};
 use super::verdict::Failure;
-use super::{LegEvent, Side, stray};
+use super::{LegEvent, stray};
 use crate::random::Random;
 use crate::sip::{HeaderName, Message, Method};
 use crate::transaction::ClientKey;
@@ -171,19 +171,12 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let (dialog, session, refer) = (&mut self.dialog, &self.session, self.refer);
-        let trunk = self.trunk.as_ref();
-        let of = trunk.map(|trunk| trunk.carrier_id);
+        let (of, contact) = (self.carrier_id(), self.contact());
+        let (dialog, session) = (&mut self.dialog, &self.session);
         let sent = cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
             let mut printer = dialog.request(method.as_str().as_bytes(), listener, branch);
-            write_contact(
-                listener,
-                dialog.is_secure,
-                trunk.and_then(Trunk::contact_user),
-                &mut printer,
-            );
-            write_capabilities(refer, &mut printer);
+            contact.write_all(listener, &mut printer);
             session.write_request(settings.session, &mut printer);
             printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
             if description.is_some() {
@@ -226,7 +219,7 @@ impl Leg {
                 None
             }
             491 if may_retry => {
-                let pause = pause_after_glare(&mut cx.random, self.side);
+                let pause = self.pause_after_glare(&mut cx.random);
                 self.wait(cx.now + pause);
                 None
             }
@@ -244,6 +237,15 @@ impl Leg {
                 Some(LegEvent::RefreshFailed { status_code, is_dialog_gone })
             }
         }
+    }
+
+    /// RFC 3261 §14.1: who made the Call-ID, as we do for carriers, waits longer, so that the two do not meet again.
+    pub(super) fn pause_after_glare(&self, random: &mut Random) -> Duration {
+        let tens_of_ms = match &self.trunk {
+            Some(_) => 210 + random.below(191),
+            None => random.below(201),
+        };
+        Duration::from_millis(10 * tens_of_ms)
     }
 
     fn wait(&mut self, until: Instant) {
@@ -271,15 +273,6 @@ impl Leg {
         let (of, tag) = (self.carrier_id(), self.dialog.local_tag);
         stray::keep(cx, of, client, self.flow, tag, Bytes::new(), acks);
     }
-}
-
-/// RFC 3261 §14.1: who made the Call-ID waits longer, so that the two do not meet again.
-fn pause_after_glare(random: &mut Random, side: Side) -> Duration {
-    let tens_of_ms = match side {
-        Side::Outbound => 210 + random.below(191),
-        Side::Inbound => random.below(201),
-    };
-    Duration::from_millis(10 * tens_of_ms)
 }
 
 #[cfg(test)]

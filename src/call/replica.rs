@@ -26,6 +26,9 @@ pub struct Replica {
     /// Whose channel it holds.
     #[serde(default)]
     pub channel: Option<(CarrierId, GatewayId)>,
+    /// As well, where a transfer has put a carrier into the caller's place.
+    #[serde(default)]
+    pub inbound_channel: Option<(CarrierId, GatewayId)>,
     pub inbound: LegReplica,
     pub outbound: LegReplica,
 }
@@ -56,7 +59,7 @@ pub struct LegReplica {
     /// Whose gateway that is: by TLS, only to who proves to be that one.
     #[serde(default)]
     pub gateway: Option<GatewayId>,
-    /// The carrier, on the outbound side.
+    /// The carrier; none for a leg of the customer.
     #[serde(default)]
     pub trunk: Option<Trunk>,
     #[serde(default)]

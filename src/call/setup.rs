@@ -63,6 +63,8 @@ pub struct Setup {
     pub(super) hunt: Hunt,
     pub(super) attempt: Option<Attempt>,
     pub(super) refer: ReferPolicy,
+    /// The call is answered already, and to be transferred: attempts that it had before.
+    pub(super) transfers_after: Option<u8>,
     /// The early dialogs of the attempt that stand on both sides.
     pub(super) early: Vec<Early>,
     /// The carrier's answer, which may not reach the caller before its PRACK has come.
@@ -89,6 +91,8 @@ pub enum Next {
     Wait,
     /// With the channel that the call goes on to hold.
     Answered(Box<(Leg, Leg)>, Option<Channel>),
+    /// The target of a transfer has answered.
+    Reached(Box<Leg>, Option<Channel>),
     Over,
 }
 
@@ -112,6 +116,7 @@ impl Setup {
             hunt,
             attempt: None,
             refer,
+            transfers_after: None,
             early: Vec::new(),
             held: None,
             is_ringing: false,
@@ -123,6 +128,22 @@ impl Setup {
             kept_attempt: None,
             kept_at: None,
         }
+    }
+
+    /// Begins to hunt for the target of a transfer: nobody waits with an INVITE for what comes of it. `flow`: where its
+    /// REFER came from; `attempts_before`: those that the call has on record.
+    pub fn for_transfer(
+        cx: &mut Context,
+        call: CallKey,
+        flow: Flow,
+        offer: Offer,
+        hunt: Hunt,
+        refer: ReferPolicy,
+        attempts_before: u8,
+    ) -> Self {
+        // The key of no transaction: responses to it come to nothing.
+        let new = Self::new(cx, call, ServerKey::default(), flow, offer, hunt, refer);
+        Self { transfers_after: Some(attempts_before), keep_at: None, ..new }
     }
 
     /// Tries the next candidate, waits where one is only full, or gives the caller the final answer.
@@ -150,6 +171,7 @@ impl Setup {
     }
 
     fn start(&mut self, cx: &mut Context, number: u8, to: Candidate, may_move: bool) -> bool {
+        let number = self.transfers_after.unwrap_or(0).saturating_add(number);
         self.attempt = Attempt::start(cx, self.call, number, to, &self.offer, self.refer, may_move);
         if let Some(attempt) = &self.attempt {
             self.deadlines.arm(Wait::Response, attempt.no_response_at());
@@ -295,7 +317,7 @@ impl Setup {
             };
             match next {
                 Next::Wait => {}
-                Next::Answered(..) | Next::Over => return next,
+                Next::Answered(..) | Next::Reached(..) | Next::Over => return next,
             }
         }
         Next::Wait
@@ -364,6 +386,11 @@ impl Setup {
     /// The caller's INVITE.
     pub fn server(&self) -> ServerKey {
         self.inbound.server
+    }
+
+    /// The INVITE of the current attempt.
+    pub fn is_trying(&self, client: ClientKey) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.client == client)
     }
 
     /// Whether a request within an early dialog comes from the one who shares it with us.
@@ -468,6 +495,10 @@ impl Setup {
         outbound.trunk = Some(attempt.trunk.clone());
         let (sent, offer) = (attempt.invite.clone(), sdp::description_of(&self.offer.invite));
         outbound.hold_answered(cx, attempt.client, (invite.seq, sent), offer, response);
+        if self.transfers_after.is_some() {
+            self.inbound.forget(cx);
+            return Next::Reached(Box::new(outbound), channel);
+        }
         let attempts = self.hunt.attempts();
         let invite = &self.offer.invite;
         let inbound = self.inbound.answer(cx, self.call, attempts, invite, response, early_inbound);

@@ -1,13 +1,14 @@
-//! REFER within a call (RFC 3515), where the customer's policy lets it pass: its target is mapped, and so are the
-//! numbers and words of the NOTIFYs that tell what came of it.
+//! REFER within a call (RFC 3515): what it asks for, and whether the customer's policy has us do it, or let it pass. Where
+//! it passes, its target is mapped, and so are the numbers and words of the NOTIFYs that tell what came of it.
 
-use super::context::Context;
+use super::context::{CallKey, Context};
 use super::leg::Leg;
 use super::options::Options;
-use super::{Carried, header_policy};
+use super::{Carried, Side, header_policy};
 use crate::carrier::ReferPolicy;
 use crate::sip::name_addr::split_list;
-use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Uri};
+use crate::sip::replaces::Malformed;
+use crate::sip::{HeaderName, Message, Method, NameAddr, Printer, Replaces, Uri};
 use crate::transaction::{Listener, ServerKey};
 
 /// REFERs of one leg that NOTIFYs may come for.
@@ -22,6 +23,25 @@ pub struct Referred {
     pub ours: u32,
 }
 
+/// A dialog that a Refer-To names by Replaces: one of another call of the same customer, in this shard.
+#[derive(Clone, Debug)]
+pub struct Named {
+    pub call: CallKey,
+    pub side: Side,
+    /// URI of the peer on the other side of that call.
+    pub target: Box<[u8]>,
+    /// How that peer is told of its own dialog.
+    pub replaces: Replaces,
+}
+
+/// A call wants the leg on one side of another call: the one who stays has made it an offer.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetch {
+    pub by: CallKey,
+    pub from: CallKey,
+    pub side: Side,
+}
+
 impl Leg {
     /// Refuses a REFER that the policy, or the RFC, does not let pass; `false` where it may.
     pub(super) fn refuses_refer(
@@ -30,18 +50,24 @@ impl Leg {
         server: ServerKey,
         request: &Message,
     ) -> bool {
-        let (status_code, reason): (u16, &[u8]) = match (self.refer, refer_target(request)) {
-            (ReferPolicy::Refuse, _) => (405, b""),
+        let refusal = match (self.refer, refer_target(request)) {
+            (ReferPolicy::Refuse, _) => Some((405, &b""[..])),
             // RFC 3515 §2.4.2: one Refer-To.
-            (ReferPolicy::Relay, None) => (400, b"Bad Refer-To"),
-            // It names a dialog of this side, which the other side has never heard of.
-            (ReferPolicy::Relay, Some(target)) if has_replaces(&target) => {
-                (403, b"Replaces Is Not Passed On")
-            }
-            (ReferPolicy::Relay, Some(_)) => return false,
+            (_, None) => Some((400, &b"Bad Refer-To"[..])),
+            (_, Some(target)) => match replaces_of(&target) {
+                Some(Err(_)) => Some((400, &b"Bad Replaces"[..])),
+                Some(Ok(_)) if cx.named.is_none() => {
+                    Some((403, &b"Replaces Names No Call Here"[..]))
+                }
+                Some(Ok(_)) => None,
+                None if self.refer == ReferPolicy::Local => refusal_of(&target),
+                None => None,
+            },
         };
-        cx.reject(server, status_code, reason);
-        true
+        if let Some((status_code, reason)) = refusal {
+            cx.reject(server, status_code, reason);
+        }
+        refusal.is_some()
     }
 
     /// Remembers, once `carried` is sent on to `other`, which REFER of the peer became which of ours.
@@ -70,9 +96,10 @@ impl Leg {
 }
 
 /// Writes what a REFER to `remote` (our From or To of its dialog) is about. A target on one of our own addresses
-/// is, for the other side, one on that side.
+/// is, for the other side, one on that side; a dialog of ours that it names is the one beyond us.
 pub(super) fn write_refer(
     remote: &[u8],
+    named: Option<&Named>,
     listeners: &[Listener],
     request: &Message,
     printer: &mut Printer,
@@ -88,7 +115,11 @@ pub(super) fn write_refer(
     if !target.display_name.is_empty() {
         printer.raw(target.display_name).raw(b" ");
     }
-    let uri = moved.as_deref().unwrap_or(target.uri);
+    let named = named.map(|named| {
+        let target = without_headers(&named.target);
+        [target, b"?", &named.replaces.to_uri_header()].concat()
+    });
+    let uri = named.as_deref().or(moved.as_deref()).unwrap_or(target.uri);
     printer.raw(b"<").raw(uri).raw(b">").raw(target.params).raw(b"\r\n");
     // RFC 4488: whoever wants no subscription says so to whom it concerns.
     let options = Options::of(request, HeaderName::Require).within(Options::NOREFERSUB);
@@ -111,18 +142,71 @@ pub(super) fn body_within_dialog<'a>(carried: Carried<'a>) -> &'a [u8] {
 }
 
 /// The one Refer-To of a REFER.
-fn refer_target(request: &Message) -> Option<NameAddr<'_>> {
+pub(super) fn refer_target(request: &Message) -> Option<NameAddr<'_>> {
     let mut values = request.all(HeaderName::ReferTo).flat_map(|header| split_list(header.value));
     let only = values.next().filter(|_| values.next().is_none())?;
     NameAddr::parse(only).filter(|target| !target.uri.is_empty())
 }
 
-fn has_replaces(target: &NameAddr<'_>) -> bool {
-    let headers = Uri::parse(target.uri).map(|uri| uri.headers).unwrap_or_default();
-    headers.split(|octet| *octet == b'&').any(|header| {
-        let name = header.split(|octet| *octet == b'=').next().unwrap_or_default();
-        name.eq_ignore_ascii_case(b"replaces")
-    })
+/// The dialog that the Refer-To of a REFER names.
+pub fn named_by(request: &Message) -> Option<Replaces> {
+    replaces_of(&refer_target(request)?)?.ok()
+}
+
+pub(super) fn replaces_of(target: &NameAddr<'_>) -> Option<Result<Replaces, Malformed>> {
+    Replaces::in_headers(Uri::parse(target.uri)?.headers)
+}
+
+/// Why we do not call a target ourselves.
+fn refusal_of(target: &NameAddr<'_>) -> Option<(u16, &'static [u8])> {
+    let uri = Uri::parse(target.uri);
+    let is_known = |uri: &Uri<'_>| uri.is_sip() || uri.scheme.eq_ignore_ascii_case(b"tel");
+    let Some(uri) = uri.filter(is_known) else { return Some((416, b"")) };
+    let is_call = uri.param("method").is_none_or(|method| method.eq_ignore_ascii_case(b"INVITE"));
+    match (is_call, uri.user.is_some_and(|user| !user.is_empty())) {
+        (false, _) => Some((403, b"Refer-To Asks For No Call")),
+        (true, false) => Some((484, b"")),
+        (true, true) => None,
+    }
+}
+
+/// An INVITE to `target`, on behalf of `from` (a display name and a URI), that offers `description`: what the target of
+/// a transfer is called with. Only its parts are looked at; it is never sent.
+pub(super) fn invite_to(
+    target: &NameAddr<'_>,
+    from: &[u8],
+    call_id: &[u8],
+    description: &[u8],
+) -> Option<Message> {
+    let uri = without_method(without_headers(target.uri));
+    let mut printer = Printer::request(Method::Invite.as_str().as_bytes(), &uri);
+    printer
+        .header(HeaderName::Via, b"SIP/2.0/UDP localhost;branch=z9hG4bKtransfer")
+        .header(HeaderName::From, &[from, b";tag=transfer"].concat())
+        .raw(b"To: <")
+        .raw(&uri)
+        .raw(b">\r\n")
+        .header(HeaderName::CallId, call_id)
+        .header(HeaderName::CSeq, b"1 INVITE")
+        .header(HeaderName::ContentType, b"application/sdp");
+    Message::parse(printer.finish(description)).ok()
+}
+
+/// A URI without its headers.
+fn without_headers(uri: &[u8]) -> &[u8] {
+    let headers = Uri::parse(uri).map(|uri| uri.headers.len()).unwrap_or_default();
+    let rest = &uri[..uri.len() - headers];
+    rest.strip_suffix(b"?").unwrap_or(rest)
+}
+
+/// A URI without `;method=INVITE`, which a Request-URI may not have (RFC 3261 §19.1.1).
+fn without_method(uri: &[u8]) -> Vec<u8> {
+    const METHOD: &[u8] = b";method=invite";
+    let is_it = |window: &[u8]| window.eq_ignore_ascii_case(METHOD);
+    match uri.windows(METHOD.len()).position(is_it) {
+        Some(at) => [&uri[..at], &uri[at + METHOD.len()..]].concat(),
+        None => uri.to_vec(),
+    }
 }
 
 /// Whether a URI names one of our addresses, `host:port`; without a port by its host.

@@ -28,5 +28,7 @@ spelled! {
         Refuse = "refuse",
         /// The other side transfers the call, or says that it does not.
         Relay = "relay",
+        /// We transfer the call ourselves: by another attempt, or by joining two calls of the customer.
+        Local = "local",
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::carrier::Transport;
 use crate::sip::name_addr::split_list;
 use crate::sip::octets;
-use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Uri};
+use crate::sip::{HeaderName, Host, Message, Method, NameAddr, Printer, Replaces, Uri};
 use crate::transaction::{Branch, Listener};
 
 use super::Tag;
@@ -172,6 +172,23 @@ impl Dialog {
     pub fn matches(&self, request: &Message) -> bool {
         *request.call_id() == *self.call_id
             && *request.from_tag().unwrap_or_default() == *self.remote_tag
+    }
+
+    /// Whether a Replaces names this dialog (RFC 3891 §3).
+    pub fn is_named_by(&self, replaces: &Replaces) -> bool {
+        *replaces.call_id == *self.call_id
+            && *replaces.to_tag == *self.local_tag.to_string().as_bytes()
+            && *replaces.from_tag == *self.remote_tag
+    }
+
+    /// How the peer of this dialog is told to replace it.
+    pub fn as_replaces(&self, is_early_only: bool) -> Replaces {
+        Replaces {
+            call_id: self.call_id.to_vec(),
+            to_tag: self.remote_tag.to_vec(),
+            from_tag: self.local_tag.to_string().into_bytes(),
+            is_early_only,
+        }
     }
 
     /// Takes the CSeq of a request of the peer; a gap is legal, going back is not.

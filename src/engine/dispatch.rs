@@ -13,6 +13,7 @@ use crate::call::options::{Options, unsupported};
 use crate::call::session_timer::SessionTimer;
 use crate::call::verdict::Failure;
 use crate::call::{Call, Side, stray};
+use crate::carrier::ReferPolicy;
 use crate::dialog::Tag;
 use crate::sip::name_addr::split_list;
 use crate::sip::{HeaderName, Message, Method, Printer, Uri};
@@ -278,7 +279,11 @@ impl Engine {
         {
             server.owner = Some(Owner::Reinvite(call, side));
         }
+        if request.method() == Method::Refer {
+            self.cx.named = self.named_for(call, &request);
+        }
         self.with_call(call, |call, cx| call.on_request(cx, side, server, &request));
+        self.cx.named = None;
     }
 
     fn on_new_invite(&mut self, request: Message, flow: Flow) {
@@ -315,6 +320,24 @@ impl Engine {
                 401 => self.challenge(&request, flow, is_stale),
                 _ => self.answer_statelessly(&request, flow, status_code, ""),
             };
+        }
+        if let Caller::Customer(customer) = &caller
+            && customer.is_enabled
+            && request.first(HeaderName::Replaces).is_some()
+        {
+            match customer.refer {
+                ReferPolicy::Relay | ReferPolicy::Local => {
+                    let customer = customer.clone();
+                    return self.on_replacing_invite(request, flow, &customer);
+                }
+                ReferPolicy::Refuse
+                    if Options::of(&request, HeaderName::Require).has(Options::REPLACES) =>
+                {
+                    return self.refuse_extension(&request, flow, b"replaces");
+                }
+                // To who does not know it, the field says nothing.
+                ReferPolicy::Refuse => {}
+            }
         }
         let server = self.open_server(request.clone(), flow, true);
         let offer = Offer::new(request);
@@ -423,14 +446,19 @@ impl Engine {
         self.answer_statelessly(request, flow, status_code, reason);
     }
 
-    fn open_server(&mut self, request: Message, flow: Flow, is_merge_checked: bool) -> ServerKey {
+    pub(super) fn open_server(
+        &mut self,
+        request: Message,
+        flow: Flow,
+        is_merge_checked: bool,
+    ) -> ServerKey {
         let listener = self.cx.settings.listener(flow.listener);
         let (reply, is_reliable) = (reply_flow(&request, flow, listener), listener.is_reliable());
         self.cx.transactions.open_server(request, reply, flow.remote, is_reliable, is_merge_checked)
     }
 
     /// Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer.
-    fn answer_statelessly(
+    pub(super) fn answer_statelessly(
         &mut self,
         request: &Message,
         flow: Flow,

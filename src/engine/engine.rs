@@ -263,6 +263,9 @@ impl Engine {
         } else {
             call.schedule(&mut self.cx);
         }
+        if let Some(fetch) = self.cx.fetches.pop() {
+            self.fetch(fetch);
+        }
     }
 
     /// An OPTIONS to a target is an ordinary non-INVITE transaction, its end an ordinary outcome.
@@ -297,7 +300,7 @@ impl Engine {
                 .raw(b">\r\n")
                 .header(HeaderName::CallId, call_id.as_bytes())
                 .header(HeaderName::CSeq, b"1 OPTIONS");
-            crate::call::attempt::write_contact(listener, false, None, &mut printer);
+            crate::call::contact::write_contact(listener, false, None, &mut printer);
             printer
                 .header(HeaderName::Accept, b"application/sdp")
                 .header(HeaderName::UserAgent, settings.user_agent.as_bytes());

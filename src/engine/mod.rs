@@ -6,6 +6,7 @@ pub mod engine;
 pub mod overload;
 mod passing;
 mod registrar;
+mod replacing;
 mod takeover;
 
 pub use crate::call::{Counters, Event, Output, Settings as EngineSettings};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use slotmap::SlotMap;
 
 use super::engine::Engine;
-use crate::call::attempt::write_contact;
+use crate::call::contact::write_contact;
 use crate::call::context::{Owner, RegistrationKey, TimerKey};
 use crate::call::credentials::Challenged;
 use crate::call::{Context, Event, Settings};

@@ -25,10 +25,12 @@ use crate::sip::{HeaderName, Message, Method};
 mod numbers;
 mod overload;
 mod reliable;
+mod replacing;
 mod session_timers;
 mod takeover;
 mod terms;
 mod transfer;
+mod transferring;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::rows::{Columns, Line};
 use super::{StoreError, record};
 use crate::call::{CallRecord, Ownership, Replica, RingingReplica};
-use crate::routing::DecisionRecord;
 
 /// A lease that was not renewed for so long is lost; its owner may be dead.
 pub const LEASE_LIMIT: Duration = Duration::from_millis(1_600);
@@ -110,7 +110,7 @@ impl ClaimedCall {
 /// The plan stays with its node; what it was is told in full.
 fn write_decision(record: &mut CallRecord) {
     if let Some(plan) = record.plan.take() {
-        record.earlier_decision = Some(Box::new(DecisionRecord::from(&*plan)));
+        record.earlier_decision = RawValue::from_string(plan.to_json()).ok();
     }
 }
 

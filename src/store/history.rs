@@ -90,6 +90,7 @@ pub(super) fn attempt(row: &impl Columns) -> Result<(Uuid, StoredAttempt), Store
         late_answer: line.get("late_answer")?,
         weight: line.get("weight")?,
         failure_rule: line.get("failure_rule")?,
+        transferred_to: line.get("transferred_to")?,
     };
     let call_id = call_id.parse().map_err(|error| line.unreadable(&call_id, "call_id", error))?;
     Ok((call_id, attempt))

@@ -78,6 +78,9 @@ pub struct StoredAttempt {
     /// What the rule said at that time.
     #[serde(default)]
     pub failure_rule: Option<String>,
+    /// Whom it called for a transfer; `None` = whom the call was for.
+    #[serde(default)]
+    pub transferred_to: Option<String>,
 }
 
 /// One row of `probe_results`.
@@ -127,8 +130,7 @@ impl StoredCall {
 /// That of this node, else the one that came with the call.
 fn decision(record: &CallRecord) -> Option<Json> {
     let here = record.plan.as_ref().map(|plan| Json::from(plan.to_json()));
-    let earlier = || serde_json::to_string(record.earlier_decision.as_ref()?).ok().map(Json::from);
-    here.or_else(earlier)
+    here.or_else(|| Some(Json::from(record.earlier_decision.as_ref()?.get().to_owned())))
 }
 
 impl StoredAttempt {
@@ -155,6 +157,7 @@ impl StoredAttempt {
             late_answer: record.late_answer,
             weight: Some(record.weight),
             failure_rule: record.failure_rule.as_deref().map(storable),
+            transferred_to: record.transferred_to.as_deref().map(storable),
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -97,10 +98,11 @@ pub fn start<S: RecordStore>(
     let is_behind = Arc::new(AtomicBool::new(false));
     let samples = tokio::spawn(samples::run(store.clone(), probe_queue, is_behind.clone()));
     let clerk = Clerk::new(store, spool, node, is_behind, Instant::now());
-    let recorder = async move {
-        let lost = clerk.run(call_queue).await;
+    let runtime = Handle::current();
+    let recorder = tokio::task::spawn_blocking(move || {
+        let lost = runtime.block_on(clerk.run(call_queue));
         samples.abort();
         lost
-    };
-    (RecordSender { calls, probes }, tokio::spawn(recorder))
+    });
+    (RecordSender { calls, probes }, recorder)
 }

@@ -188,6 +188,7 @@ pub(crate) fn record(round: u64, number: u64) -> CallRecord {
             failure_rule: None,
             weight: 0.0,
             late_answer: false,
+            transferred_to: None,
         }],
         plan: None,
         earlier_decision: None,

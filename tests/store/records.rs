@@ -101,6 +101,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "late_answer",
         "weight",
         "failure_rule",
+        "transferred_to",
     ];
     let attempts = database.columns(&columns, "call_attempts order by attempt_number").await;
     let first = [
@@ -127,6 +128,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "1",
         "0.5",
         "status 503 -> carrier_hard, stop, weight 0.5",
+        "+14155550199",
     ];
     // How the stores write a real number that is whole.
     let nothing = match database.store.kind() {
@@ -156,6 +158,7 @@ async fn keeps_every_column_of_a_call(database: Database) {
         "9",
         "0",
         &nothing,
+        "null",
         "null",
     ];
     assert_eq!(attempts, [first, second]);

@@ -64,6 +64,7 @@ pub(crate) fn attempt(carrier: &str) -> StoredAttempt {
         late_answer: !is_won,
         weight: Some(if is_won { 0.0 } else { 0.5 }),
         failure_rule: (!is_won).then(|| "status 503 -> carrier_hard, stop, weight 0.5".to_owned()),
+        transferred_to: (!is_won).then(|| "+14155550199".to_owned()),
     }
 }
 

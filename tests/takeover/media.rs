@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::TAKEN_WITHIN;
+use crate::SLOW;
 use crate::baresip::Baresip;
 use crate::network::in_own_network;
 use crate::pair::Pair;
@@ -34,16 +34,16 @@ fn telephones_hear_each_other_while_the_node_of_their_call_dies() {
         let mut pair = Pair::start();
         let sound = Sound::listen();
         let mut lines = [Line::call(&pair, 0, "4430100"), Line::call(&pair, 1, "4930100")];
-        pair.until("both calls are kept", Duration::from_secs(20), |pair| {
+        pair.until("both calls are kept", SLOW, |pair| {
             pair.owned_by("a") == 2 && pair.a.metric("holdfast_calls_talking") == 2
         });
-        pair.until("all are heard", Duration::from_secs(10), |_| {
+        pair.until("all are heard", SLOW, |_| {
             lines.iter().all(|line| sound.is_heard_both_ways(line))
         });
         let begun = Instant::now();
         pair.a.process.kill();
-        pair.until("b has them", TAKEN_WITHIN, |pair| pair.owned_by("b") == 2);
-        pair.until("both are refreshed", Duration::from_secs(10), |pair| pair.settled() == 2);
+        pair.until("b has them", SLOW, |pair| pair.owned_by("b") == 2);
+        pair.until("both are refreshed", SLOW, |pair| pair.settled() == 2);
         println!("the calls were refreshed {:?} after the kill", begun.elapsed());
         sleep(Duration::from_secs(1));
         for line in &mut lines {
@@ -54,7 +54,7 @@ fn telephones_hear_each_other_while_the_node_of_their_call_dies() {
         for (line, first) in lines.iter_mut().zip([0, 1]) {
             line.phones[first].command("hangup", "").unwrap();
             let other = &mut line.phones[1 - first];
-            assert!(has_ended(other, Duration::from_secs(10)), "the other side is not told");
+            assert!(has_ended(other, SLOW), "the other side is not told");
         }
         pair.ends_with_records(2, "b|a|completed|200");
         pair.b.ends_cleanly();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tempfile::TempDir;
 
+use crate::SLOW;
 use crate::ports::free_port;
 use crate::postgres::Server;
 use crate::process::{Process, tail};
@@ -116,7 +117,7 @@ impl Pair {
         let (a, b) = (node(0, "a", &[]), node(1, "b", of_b));
         let talk = Duration::from_secs(3);
         let pair = Self { a, b, server, talk, place, url, runtime, callees, dir };
-        pair.until("both nodes know of each other", Duration::from_secs(10), |pair| {
+        pair.until("both nodes know of each other", SLOW, |pair| {
             pair.a.metric("holdfast_nodes") == 2 && pair.b.metric("holdfast_nodes") == 2
         });
         pair
@@ -199,7 +200,7 @@ impl Pair {
     /// Calls that are answered, acknowledged and kept.
     pub(crate) fn establish(&self, calls: usize) -> Sipp {
         let sipp = self.call(calls);
-        self.until("all calls are kept", Duration::from_secs(60), |pair| {
+        self.until("all calls are kept", SLOW, |pair| {
             pair.owned_by("a") == calls && pair.a.metric("holdfast_calls_talking") == calls
         });
         // The ACKs are on their way.
@@ -244,9 +245,7 @@ impl Pair {
 
     /// As many records as calls, all alike: node, node it was taken from, end, status code.
     pub(crate) fn ends_with_records(&self, calls: usize, alike: &str) {
-        self.until("all records are there", Duration::from_secs(10), |pair| {
-            pair.count("calls") == calls
-        });
+        self.until("all records are there", SLOW, |pair| pair.count("calls") == calls);
         let rows = self.texts(
             "select concat_ws('|', node, taken_from, end_cause, status_code), count(*)::text, \
                count(distinct ended_by)::text \
@@ -259,9 +258,7 @@ impl Pair {
 
     /// The same of calls that were never answered; with who ended them.
     pub(crate) fn ends_with(&self, calls: usize, alike: &str) {
-        self.until("all records are there", Duration::from_secs(10), |pair| {
-            pair.count("calls") == calls
-        });
+        self.until("all records are there", SLOW, |pair| pair.count("calls") == calls);
         let rows = self.texts(
             "select concat_ws('|', node, taken_from, end_cause, status_code, ended_by), \
                count(*)::text from calls group by 1",

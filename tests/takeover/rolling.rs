@@ -3,6 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::SLOW;
 use crate::pair::{Node, Pair, Sipp};
 use crate::ports::free_port;
 use crate::process::{Process, tail};
@@ -31,7 +32,7 @@ fn both_nodes_are_renewed_under_load_and_no_call_is_lost() {
     for mut caller in callers {
         // It begins no new calls, and ends once the last one has.
         caller.signal("USR1").unwrap();
-        let code = caller.wait(Instant::now() + Duration::from_secs(60));
+        let code = caller.wait(Instant::now() + SLOW);
         if code.is_err() {
             // The second time it ends at once, and says where its calls are.
             caller.signal("USR1").unwrap();
@@ -50,7 +51,7 @@ fn both_nodes_are_renewed_under_load_and_no_call_is_lost() {
 
 /// Has a node give its calls away and end, and starts it again.
 fn renew(pair: &mut Pair, of: impl Fn(&mut Pair) -> &mut Node) {
-    let limit = Instant::now() + Duration::from_secs(30);
+    let limit = Instant::now() + SLOW;
     while of(pair).metric("holdfast_calls_talking") < IN_PROGRESS {
         assert!(Instant::now() < limit, "too few calls");
         sleep(Duration::from_millis(50));
@@ -58,11 +59,11 @@ fn renew(pair: &mut Pair, of: impl Fn(&mut Pair) -> &mut Node) {
     let node = of(pair);
     let begun = Instant::now();
     node.process.signal("TERM").unwrap();
-    let code = node.process.wait(Instant::now() + Duration::from_secs(30)).unwrap();
+    let code = node.process.wait(Instant::now() + SLOW).unwrap();
     assert_eq!(code, 0, "no call was cut: {}", node.process.log());
     println!("a drain took {:?}", begun.elapsed());
     node.start(&[]);
-    pair.until("both nodes know of each other", Duration::from_secs(10), |pair| {
+    pair.until("both nodes know of each other", SLOW, |pair| {
         pair.a.metric("holdfast_nodes") == 2 && pair.b.metric("holdfast_nodes") == 2
     });
 }
@@ -71,7 +72,7 @@ fn renew(pair: &mut Pair, of: impl Fn(&mut Pair) -> &mut Node) {
 /// node that drains, and made through the other one.
 fn records_are_there(pair: &Pair, calls: usize) {
     let by = |condition: &str| pair.count(&format!("calls where {condition}"));
-    pair.until("all records are there", Duration::from_secs(10), |pair| {
+    pair.until("all records are there", SLOW, |pair| {
         by("answered_at is not null") == calls && pair.count("calls_in_progress") == 0
     });
     let ends = pair.texts(

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Call, Move, State, Talk};
+use super::talk::{Move, Talk};
+use super::{Call, State};
 use crate::call::context::{CallKey, Context, Output, Owner};
 use crate::call::draft::Draft;
 use crate::call::leg::{Leg, SEQ_JUMP};
 use crate::call::{EndCause, EndedBy, LegReplica, Replica, RingingReplica, Side};
-use crate::carrier::{GatewayId, Transport};
+use crate::carrier::{CustomerId, GatewayId, Transport};
 use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Method, Printer, print};
 use crate::transaction::Flow;
@@ -33,10 +34,15 @@ impl Call {
         };
         talk.kept_revision = talk.revision();
         talk.is_behind = false;
+        let held = |side| {
+            let channel = talk.channels[side as usize].as_ref();
+            channel.map(|held| (held.carrier_id, held.gateway_id))
+        };
         let replica = Replica {
             record: record.clone(),
             ends_at: talk.ends_at.map(|at| cx.wall_at(at)),
-            channel: talk.channel.as_ref().map(|held| (held.carrier_id, held.gateway_id)),
+            channel: held(Side::Outbound),
+            inbound_channel: held(Side::Inbound),
             inbound: talk.inbound.replica(cx),
             outbound: talk.outbound.replica(cx),
         };
@@ -65,7 +71,7 @@ impl Call {
         match &mut self.state {
             State::Setup(setup) => setup.on_not_kept(),
             State::Talk(talk) => talk.is_behind = true,
-            State::Ending(_) | State::Over => {}
+            State::Ending { .. } | State::Over => {}
         }
     }
 
@@ -78,9 +84,8 @@ impl Call {
         replica: Replica,
         refresh_at: [Instant; 2],
     ) -> Self {
-        let Replica { mut record, ends_at, channel, inbound, outbound } = replica;
+        let Replica { mut record, ends_at, channel, inbound_channel, inbound, outbound } = replica;
         record.plan = None;
-        let carrier_id = record.attempts.last().map(|attempt| attempt.carrier_id);
         let mut this = Self { key, draft: Draft::of(record), state: State::Over, scheduled: None };
         let flows = (
             flow_to(cx, inbound.transport, inbound.peer, inbound.gateway),
@@ -96,14 +101,17 @@ impl Call {
             cx.dialogs.insert(kept.dialog.local_tag, (key, side));
             Leg::restore(cx, key, side, kept, flow, seq)
         };
-        let inbound = leg(Side::Inbound, inbound, to_caller);
+        let mut inbound = leg(Side::Inbound, inbound, to_caller);
         let mut outbound = leg(Side::Outbound, outbound, to_callee);
-        if let Some(carrier) = carrier_id.and_then(|id| cx.tables.carrier(id)) {
-            outbound.header_rule = carrier.number_rule.headers.clone();
+        for leg in [&mut inbound, &mut outbound] {
+            if let Some(carrier) = leg.carrier_id().and_then(|id| cx.tables.carrier(id)) {
+                leg.header_rule = carrier.number_rule.headers.clone();
+            }
         }
-        let channel = channel.map(|of| cx.capacity.resume(of, cx.now));
+        let mut resume = |of: Option<_>| of.map(|of| cx.capacity.resume(of, cx.now));
+        let channels = [resume(inbound_channel), resume(channel)];
         let ends_at = ends_at.map(|at| instant_of(cx, at));
-        let mut talk = Talk::new(inbound, outbound, ends_at, channel);
+        let mut talk = Talk::new(inbound, outbound, ends_at, channels);
         talk.kept_at = Some(cx.now);
         talk.moves = refresh_at.map(Move::Due);
         talk.kept_revision = talk.revision();
@@ -114,7 +122,7 @@ impl Call {
 
     /// Forgets the call without a word to anybody and without a record: another node goes on with it.
     pub fn release(&mut self, cx: &mut Context) {
-        if matches!(self.state, State::Ending(_) | State::Over) {
+        if matches!(self.state, State::Ending { .. } | State::Over) {
             // It has its end, and what is left of it is on its way.
             return;
         }
@@ -125,13 +133,16 @@ impl Call {
             }
             State::Talk(mut talk) => {
                 talk.release(cx);
+                if let Some(succession) = talk.succession.take() {
+                    succession.call_off(cx);
+                }
                 talk.inbound.fall_silent(cx);
                 talk.outbound.fall_silent(cx);
                 cx.dialogs.remove(&talk.inbound.dialog.local_tag);
                 cx.dialogs.remove(&talk.outbound.dialog.local_tag);
                 cx.counters.calls_released += 1;
             }
-            State::Ending(_) | State::Over => {}
+            State::Ending { .. } | State::Over => {}
         }
         self.draft.discard();
     }
@@ -139,7 +150,8 @@ impl Call {
     /// Whether another node could go on with it, and nothing is under way that it would miss.
     pub fn is_ready_to_go(&self) -> bool {
         matches!(&self.state, State::Talk(talk)
-            if talk.kept_at.is_some() && !talk.is_behind && talk.inbound.is_quiet() && talk.outbound.is_quiet())
+            if talk.kept_at.is_some() && !talk.is_behind && talk.succession.is_none()
+                && talk.inbound.is_quiet() && talk.outbound.is_quiet())
     }
 
     /// Since when another node could go on with it, or end it.
@@ -147,7 +159,7 @@ impl Call {
         match &self.state {
             State::Setup(setup) => setup.kept_at(),
             State::Talk(talk) => talk.kept_at,
-            State::Ending(_) | State::Over => None,
+            State::Ending { .. } | State::Over => None,
         }
     }
 
@@ -201,6 +213,11 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// Whose call it is, until its record is given out.
+    pub fn customer_id(&self) -> Option<CustomerId> {
+        self.draft.record().and_then(|record| record.customer.as_ref()).map(|(id, _)| *id)
     }
 
     /// The region that it has to stay in.

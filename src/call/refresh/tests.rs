@@ -6,10 +6,12 @@ use bytes::Bytes;
 use slotmap::SlotMap;
 
 use super::*;
+use crate::call::Side;
+use crate::call::attempt::Trunk;
 use crate::call::context::ALLOW;
 use crate::call::context::{CallKey, Output};
 use crate::call::{Settings, header_policy};
-use crate::carrier::Transport;
+use crate::carrier::{CarrierId, Transport};
 use crate::dialog::{Dialog, Tag};
 use crate::transaction::{Flow, Listener, ListenerId};
 
@@ -171,7 +173,7 @@ fn waits_for_the_invite_of_the_peer_and_refuses_one_that_meets_its_own() {
     assert!(world.receive(&request).is_none());
     assert_eq!(world.one().status_code(), 491);
     // The other side's has to wait as well.
-    assert!(!world.leg.modify(&mut world.cx, crate::call::Carried::of(&request)));
+    assert!(!world.leg.modify(&mut world.cx, Some(crate::call::Carried::of(&request))));
 }
 
 #[test]
@@ -197,7 +199,7 @@ fn remembers_what_it_offered_once_the_peer_has_taken_it() {
     for (status_code, kept) in [(200, changed.as_str()), (488, SDP)] {
         let mut world = World::new(Side::Outbound, "INVITE");
         let request = with_body(&world.peers_invite(9), &changed);
-        assert!(world.leg.modify(&mut world.cx, crate::call::Carried::of(&request)));
+        assert!(world.leg.modify(&mut world.cx, Some(crate::call::Carried::of(&request))));
         let invite = world.one();
         assert_eq!(header_policy::body(crate::call::Carried::of(&invite)), changed.as_bytes());
         let client = world.cx.transactions.client_of(&answer_to(&invite, status_code, ""));
@@ -252,6 +254,8 @@ impl World {
         let flow = Flow::new(ListenerId(0), remote);
         let call = SlotMap::<CallKey, ()>::with_key().insert(());
         let mut leg = Leg::new(call, side, dialog, flow);
+        leg.trunk = (side == Side::Outbound)
+            .then_some(Trunk { carrier_id: CarrierId(1), contact_user: None });
         leg.allows_update = allow.contains("UPDATE");
         leg.description = Some(SDP.as_bytes().into());
         Self { cx, leg }

@@ -87,6 +87,8 @@ pub(super) struct Attempt {
     /// The rule is quoted as it is now; its words of then were not kept.
     pub(super) is_quoted_from_now: bool,
     pub(super) late_answer: bool,
+    /// Whom it called for a transfer; `None` = whom the call was for.
+    pub(super) transferred_to: Option<String>,
 }
 
 /// What the caller got.
@@ -232,6 +234,7 @@ impl Attempt {
             failure_rule: kept.or_else(now),
             is_quoted_from_now,
             late_answer: attempt.late_answer,
+            transferred_to: attempt.transferred_to.clone(),
         }
     }
 }

@@ -197,6 +197,7 @@ fn attempt(carrier: &str, status_code: u16, class: &str, action: &str) -> Stored
         action: action.to_owned(),
         failure_rule_id: None,
         late_answer: false,
+        transferred_to: None,
         weight: None,
         failure_rule: None,
     }

@@ -236,6 +236,9 @@ fn attempts(explanation: &Explanation, lines: &mut Vec<String>) {
             attempt.started_ms,
             attempt.outbound_call_id
         ));
+        if let Some(called) = &attempt.transferred_to {
+            lines.push(format!("     The call was to be transferred to {called}."));
+        }
         lines.push(format!("     {}", timings(attempt)));
         if attempt.class != Some(Class::Answered) {
             lines.push(format!("     {}", judged(attempt)));

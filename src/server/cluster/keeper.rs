@@ -19,6 +19,9 @@ use crate::telemetry::metrics;
 const MAX_BATCH: usize = 500;
 /// How long the store may take; then answers wait for it no more.
 const LIMIT: Duration = Duration::from_secs(2);
+/// Statements begin no oftener: what comes meanwhile shares the next one. Answers wait as long at most, and not at all
+/// while few calls come.
+const KEEP_EVERY: Duration = Duration::from_millis(4);
 /// How often a store that was away is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -34,6 +37,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
+        let mut keep_at = tokio::time::Instant::now();
         let mut moves = self.store.moves();
         let mut look = tokio::time::interval(TRY_AGAIN_AFTER);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -49,6 +53,13 @@ impl Keeper {
             };
             if received == 0 {
                 return;
+            }
+            tokio::time::sleep_until(keep_at).await;
+            keep_at = tokio::time::Instant::now() + KEEP_EVERY;
+            while batch.len() < MAX_BATCH
+                && let Ok(kept) = self.queue.try_recv()
+            {
+                batch.push(kept);
             }
             let asked: Vec<(usize, CallKey)> =
                 batch.iter().map(|kept| (kept.shard, kept.call)).collect();

@@ -32,7 +32,7 @@ macro_rules! attempts_where {
                host(address) as address, port, outbound_call_id, \
                to_char(started_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as started_at, \
                trying_ms, ringing_ms, ended_ms, origin, stage, status_code, reason, class, action, \
-               failure_rule_id, late_answer, weight, failure_rule \
+               failure_rule_id, late_answer, weight, failure_rule, transferred_to \
              from call_attempts where call_id in (select call_id from calls where ",
             $condition,
             " order by calls.started_at desc, calls.call_id desc limit $1) \

@@ -34,12 +34,13 @@ const INSERT_ATTEMPTS: &str = "\
     insert into call_attempts (\
       call_id, attempt_number, carrier_id, carrier, gateway_id, gateway, address, port, \
       outbound_call_id, started_at, trying_ms, ringing_ms, ended_ms, origin, stage, status_code, \
-      reason, class, action, failure_rule_id, late_answer, weight, failure_rule) \
+      reason, class, action, failure_rule_id, late_answer, weight, failure_rule, \
+      transferred_to) \
     select * from unnest(\
       $1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::inet[], \
       $8::integer[], $9::text[], $10::timestamptz[], $11::bigint[], $12::bigint[], $13::bigint[], \
       $14::text[], $15::text[], $16::integer[], $17::text[], $18::text[], $19::text[], \
-      $20::bigint[], $21::boolean[], $22::real[], $23::text[])";
+      $20::bigint[], $21::boolean[], $22::real[], $23::text[], $24::text[])";
 
 const INSERT_PROBES: &str = "\
     insert into probe_results (node, gateway_id, address, port, ended_at, status_code, delay_ms) \
@@ -140,6 +141,7 @@ async fn insert_attempts(
         .bind(column(rows, |(_, _, attempt)| attempt.late_answer))
         .bind(column(rows, |(_, _, attempt)| attempt.weight))
         .bind(column(rows, |(_, _, attempt)| attempt.failure_rule.as_deref()))
+        .bind(column(rows, |(_, _, attempt)| attempt.transferred_to.as_deref()))
         .execute(connection)
         .await?;
     Ok(())

@@ -1,4 +1,5 @@
-//! The one that keeps records. It waits for nobody: what the store does is done beside it ([`super::delivery`]).
+//! The one that keeps records, on a thread of its own, for the disk may make it wait. It waits for nobody else: what the
+//! store does is done beside it ([`super::delivery`]).
 //!
 //! A record is on disk a few milliseconds after its call has ended. While the store is there, it is written from memory,
 //! and the spool is never read. Whatever does not fit into memory, or was given to a store that then was away, is read
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::super::record::StoredCall;
@@ -22,7 +23,7 @@ use crate::call::CallRecord;
 use crate::telemetry::metrics;
 
 /// Records are put to disk no oftener than this, so that many calls share one write.
-const KEEP_EVERY: Duration = Duration::from_millis(2);
+const KEEP_EVERY: Duration = Duration::from_millis(5);
 /// How long a record that the store has not may wait until the disk has confirmed it.
 const SYNC_AFTER: Duration = Duration::from_millis(100);
 /// Spooled records that are kept in memory too; beyond them they are read back.
@@ -148,7 +149,7 @@ impl<S: RecordStore> Clerk<S> {
         }
         while !self.held.is_empty() && self.spool_again_at.is_none_or(|at| at <= now) {
             let count = self.held.len().min(MAX_BATCH);
-            match block_in_place(|| self.spool.append(&self.held[..count], now)) {
+            match self.spool.append(&self.held[..count], now) {
                 Ok(ends) => {
                     metrics::records_spooled(count);
                     self.fresh.extend(ends.into_iter().zip(self.held.drain(..count)));
@@ -185,7 +186,7 @@ impl<S: RecordStore> Clerk<S> {
         if self.sweep_at <= now {
             self.sweep_at = now + IDLE;
             self.set_aside(Vec::new());
-            block_in_place(|| self.spool.sweep(now));
+            self.spool.sweep(now);
         }
         metrics::spooled(self.spool.waiting_octets());
         let is_late = self
@@ -343,7 +344,7 @@ impl<S: RecordStore> Clerk<S> {
                 self.unkept.push((call, error));
                 continue;
             }
-            match block_in_place(|| self.spool.set_aside(&call)) {
+            match self.spool.set_aside(&call) {
                 Ok(()) => {
                     metrics::records_refused(1);
                     tracing::error!(call.id = %call.call_id, error,
@@ -423,9 +424,9 @@ impl<S: RecordStore> Clerk<S> {
         self.spool_again_at = None;
         self.keep(Vec::new(), Instant::now());
         if let Some(sync) = self.spool.sync(Instant::now()) {
-            note_sync(Some(block_in_place(|| sync.run())));
+            note_sync(Some(sync.run()));
         }
-        block_in_place(|| self.spool.forget_kept());
+        self.spool.forget_kept();
         metrics::spooled(self.spool.waiting_octets());
         self.set_aside(Vec::new());
         self.lost += self.held.len() + self.unkept.len();

@@ -28,7 +28,7 @@ macro_rules! attempts_where {
             "select call_id, carrier_id, carrier, gateway_id, gateway, address, port, \
                outbound_call_id, started_at, trying_ms, ringing_ms, ended_ms, origin, stage, \
                status_code, reason, class, action, failure_rule_id, late_answer, weight, \
-               failure_rule \
+               failure_rule, transferred_to \
              from call_attempts where call_id in (select call_id from calls where ",
             $condition,
             " order by started_at desc, call_id desc limit $1) order by call_id, attempt_number"

@@ -24,9 +24,10 @@ const INSERT_ATTEMPT: &str = "\
     insert into call_attempts (\
       call_id, attempt_number, carrier_id, carrier, gateway_id, gateway, address, port, \
       outbound_call_id, started_at, trying_ms, ringing_ms, ended_ms, origin, stage, status_code, \
-      reason, class, action, failure_rule_id, late_answer, weight, failure_rule) \
+      reason, class, action, failure_rule_id, late_answer, weight, failure_rule, \
+      transferred_to) \
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-      $20, $21, $22, $23)";
+      $20, $21, $22, $23, $24)";
 
 const INSERT_PROBE: &str = "\
     insert into probe_results (node, gateway_id, address, port, ended_at, status_code, delay_ms) \
@@ -127,6 +128,7 @@ async fn insert_attempt(
         .bind(attempt.late_answer)
         .bind(attempt.weight)
         .bind(&attempt.failure_rule)
+        .bind(&attempt.transferred_to)
         .execute(connection)
         .await?;
     Ok(())
