@@ -98,6 +98,36 @@ fn a_node_that_is_cut_off_comes_back_and_harms_no_call_that_another_has_taken() 
 }
 
 #[test]
+fn a_node_that_wakes_up_begins_nothing_of_what_has_waited_meanwhile() {
+    let mut pair = Pair::start();
+    let caller = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (own, node) = (caller.local_addr().unwrap(), pair.a.sip);
+    let invite = format!(
+        "INVITE sip:4430100@{node} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {own};rport;branch=z9hG4bKstale\r\n\
+         From: <sip:+49301@{own}>;tag=1\r\nTo: <sip:4430100@{node}>\r\n\
+         Call-ID: stale\r\nCSeq: 1 INVITE\r\nContact: <sip:{own}>\r\n\
+         Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    pair.a.process.signal("STOP").unwrap();
+    caller.send_to(invite.as_bytes(), node).unwrap();
+    sleep(Duration::from_secs(5));
+    pair.a.process.signal("CONT").unwrap();
+    pair.until("it was read, and dropped", SLOW, |pair| {
+        pair.a.metric("holdfast_datagrams_stale_total") > 0
+    });
+    let mut answer = [0; 2_000];
+    caller.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(caller.recv(&mut answer).is_err(), "whoever called has gone elsewhere");
+    // It has not, and calls again.
+    sleep(Duration::from_secs(1));
+    caller.set_read_timeout(Some(SLOW)).unwrap();
+    caller.send_to(invite.as_bytes(), node).unwrap();
+    let len = caller.recv(&mut answer).unwrap();
+    assert!(answer[..len].starts_with(b"SIP/2.0 100 "));
+}
+
+#[test]
 fn a_node_that_is_started_again_goes_on_with_its_own_calls() {
     let mut pair = Pair::start();
     pair.b.process.kill();
