@@ -372,6 +372,11 @@ impl Setup {
         self.kept_attempt = None;
     }
 
+    /// What was kept may be lost.
+    pub fn on_store_moved(&mut self) {
+        self.kept_at = None;
+    }
+
     pub fn kept_at(&self) -> Option<Instant> {
         self.kept_at
     }

@@ -175,7 +175,7 @@ impl Engine {
                     .for_each(|call| self.with_call(call, |call, _| call.on_not_kept()));
             }
             Command::KeepMissing => self.keep_missing(),
-            Command::KeepAgain => self.calls.values_mut().for_each(Call::on_not_kept),
+            Command::KeepAgain => self.calls.values_mut().for_each(Call::on_store_moved),
             Command::Lost(calls) => {
                 calls.into_iter().for_each(|call| self.with_call(call, Call::release));
             }

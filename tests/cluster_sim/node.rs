@@ -309,7 +309,9 @@ impl Run {
                     self.send_held(cx, call);
                 }
             }
-            Wake::GoOn => self.go_on(cx),
+            // One of an earlier standstill is not for this one.
+            Wake::GoOn if self.waits_until.is_some_and(|until| cx.now >= until) => self.go_on(cx),
+            Wake::GoOn => {}
             other => self.on_glue_wake(cx, other),
         }
     }

@@ -24,7 +24,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use network::{Network, in_own_network};
-use pair::{Pair, long};
+use pair::{Pair, Place, long};
 use postgres::Server;
 
 /// What takes a second or two on an idle machine; how long it may take is the simulator's matter.
@@ -72,7 +72,7 @@ fn a_node_that_is_cut_off_comes_back_and_harms_no_call_that_another_has_taken() 
     in_own_network(name, || {
         let network = Network::new();
         let server = Server::start().unwrap();
-        let to_store = |url: &str| network.lead_to_store(url);
+        let to_store = |_: &Server, url: &str| network.lead_to_store(url);
         let mut pair = Pair::at(network.place(), server, to_store, "", &[]);
         // Until the link is back, and what waited has come.
         pair.talk = Duration::from_secs(8);
@@ -195,6 +195,34 @@ fn a_call_answered_while_the_store_was_away_is_kept_when_it_is_back() {
     pair.server.restart().unwrap();
     pair.until("they are kept", SLOW, |pair| pair.owned_by("a") == 20);
     pair.a.process.kill();
+    sipp.all_succeed(&pair);
+    pair.ends_with_records(20, "b|a|completed|200");
+}
+
+/// The standby that is promoted has heard of none of the calls.
+#[test]
+fn calls_that_a_failover_of_the_store_has_lost_are_kept_again() {
+    let mut standby = None;
+    let both = |primary: &Server, url: &str| {
+        let follower = primary.start_standby().unwrap();
+        follower.stop().unwrap();
+        let (first, other) = (primary.address(), follower.address());
+        standby = Some(follower);
+        url.replace(&first, &format!("{first},{other}")) + "?target_session_attrs=read-write"
+    };
+    let mut pair = Pair::at(Place::LOOPBACK, Server::start().unwrap(), both, "", &[]);
+    let standby = standby.unwrap();
+    pair.talk = Duration::from_secs(5);
+    let sipp = pair.establish(20);
+    pair.server.kill().unwrap();
+    standby.restart().unwrap();
+    standby.promote().unwrap();
+    pair.url = pair.url.replace(&pair.server.address(), &standby.address());
+    pair.until("they are kept there, and so are the leases", SLOW, |pair| {
+        pair.owned_by("a") == 20 && pair.count("node_leases") == 2
+    });
+    pair.a.process.kill();
+    pair.until("b has them", SLOW, |pair| pair.owned_by("b") == 20);
     sipp.all_succeed(&pair);
     pair.ends_with_records(20, "b|a|completed|200");
 }

@@ -32,7 +32,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    const LOOPBACK: Self = Self {
+    pub(crate) const LOOPBACK: Self = Self {
         peers: Ipv4Addr::LOCALHOST,
         nodes: [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)],
         networks: [None; 2],
@@ -46,7 +46,8 @@ pub(crate) struct Pair {
     /// How long calls go on once their peers know where they are.
     pub(crate) talk: Duration,
     place: Place,
-    url: String,
+    /// Of the store that is looked into.
+    pub(crate) url: String,
     runtime: tokio::runtime::Runtime,
     /// The one that waits for a BYE, and the one that sends it.
     pub(crate) callees: [u16; 2],
@@ -76,14 +77,14 @@ impl Pair {
     /// With these statements on top of the usual rows, and settings of node b.
     pub(crate) fn with(sql: &str, of_b: &[(&str, &str)]) -> Self {
         let server = Server::start().unwrap();
-        Self::at(Place::LOOPBACK, server, str::to_owned, sql, of_b)
+        Self::at(Place::LOOPBACK, server, |_, url| url.to_owned(), sql, of_b)
     }
 
     /// The same somewhere else, where nodes know the store by another URL.
     pub(crate) fn at(
         place: Place,
         server: Server,
-        url_of_nodes: impl Fn(&str) -> String,
+        url_of_nodes: impl FnOnce(&Server, &str) -> String,
         sql: &str,
         of_b: &[(&str, &str)],
     ) -> Self {
@@ -109,7 +110,7 @@ impl Pair {
         });
         let dir = tempfile::tempdir().unwrap();
         let port = free_port().unwrap();
-        let of_nodes = url_of_nodes(&url);
+        let of_nodes = url_of_nodes(&server, &url);
         let node = |index: usize, name, settings| {
             let sip = SocketAddrV4::new(place.nodes[index], port);
             Node::new(name, sip, place.networks[index], &of_nodes, dir.path(), settings)

@@ -75,6 +75,17 @@ impl Call {
         }
     }
 
+    /// The place where calls are kept is another one, which may know nothing of this call: that it is not there says
+    /// nothing of whose it is.
+    pub fn on_store_moved(&mut self) {
+        self.on_not_kept();
+        match &mut self.state {
+            State::Setup(setup) => setup.on_store_moved(),
+            State::Talk(talk) => talk.kept_at = None,
+            State::Ending { .. } | State::Over => {}
+        }
+    }
+
     /// Goes on with a call that another node, or an earlier run, has had answered. Its legs want a target
     /// refresh at `refresh_at`: only then do the peers send to us. The call is over at once where no listener of
     /// ours reaches a peer.

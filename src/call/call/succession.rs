@@ -74,7 +74,7 @@ enum Newcomer {
     /// It has a dialog with us.
     Here(Leg, Option<Channel>),
     /// Its INVITE waits for the answer of the one who stays.
-    Invites(Leg, Message),
+    Invites(Leg, Box<Message>),
 }
 
 #[derive(Debug)]

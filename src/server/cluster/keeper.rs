@@ -38,22 +38,7 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
         let mut keep_at = tokio::time::Instant::now();
-        let mut moves = self.store.moves();
-        let mut look = tokio::time::interval(TRY_AGAIN_AFTER);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let received = tokio::select! {
-                received = self.queue.recv_many(&mut batch, MAX_BATCH) => received,
-                _ = look.tick() => {
-                    if std::mem::replace(&mut moves, self.store.moves()) != moves {
-                        self.keep_again();
-                    }
-                    continue;
-                }
-            };
-            if received == 0 {
-                return;
-            }
+        while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
             tokio::time::sleep_until(keep_at).await;
             keep_at = tokio::time::Instant::now() + KEEP_EVERY;
             while batch.len() < MAX_BATCH
@@ -148,30 +133,22 @@ impl Keeper {
         self.is_keeping.store(true, Ordering::Relaxed);
         metrics::keeping(true);
         tracing::info!("calls are kept again");
-        self.keep_missing();
+        keep_missing(&self.shards);
     }
+}
 
-    /// The store is another server now, which may not have heard of what was kept last.
-    fn keep_again(&self) {
-        tracing::info!("the store has moved: all calls are kept again");
-        for shard in &self.shards {
-            shard.command(Command::KeepAgain);
-        }
-        self.keep_missing();
-    }
-
-    fn keep_missing(&self) {
-        let missing = self.shards.clone();
-        tokio::spawn(async move {
-            // Each time some: until every shard has asked for all of its calls.
-            for _ in 0..MISSING_ROUNDS {
-                for shard in &missing {
-                    shard.command(Command::KeepMissing);
-                }
-                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+/// Has every shard ask again for what is missing in the store.
+pub(super) fn keep_missing(shards: &[ShardHandle]) {
+    let shards = shards.to_vec();
+    tokio::spawn(async move {
+        // Each time some: until every shard has asked for all of its calls.
+        for _ in 0..MISSING_ROUNDS {
+            for shard in &shards {
+                shard.command(Command::KeepMissing);
             }
-        });
-    }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        }
+    });
 }
 
 /// What has become of a call.

@@ -194,6 +194,8 @@ pub(super) struct ClusterTask {
     released: BTreeMap<i64, Vec<Uuid>>,
     is_giving: bool,
     hand_over_at: Instant,
+    /// How often the store had become another server when that was last looked at.
+    moves: u64,
     /// Told once everything is given away and settled.
     settled: watch::Sender<bool>,
     is_asking_unsettled: bool,
@@ -230,6 +232,7 @@ pub(super) fn start(
     tokio::spawn(async move {
         let keeping = tokio::spawn(keeper.run());
         let now = Instant::now();
+        let moves = store.moves();
         let task = ClusterTask {
             membership: Membership::new(lease.node.clone(), LEASE_LIMIT),
             pinger: Pinger::bind().await,
@@ -246,6 +249,7 @@ pub(super) fn start(
             is_behind: true,
             passed_on: HashMap::new(),
             released: BTreeMap::new(),
+            moves,
             is_giving: false,
             hand_over_at: now,
             settled,
@@ -307,7 +311,22 @@ impl ClusterTask {
         }
     }
 
+    /// A store that has become another server may not have what was kept last.
+    async fn look_where_store_is(&mut self) {
+        let moves = self.store.moves();
+        if std::mem::replace(&mut self.moves, moves) == moves {
+            return;
+        }
+        tracing::info!("the store has moved: all calls are kept again");
+        for shard in &self.shards {
+            command(shard, Command::KeepAgain).await;
+        }
+        keeper::keep_missing(&self.shards);
+    }
+
     async fn on_answer(&mut self, answer: Answer) {
+        // Before anything that another server says of our calls.
+        self.look_where_store_is().await;
         let now = Instant::now();
         match answer {
             Answer::Renewed(renewed) => {
