@@ -1,15 +1,15 @@
 //! What a call, a message and a decision cost in instructions, held against what they cost before.
 //!
 //! ```sh
-//! cargo bench --bench instructions                # compare; a rise of over 5 % fails
-//! cargo bench --bench instructions -- --accept    # take what was counted as the new figures
-//! cargo bench --bench instructions -- --must      # fail where valgrind is missing
+//! cargo bench --profile guard --bench instructions                # compare; a rise of over 5 % fails
+//! cargo bench --profile guard --bench instructions -- --accept    # take what was counted as the new figures
+//! cargo bench --profile guard --bench instructions -- --must      # fail where valgrind is missing
 //! ```
 //!
 //! Valgrind (cachegrind) counts instructions, so another program on the machine changes nothing. Each piece runs in
 //! processes of its own, with two counts of rounds; the difference is what the rounds cost, without the start. The
-//! figures are in `benches/instructions.toml`; they hold for x86-64 and the toolchain of the day, and a new compiler
-//! may move them: accept them in a commit of their own then.
+//! figures are in `benches/instructions.toml`; they hold for x86-64, the toolchain of the day and the profile `guard`, and
+//! a new compiler may move them: accept them in a commit of their own then.
 
 #![allow(clippy::disallowed_methods, reason = "a measurement reads and writes files")]
 
@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("these are the figures now: {}", path.display());
     } else if has_risen {
         eprintln!(
-            "More instructions than {} allows. If they are worth it: cargo bench --bench instructions -- --accept",
+            "More instructions than {} allows. If they are worth it: cargo bench --profile guard --bench instructions -- --accept",
             path.display()
         );
         return Ok(ExitCode::FAILURE);
@@ -128,7 +128,7 @@ fn read(path: &Path) -> anyhow::Result<Figures> {
 
 fn text(figures: &Figures) -> String {
     let mut text = String::from(
-        "# Instructions of one round of each piece; written by: cargo bench --bench instructions -- --accept\n",
+        "# Instructions of one round of each piece; written by: cargo bench --profile guard --bench instructions -- --accept\n",
     );
     for (piece, _) in PIECES {
         text += &format!("{piece} = {}\n", figures[piece]);

@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use harness::case::Case;
 use harness::store::StoreKind;
+use harness::telephone::missing;
 
 /// Cases wait far more than they compute, so more of them run at a time than there are cores.
 const DEFAULT_THREADS: usize = 5;
@@ -41,14 +42,25 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for case in cases {
         for &store in case.stores.iter().filter(|store| wanted.contains(store)) {
+            let missing = case.party.values().find_map(|party| missing(party.plays));
             let case = case.clone();
-            trials.push(Trial::test(format!("{store}::{}", case.name), move || {
+            let name = format!("{store}::{}", case.name);
+            if let Some(package) = missing {
+                eprintln!("SKIPPED: {name}, for {package} is not installed");
+                harness::matrix::note_skipped(&case, store, package);
+            }
+            let trial = Trial::test(name, move || {
                 harness::world::run(&case, store).map_err(|error| format!("{error:#}").into())
-            }));
+            });
+            trials.push(trial.with_ignored_flag(missing.is_some()));
         }
     }
     // The long ones first, so that they do not run alone at the end.
     let conclusion = libtest_mimic::run(&arguments, trials);
     harness::store::stop_shared_servers();
+    if let Err(error) = harness::matrix::write() {
+        eprintln!("the page of the matrix cannot be written: {error:#}");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }

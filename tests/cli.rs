@@ -146,6 +146,16 @@ fn a_dry_run_picks_what_the_tables_say() {
     let json = world.json(&[&ask[..], &["--json"]].concat());
     assert_eq!(json["decision"]["candidates"][0]["gateway"], "second-a");
     assert_eq!(json["decision"]["candidates"][1]["gateway"], "first-a");
+    world.execute(
+        "update customers set routed_by = 'routing_number';
+         insert into routes (route_id, called_prefix) values (7, '1202');
+         insert into route_carriers (route_id, carrier_id) values (7, 1)",
+    );
+    let ported = ["explain", "--to", "+4930123456;npdi;rn=+1-202-5", "--customer", "acme"];
+    let text = world.text(&ported);
+    assert!(text.contains("calls +4930123456 (country code 49)"), "{text}");
+    assert!(text.contains("Route 7 takes it, for numbers that begin with 1202."), "{text}");
+    assert!(text.contains("reached by the routing number +1-202-5."), "{text}");
     world.execute("update routes set region = 'moon'");
     let text = world.text(&ask);
     assert!(text.ends_with("The caller would be told 480: no gateway in region moon."), "{text}");
@@ -240,6 +250,15 @@ fn replay_finds_no_difference_where_nothing_was_changed_and_shows_what_a_change_
     assert_eq!(json["refused_now"][0]["why"], "no gateway in region moon");
     let text = world.text(&["replay"]);
     assert!(text.ends_with("and 10 more"), "{text}");
+
+    world.execute(
+        "update routes set region = null;
+         update gateways set admin_state = 'on';
+         update customers set routed_by = 'routing_number';
+         insert into routes (route_id, called_prefix) values (7, '1202');
+         insert into route_carriers (route_id, carrier_id) values (7, 2)",
+    );
+    assert_eq!(world.json(&["replay", "--json"])["moved"], 30, "by their routing number");
 }
 
 #[test]
@@ -556,6 +575,7 @@ fn decided(number: u128) -> StoredCall {
     let mut decision: Value = call.decision.unwrap().read().unwrap();
     decision["seed"] = json!(number);
     decision["candidates"][0]["ramp"] = json!(1.0);
+    decision["routing_number"] = json!("+1-202-5");
     call.decision = Some(decision.into());
     call.started_at += Duration::seconds(i64::try_from(number).unwrap());
     call

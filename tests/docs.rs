@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test of pages reads pages")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use holdfast::server::settings::KNOWN;
@@ -88,4 +89,68 @@ fn every_file_and_folder_that_the_architecture_names_exists() {
         let (plain, inside) = (root().join(&found[1]), root().join("src").join(&found[1]));
         assert!(plain.exists() || inside.exists(), "{} does not exist", &found[1]);
     }
+}
+
+/// A test, a SIP case or a vector that `docs/rfc.md` names, and whether it exists.
+fn is_there(named: &str) -> bool {
+    let path = root().join(named.split("::").next().expect("a path"));
+    match named.split_once("::") {
+        Some((_, function)) => {
+            let test = format!(r"#\[test\]\n(?:\s*(?://|#\[).*\n)*\s*fn {function}\(");
+            path.exists() && Regex::new(&test).expect("a pattern").is_match(&read(&path))
+        }
+        None if named.starts_with("sip-tests/cases/") => path.join("case.toml").exists(),
+        None => path.exists(),
+    }
+}
+
+#[test]
+fn every_requirement_of_the_rfcs_names_tests_that_exist_or_says_what_is_not_there() {
+    let page = read(&root().join("docs/rfc.md"));
+    let row = Regex::new(r"(?m)^\| ([A-H][0-9]{2}) \| (MUST|SHOULD|policy|informative) \| .*$")
+        .expect("a pattern");
+    let named = Regex::new("`((?:src|tests|sip-tests)/[^`]+)`").expect("a pattern");
+    let mut ids = Vec::new();
+    for found in row.captures_iter(&page) {
+        let line = &found[0];
+        let tests: Vec<_> = named.captures_iter(line).map(|test| test[1].to_owned()).collect();
+        assert!(!tests.is_empty() || line.contains("Not there: "), "{line}");
+        for test in tests {
+            assert!(is_there(&test), "{}: {test} does not exist", &found[1]);
+        }
+        ids.push(found[1].to_owned());
+    }
+    let mut sorted = ids.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!((ids.len(), &sorted), (77, &ids), "each of them once, in order");
+}
+
+/// The names of all SIP cases: their folders, or each folder with each of its variants.
+fn sip_cases() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(root().join("sip-tests/cases")).expect("cases") {
+        let folder = entry.expect("an entry").path();
+        let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        let case: toml::Table = read(&folder.join("case.toml")).parse().expect("TOML");
+        match case.get("variant").and_then(toml::Value::as_table) {
+            Some(variants) => {
+                names.extend(variants.keys().map(|variant| format!("{name}_{variant}")))
+            }
+            None => drop(names.insert(name)),
+        }
+    }
+    names
+}
+
+#[test]
+fn the_page_on_interoperability_has_a_row_for_each_sip_case_and_no_other() {
+    let page = read(&root().join("docs/interop.md"));
+    let row = Regex::new(r"(?m)^\| `([a-z0-9_]+)` \|.*\| (sqlite|postgres|postgres, sqlite) \| (passed|skipped: [^|]+) \|").expect("a pattern");
+    let named: BTreeSet<String> =
+        row.captures_iter(&page).map(|found| found[1].to_owned()).collect();
+    let remedy = "HOLDFAST_TEST_MATRIX=docs/interop.md sip-tests/run NAME writes rows";
+    assert_eq!(named, sip_cases(), "{remedy}");
+    let rows = page.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, named.len(), "a row says that its case has failed; {remedy}");
 }

@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::ports::free_port;
 use super::process::{POLL, Process};
+use super::telephone::Told;
 
 /// Debian's place for its modules.
 const MODULES: &str = "/usr/lib/baresip/modules";
@@ -17,31 +17,25 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Baresip {
     /// Ended when dropped.
-    _process: Process,
+    pub(crate) process: Process,
     control: TcpStream,
     pending: Vec<u8>,
 }
 
 impl Baresip {
     /// Takes calls by itself; every request it sends goes to `outbound`.
-    pub(crate) fn start(
-        name: &str,
-        number: &str,
-        dir: &Path,
-        own: SocketAddrV4,
-        outbound: SocketAddrV4,
-    ) -> Result<Self> {
-        let folder = dir.join(format!("{name}.baresip"));
+    pub(crate) fn start(told: &Told<'_>) -> Result<Self> {
+        let folder = told.dir.join(format!("{}.baresip", told.name));
         std::fs::create_dir_all(&folder)?;
         let control_port = free_port()?;
-        std::fs::write(folder.join("config"), config(own, control_port))?;
-        std::fs::write(folder.join("accounts"), account(number, own, outbound))?;
-        let process = Process::start(name, dir, "baresip", |command| {
+        std::fs::write(folder.join("config"), config(told, control_port)?)?;
+        std::fs::write(folder.join("accounts"), account(told))?;
+        let process = Process::start(told.name, told.dir, "baresip", |command| {
             command.arg("-4").arg("-f").arg(&folder);
         })?;
-        let control = connect(SocketAddrV4::new(*own.ip(), control_port))?;
+        let control = connect(SocketAddrV4::new(*told.own.ip(), control_port))?;
         control.set_read_timeout(Some(Duration::from_millis(100)))?;
-        Ok(Self { _process: process, control, pending: Vec::new() })
+        Ok(Self { process, control, pending: Vec::new() })
     }
 
     /// Gives a command of baresip's menu, e.g. `dial`, and waits for its being taken.
@@ -98,9 +92,11 @@ fn connect(address: SocketAddrV4) -> Result<TcpStream> {
 }
 
 /// A tone as its microphone and nobody as its loudspeaker.
-fn config(own: SocketAddrV4, control_port: u16) -> String {
-    let (host, port) = (own.ip(), own.port());
-    format!(
+fn config(told: &Told<'_>, control_port: u16) -> Result<String> {
+    let host = told.own.ip();
+    // It takes TLS at the port after the one it is told.
+    let port = told.own.port() - u16::from(told.transport == "tls");
+    Ok(format!(
         "module_path {MODULES}\n\
          module account.so\n\
          module g711.so\n\
@@ -110,7 +106,9 @@ fn config(own: SocketAddrV4, control_port: u16) -> String {
          module_app ctrl_tcp.so\n\
          ctrl_tcp_listen {host}:{control_port}\n\
          sip_listen {host}:{port}\n\
-         sip_trans_def udp\n\
+         sip_trans_def {}\n\
+         sip_certificate {}\n\
+         sip_cafile {}\n\
          net_interface {host}\n\
          call_local_timeout 30\n\
          call_max_calls 4\n\
@@ -121,13 +119,17 @@ fn config(own: SocketAddrV4, control_port: u16) -> String {
          audio_alert aubridge,nobody\n\
          ring_aufile none\n\
          rtp_ports 32100-32700\n\
-         rtcp_mux no\n"
-    )
+         rtcp_mux no\n",
+        told.transport,
+        told.tls("both")?,
+        told.tls("ca")?,
+    ))
 }
 
-fn account(number: &str, own: SocketAddrV4, outbound: SocketAddrV4) -> String {
+fn account(told: &Told<'_>) -> String {
+    let Told { number, own, outbound, transport, .. } = told;
     format!(
-        "<sip:{number}@{own};transport=udp>;regint=0;answermode=auto;\
-         outbound=\"sip:{outbound};transport=udp\"\n"
+        "<sip:{number}@{own};transport={transport}>;regint=0;answermode=auto;\
+         outbound=\"sip:{outbound};transport={transport}\"\n"
     )
 }

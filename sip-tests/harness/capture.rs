@@ -1,9 +1,10 @@
 //! The wire as the kernel saw it: one packet socket on all IPv4 traffic, shared by all cases. What TCP carries is cut
-//! into messages, each told of as if it were a datagram.
+//! into messages, each told of as if it were a datagram; what TLS carries is kept as it is, for [`super::tls`].
 //!
 //! A packet socket that asks for one protocol is given each loopback packet once, as it arrives.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -19,9 +20,28 @@ const UDP_HEADER_LEN: usize = 8;
 const IP_HEADER_LEN: usize = 20;
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
-/// One UDP datagram, or one message of a TCP connection.
+/// What a message went by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        })
+    }
+}
+
+/// One UDP datagram, or one message of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
+    pub(crate) transport: Transport,
     pub(crate) at: Instant,
     pub(crate) wall: SystemTime,
     pub(crate) from: SocketAddrV4,
@@ -47,6 +67,7 @@ impl Datagram {
         let port =
             |at: usize| u16::from_be_bytes([packet[header_len + at], packet[header_len + at + 1]]);
         Some(Self {
+            transport: Transport::Udp,
             at: Instant::now(),
             wall: SystemTime::now(),
             from: SocketAddrV4::new(address(12), port(0)),
@@ -54,6 +75,30 @@ impl Datagram {
             packet: packet[..total_len].into(),
             payload_at: header_len + 8,
         })
+    }
+}
+
+/// One packet of a TLS connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Packet {
+    pub(crate) at: Instant,
+    pub(crate) wall: SystemTime,
+    pub(crate) from: SocketAddrV4,
+    pub(crate) to: SocketAddrV4,
+    /// The whole IP packet.
+    pub(crate) octets: Arc<[u8]>,
+}
+
+impl Packet {
+    fn of(segment: &Segment<'_>, packet: &[u8]) -> Self {
+        let (at, wall) = (Instant::now(), SystemTime::now());
+        Self { at, wall, from: segment.from, to: segment.to, octets: packet.into() }
+    }
+
+    /// A message that it, or the connection up to it, has carried.
+    pub(crate) fn carrying(&self, message: &[u8], transport: Transport) -> Option<Datagram> {
+        let (at, wall) = (self.at, self.wall);
+        Some(Datagram { transport, at, wall, ..as_datagram(self.from, self.to, message)? })
     }
 }
 
@@ -88,24 +133,49 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// The rests of all connections, each direction by itself. Loopback neither loses nor reorders.
+/// The first octet of what begins a TLS connection: a record of the handshake.
+const HANDSHAKE: u8 = 0x16;
+
+/// One direction of a connection.
 #[derive(Default)]
-struct Streams(HashMap<(SocketAddrV4, SocketAddrV4), Vec<u8>>);
+struct Direction {
+    rest: Vec<u8>,
+    is_tls: Option<bool>,
+}
+
+/// All connections, each direction by itself. Loopback neither loses nor reorders.
+#[derive(Default)]
+struct Streams(HashMap<(SocketAddrV4, SocketAddrV4), Direction>);
 
 impl Streams {
     /// Adds a segment; gives the messages that it completes.
     fn take(&mut self, segment: &Segment<'_>) -> Vec<Datagram> {
-        let rest = self.0.entry((segment.from, segment.to)).or_default();
+        let direction = self.0.entry((segment.from, segment.to)).or_default();
         if segment.is_first {
-            rest.clear();
+            *direction = Direction::default();
         }
-        rest.extend_from_slice(segment.octets);
+        if let Some(first) = segment.octets.first() {
+            direction.is_tls.get_or_insert(*first == HANDSHAKE);
+        }
         let mut messages = Vec::new();
+        if direction.is_tls == Some(true) {
+            return messages;
+        }
+        let rest = &mut direction.rest;
+        rest.extend_from_slice(segment.octets);
         while let Some(len) = message_len(rest) {
             let message: Vec<u8> = rest.drain(..len).collect();
-            messages.extend(as_datagram(segment, &message));
+            let datagram = as_datagram(segment.from, segment.to, &message);
+            let by_tcp = |one| Datagram { transport: Transport::Tcp, ..one };
+            messages.extend(datagram.map(by_tcp));
         }
         messages
+    }
+
+    /// Whether a segment belongs to a connection that may be a TLS one, as far as is known yet.
+    fn may_be_tls(&self, segment: &Segment<'_>) -> bool {
+        let ways = [(segment.from, segment.to), (segment.to, segment.from)];
+        ways.iter().all(|way| self.0.get(way).is_none_or(|one| one.is_tls != Some(false)))
     }
 }
 
@@ -122,28 +192,36 @@ fn message_len(octets: &[u8]) -> Option<usize> {
     (octets.len() >= start + head + body).then_some(start + head + body)
 }
 
-fn as_datagram(segment: &Segment<'_>, message: &[u8]) -> Option<Datagram> {
+fn as_datagram(from: SocketAddrV4, to: SocketAddrV4, message: &[u8]) -> Option<Datagram> {
     let len = u16::try_from(IP_HEADER_LEN + UDP_HEADER_LEN + message.len()).ok()?;
     let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, UDP, 0, 0];
     packet[2..4].copy_from_slice(&len.to_be_bytes());
-    packet.extend(segment.from.ip().octets());
-    packet.extend(segment.to.ip().octets());
-    packet.extend(segment.from.port().to_be_bytes());
-    packet.extend(segment.to.port().to_be_bytes());
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
+    packet.extend(from.port().to_be_bytes());
+    packet.extend(to.port().to_be_bytes());
     packet.extend((len - IP_HEADER_LEN as u16).to_be_bytes());
     packet.extend([0, 0]);
     packet.extend_from_slice(message);
     Datagram::read(&packet)
 }
 
-type Traces = Mutex<HashMap<u16, Arc<Mutex<Vec<Datagram>>>>>;
+/// What has passed at the ports of one case.
+#[derive(Debug, Default)]
+struct Trace {
+    datagrams: Vec<Datagram>,
+    /// Of connections that are, or may be, TLS ones.
+    packets: Vec<Packet>,
+}
+
+type Traces = Mutex<HashMap<u16, Arc<Mutex<Trace>>>>;
 
 static TRACES: OnceLock<Option<Arc<Traces>>> = OnceLock::new();
 
 /// What has gone to or from the watched ports, in order of time.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    trace: Arc<Mutex<Vec<Datagram>>>,
+    trace: Arc<Mutex<Trace>>,
     ports: Vec<u16>,
 }
 
@@ -151,7 +229,7 @@ impl Capture {
     /// `None` where this user may not capture.
     pub(crate) fn of_ports(ports: &[u16]) -> Option<Self> {
         let traces = TRACES.get_or_init(start).as_ref()?;
-        let trace = Arc::new(Mutex::new(Vec::new()));
+        let trace: Arc<Mutex<Trace>> = Arc::default();
         let mut all = traces.lock().expect("no holder of this lock panics");
         for &port in ports {
             all.insert(port, trace.clone());
@@ -160,7 +238,12 @@ impl Capture {
     }
 
     pub(crate) fn datagrams(&self) -> Vec<Datagram> {
-        self.trace.lock().expect("no holder of this lock panics").clone()
+        self.trace.lock().expect("no holder of this lock panics").datagrams.clone()
+    }
+
+    /// What may be TLS, packet by packet.
+    pub(crate) fn packets(&self) -> Vec<Packet> {
+        self.trace.lock().expect("no holder of this lock panics").packets.clone()
     }
 }
 
@@ -191,17 +274,20 @@ fn start() -> Option<Arc<Traces>> {
             let all = shared.lock().expect("no holder of this lock panics");
             let watched =
                 |from: u16, to: u16| all.get(&from).or_else(|| all.get(&to)).map(Arc::clone);
-            let (trace, seen) = if let Some(datagram) = Datagram::read(packet) {
-                (watched(datagram.from.port(), datagram.to.port()), vec![datagram])
-            } else if let Some(segment) = Segment::read(packet) {
-                let trace = watched(segment.from.port(), segment.to.port());
-                let seen = trace.is_some().then(|| streams.take(&segment));
-                (trace, seen.unwrap_or_default())
-            } else {
-                continue;
-            };
-            if let Some(trace) = trace {
-                trace.lock().expect("no holder of this lock panics").extend(seen);
+            if let Some(datagram) = Datagram::read(packet) {
+                if let Some(trace) = watched(datagram.from.port(), datagram.to.port()) {
+                    let mut trace = trace.lock().expect("no holder of this lock panics");
+                    trace.datagrams.push(datagram);
+                }
+            } else if let Some(segment) = Segment::read(packet)
+                && let Some(trace) = watched(segment.from.port(), segment.to.port())
+            {
+                let seen = streams.take(&segment);
+                let mut trace = trace.lock().expect("no holder of this lock panics");
+                trace.datagrams.extend(seen);
+                if streams.may_be_tls(&segment) {
+                    trace.packets.push(Packet::of(&segment, packet));
+                }
             }
         }
     });

@@ -29,6 +29,10 @@ pub(crate) struct Case {
     /// The whole case must be over by then.
     #[serde(default = "default_limit_s")]
     pub(crate) limit_s: u64,
+    /// The case once for each of these, with its placeholders, which stand for themselves anywhere in `case.toml`: one
+    /// named `tcp` is the case `<folder>_tcp`.
+    #[serde(default, rename = "variant")]
+    _variant: toml::Table,
     /// Placeholders of all its files.
     #[serde(default)]
     pub(crate) values: BTreeMap<String, toml::Value>,
@@ -57,6 +61,9 @@ pub(crate) struct Case {
     /// Probes are part of `wire` too.
     #[serde(default)]
     pub(crate) shows_probes: bool,
+    /// What each of these parties and Holdfast speak by, all the time.
+    #[serde(default)]
+    pub(crate) transport: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) time: Vec<TimeCheck>,
     #[serde(default)]
@@ -79,6 +86,13 @@ pub(crate) struct Names {
     pub(crate) a: Vec<String>,
     /// `PRIORITY WEIGHT PORT HOST`
     pub(crate) srv: Vec<String>,
+}
+
+/// What a case is read for first.
+#[derive(Deserialize)]
+struct Variants {
+    #[serde(default)]
+    variant: BTreeMap<String, BTreeMap<String, toml::Value>>,
 }
 
 /// A case in its full length.
@@ -109,6 +123,9 @@ pub(crate) struct Party {
     pub(crate) called: String,
     #[serde(default = "loopback")]
     pub(crate) address: String,
+    /// What a telephone or a proxy speaks with Holdfast: `udp`, `tcp` or `tls`.
+    #[serde(default = "udp")]
+    pub(crate) transport: String,
     /// Where a caller sends its requests: another party instead of Holdfast.
     pub(crate) via: Option<String>,
     /// Not started before a step says so.
@@ -140,8 +157,16 @@ pub(crate) enum Role {
     Datagrams,
     /// A proxy.
     Kamailio,
-    /// A telephone.
+    /// Telephones.
     Baresip,
+    Pjsua2,
+    Linphone,
+}
+
+impl Role {
+    pub(crate) fn is_telephone(self) -> bool {
+        matches!(self, Self::Baresip | Self::Pjsua2 | Self::Linphone)
+    }
 }
 
 /// One thing done, or awaited.
@@ -160,10 +185,12 @@ pub(crate) enum Step {
     Until(Until),
     /// Wait until a message has passed.
     See(See),
+    /// Wait until a party has said something.
+    Told(Told),
     Holdfast(HoldfastStep),
     Store(StoreStep),
     Send(SendStep),
-    /// Give a command to a baresip party, e.g. `dial` or `hangup`.
+    /// Give a command to a telephone: `dial`, `hold`, `resume`, `hangup`.
     Command(CommandStep),
     Http(HttpStep),
 }
@@ -190,6 +217,15 @@ pub(crate) struct Until {
 pub(crate) struct See {
     /// As in `wire`: `carrier-b < INVITE`, with `#2` for the second one.
     pub(crate) message: String,
+    pub(crate) within_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    pub(crate) party: String,
+    /// Of what it wrote to its log (a regular expression).
+    pub(crate) matches: String,
     pub(crate) within_ms: u64,
 }
 
@@ -318,18 +354,36 @@ impl Case {
         for entry in std::fs::read_dir(root().join("cases"))? {
             let folder = entry?.path();
             if folder.join("case.toml").exists() {
-                let case = Self::load(&folder)
+                let loaded = Self::load_all(&folder)
                     .with_context(|| format!("in {}", folder.join("case.toml").display()))?;
-                cases.push(case);
+                cases.extend(loaded);
             }
         }
         cases.sort_by_key(|case| (std::cmp::Reverse(case.limit_s), case.name.clone()));
         Ok(cases)
     }
 
-    fn load(folder: &Path) -> Result<Self> {
+    /// The case, or each of its variants.
+    fn load_all(folder: &Path) -> Result<Vec<Self>> {
         let text = std::fs::read_to_string(folder.join("case.toml"))?;
-        let mut case: Self = toml::from_str(&text)?;
+        let Variants { variant } = toml::from_str(&text)?;
+        if variant.is_empty() {
+            return Ok(vec![Self::load(folder, &text)?]);
+        }
+        let of = |(name, values): (String, BTreeMap<String, toml::Value>)| {
+            let fill = |text: String, (key, value): (&String, &toml::Value)| {
+                text.replace(&format!("{{{{{key}}}}}"), &plain(value))
+            };
+            let mut case = Self::load(folder, &values.iter().fold(text.clone(), fill))?;
+            case.name = format!("{}_{name}", case.name);
+            case.values.extend(values);
+            Ok(case)
+        };
+        variant.into_iter().map(of).collect()
+    }
+
+    fn load(folder: &Path, text: &str) -> Result<Self> {
+        let mut case: Self = toml::from_str(text)?;
         let name = folder.file_name().context("a case has a folder")?;
         case.name = name.to_string_lossy().into_owned();
         case.folder = folder.to_owned();
@@ -348,6 +402,15 @@ impl Case {
             "neither `record` nor `query`: every case says what is on record"
         );
         Ok(case)
+    }
+
+    /// Whether a party is a carrier, or answers behind one.
+    pub(crate) fn is_behind_carriers(&self, name: &str) -> bool {
+        let party = &self.party[name];
+        let is_carrier = |name: &str| self.carriers.iter().any(|carrier| carrier == name);
+        is_carrier(name)
+            || party.plays == Role::Carrier
+            || party.via.as_deref().is_some_and(is_carrier)
     }
 
     /// A file of this case: its own, else a shared one.
@@ -392,6 +455,10 @@ fn ten() -> u32 {
 
 fn default_called() -> String {
     "+4930123456".to_owned()
+}
+
+fn udp() -> String {
+    "udp".to_owned()
 }
 
 fn loopback() -> String {

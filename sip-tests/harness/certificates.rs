@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::template::Values;
 
-/// Writes them; `{{tls.ca}}`, `{{tls.certificate}}` and `{{tls.key}}` stand for the files.
+/// Writes them; `{{tls.ca}}`, `{{tls.certificate}}`, `{{tls.key}}`, and `{{tls.both}}` of the last two, stand for the files.
 pub(crate) fn write(dir: &Path, values: &mut Values) -> Result<()> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -20,9 +20,9 @@ pub(crate) fn write(dir: &Path, values: &mut Values) -> Result<()> {
     params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
-    for (name, pem) in
-        [("ca", issuer.pem()), ("certificate", certificate.pem()), ("key", key.serialize_pem())]
-    {
+    let (ca, certificate, key) = (issuer.pem(), certificate.pem(), key.serialize_pem());
+    let both = format!("{certificate}{key}");
+    for (name, pem) in [("ca", ca), ("certificate", certificate), ("key", key), ("both", both)] {
         let path = dir.join(format!("{name}.pem"));
         std::fs::write(&path, pem)?;
         values.set(format!("tls.{name}"), path.display());

@@ -25,7 +25,7 @@ pub(crate) fn malformed(datagrams: &[Datagram], dir: &Path) -> Result<Vec<String
         return Ok(Vec::new());
     }
     let path = dir.join("holdfast-sent.pcap");
-    std::fs::write(&path, pcap(&sip))?;
+    std::fs::write(&path, pcap(sip.iter().map(|one| (one.wall, &*one.packet))))?;
     let ports: BTreeSet<u16> =
         sip.iter().flat_map(|one| [one.from.port(), one.to.port()]).collect();
     let mut command = Command::new("tshark");
@@ -46,14 +46,15 @@ pub(crate) fn malformed(datagrams: &[Datagram], dir: &Path) -> Result<Vec<String
         .collect())
 }
 
-fn is_installed() -> bool {
+pub(crate) fn is_installed() -> bool {
     use std::sync::LazyLock;
     static IS_INSTALLED: LazyLock<bool> =
         LazyLock::new(|| Command::new("tshark").arg("--version").output().is_ok());
     *IS_INSTALLED
 }
 
-fn pcap(datagrams: &[&Datagram]) -> Vec<u8> {
+/// A capture file of IP packets, each with its time.
+pub(crate) fn pcap<'a>(packets: impl Iterator<Item = (SystemTime, &'a [u8])>) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(0xa1b2_c3d4_u32.to_le_bytes());
     out.extend(2_u16.to_le_bytes());
@@ -61,14 +62,14 @@ fn pcap(datagrams: &[&Datagram]) -> Vec<u8> {
     out.extend([0; 8]);
     out.extend(65_535_u32.to_le_bytes());
     out.extend(LINKTYPE_RAW.to_le_bytes());
-    for datagram in datagrams {
-        let since = datagram.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let len = datagram.packet.len() as u32;
+    for (wall, packet) in packets {
+        let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let len = packet.len() as u32;
         out.extend((since.as_secs() as u32).to_le_bytes());
         out.extend(since.subsec_micros().to_le_bytes());
         out.extend(len.to_le_bytes());
         out.extend(len.to_le_bytes());
-        out.extend_from_slice(&datagram.packet);
+        out.extend_from_slice(packet);
     }
     out
 }

@@ -26,6 +26,9 @@ pub(crate) fn check(case: &Case, values: &Values, wire: &Wire) -> Vec<String> {
     for check in case.header.iter().filter(|check| known(&check.message)) {
         take(header(check, values, &messages));
     }
+    for (party, by) in &case.transport {
+        take(transport(party, by, values, &messages));
+    }
     for check in case.count.iter().filter(|check| known(&check.of)) {
         take(count(check, &messages));
     }
@@ -120,6 +123,19 @@ fn value_of(name: &str, message: &Message) -> Option<String> {
             let all = text.all(name);
             (!all.is_empty()).then(|| all.join(", "))
         }
+    }
+}
+
+/// Every message between a party and Holdfast went by this.
+fn transport(party: &str, by: &str, values: &Values, messages: &[Message]) -> Result<()> {
+    let by = values.fill(by)?;
+    let mut seen = messages.iter().filter(|one| one.party == party && one.with_holdfast).peekable();
+    ensure!(seen.peek().is_some(), "{party}: nothing passed by {by}");
+    match seen.find(|one| one.transport.to_string() != by) {
+        Some(other) => {
+            bail!("{party}: `{}` went by {} instead of {by}", other.label(), other.transport)
+        }
+        None => Ok(()),
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::baresip::Baresip;
 use super::case::{self, Case, Role, plain};
-use super::ports::free_port;
+use super::ports::{free_port, free_ports};
 use super::process::{Process, tail};
+use super::telephone::{Telephone, Told};
 use super::template::Values;
 use super::wire::loopback;
 
@@ -31,14 +31,19 @@ pub(crate) enum State {
     /// Bound; nothing is ever read.
     Silent(#[expect(dead_code, reason = "held, so that the port stays bound")] UdpSocket),
     Datagrams(UdpSocket),
-    Baresip(Baresip),
+    Telephone(Telephone),
     /// Ran, and has been judged.
     Done,
 }
 
 impl Party {
     pub(crate) fn new(name: &str, told: &case::Party, dir: &Path) -> Result<Self> {
-        let address = loopback(&told.address, free_port()?)?;
+        // A telephone that speaks TLS takes the port before its own too.
+        let port = match told.plays.is_telephone() {
+            true => free_ports(2)? + 1,
+            false => free_port()?,
+        };
+        let address = loopback(&told.address, port)?;
         Ok(Self {
             name: name.to_owned(),
             told: told.clone(),
@@ -78,6 +83,8 @@ impl Party {
         values.set("own.host", self.address.ip());
         values.set("own.port", self.address.port());
         values.set("target", target);
+        let transport = values.fill(&self.told.transport)?;
+        values.set("own.transport", &transport);
         self.state = match self.told.plays {
             Role::Caller | Role::Carrier => {
                 State::Running(self.sipp(case, &values, target, limit_s)?)
@@ -86,13 +93,20 @@ impl Party {
             Role::Datagrams => State::Datagrams(UdpSocket::bind(self.address)?),
             Role::Closed => State::Done,
             Role::Kamailio => State::Running(self.kamailio(case, &values)?),
-            Role::Baresip => State::Baresip(Baresip::start(
-                &self.name,
-                &self.told.called,
-                &self.dir,
-                self.address,
-                target,
-            )?),
+            role @ (Role::Baresip | Role::Pjsua2 | Role::Linphone) => {
+                State::Telephone(Telephone::start(
+                    role,
+                    &Told {
+                        name: &self.name,
+                        number: &self.told.called,
+                        dir: &self.dir,
+                        own: self.address,
+                        outbound: target,
+                        transport: &transport,
+                        values: &values,
+                    },
+                )?)
+            }
         };
         Ok(())
     }
@@ -110,7 +124,8 @@ impl Party {
         let path = self.dir.join(format!("{}.xml", self.name));
         std::fs::write(&path, xml)?;
         let trace = self.trace().context("SIPp has a trace")?;
-        let (media_port, control_port) = (free_port()?, free_port()?);
+        // Audio and video, each with a port for its reports.
+        let (media_port, control_port) = (free_ports(4)?, free_port()?);
         Process::start(&self.name, &self.dir, "sipp", |command| {
             command.arg(target.to_string()).arg("-sf").arg(&path);
             command.args([
@@ -137,6 +152,10 @@ impl Party {
     fn kamailio(&self, case: &Case, values: &Values) -> Result<Process> {
         let config = self.told.config.as_deref();
         let config = config.with_context(|| format!("{} has no config", self.name))?;
+        let mut values = values.clone();
+        if values.get("routes").is_none() {
+            values.set("routes", "loose");
+        }
         let text = values.fill(&std::fs::read_to_string(case.file(config)?)?)?;
         let path = self.dir.join(format!("{}.cfg", self.name));
         std::fs::write(&path, text)?;
@@ -172,12 +191,18 @@ impl Party {
             State::Running(_) if ends => self.wait(until),
             State::Idle if ends => bail!("{} was never started", self.name),
             State::Running(_) | State::Idle | State::Done => Ok(()),
-            State::Silent(_) | State::Datagrams(_) | State::Baresip(_) => Ok(()),
+            State::Silent(_) | State::Datagrams(_) | State::Telephone(_) => Ok(()),
         }
     }
 
     pub(crate) fn kill(&mut self) {
         self.state = State::Done;
+    }
+
+    /// All that it wrote to its log.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read(self.dir.join(format!("{}.log", self.name))).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// What SIPp has to say about itself, for a failed case.
@@ -186,7 +211,7 @@ impl Party {
         let log = self.dir.join(format!("{}.log", self.name));
         let shown = match self.told.plays {
             Role::Caller | Role::Carrier => errors,
-            Role::Kamailio | Role::Baresip => log,
+            Role::Kamailio | Role::Baresip | Role::Pjsua2 | Role::Linphone => log,
             Role::Silent | Role::Closed | Role::Datagrams => return String::new(),
         };
         let text = std::fs::read(&shown).unwrap_or_default();

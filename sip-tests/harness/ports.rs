@@ -27,13 +27,23 @@ static GIVEN: LazyLock<Mutex<Given>> = LazyLock::new(|| {
 /// A port that nothing on any address of this machine has bound, for UDP or TCP, and that this
 /// process never gave away before.
 pub(crate) fn free_port() -> Result<u16> {
+    free_ports(1)
+}
+
+/// The first of so many in a row, for whoever takes the ones behind it without being told.
+pub(crate) fn free_ports(count: u16) -> Result<u16> {
     let mut given = GIVEN.lock().expect("no holder of this lock panics");
     for _ in 0..1_000 {
-        let port = RANGE.start + (given.next() % RANGE.len() as u64) as u16;
-        let is_free = UdpSocket::bind(("0.0.0.0", port)).is_ok()
-            && TcpListener::bind(("0.0.0.0", port)).is_ok();
-        if is_free && given.ports.insert(port) {
-            return Ok(port);
+        let first = RANGE.start + (given.next() % RANGE.len() as u64) as u16;
+        let mut all = first..first + count;
+        let is_free = |port: u16| {
+            !given.ports.contains(&port)
+                && UdpSocket::bind(("0.0.0.0", port)).is_ok()
+                && TcpListener::bind(("0.0.0.0", port)).is_ok()
+        };
+        if all.clone().all(is_free) {
+            given.ports.extend(&mut all);
+            return Ok(first);
         }
     }
     bail!("no free port found in 1000 tries")

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,11 @@ impl Process {
         let log = File::options().create(true).append(true).open(&output)?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", program]);
+        command.stdin(Stdio::null());
         build(&mut command);
         let child = command
             .process_group(0)
             .current_dir(dir)
-            .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
@@ -51,6 +51,11 @@ impl Process {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its input, once, where it was started with a pipe for it.
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Its exit code if it has ended; a signal counts as 128 + its number.

@@ -4,8 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use regex::Regex;
 
-use super::case::{CommandStep, HoldfastStep, HttpStep, See, SendStep, Step, StoreStep};
+use super::case::{CommandStep, HoldfastStep, HttpStep, See, SendStep, Step, StoreStep, Told};
 use super::datagrams;
 use super::party::State;
 use super::process::POLL;
@@ -35,6 +36,7 @@ impl World<'_> {
                 self.store.until(&sql, &until.is, self.within(until.within_ms))
             }
             Step::See(see) => self.see(see),
+            Step::Told(told) => self.told(told),
             Step::Holdfast(what) => self.holdfast(*what),
             Step::Store(StoreStep::Stop) => self.store.stop(),
             Step::Store(StoreStep::Start) => self.store.start(),
@@ -70,6 +72,21 @@ impl World<'_> {
         }
     }
 
+    fn told(&mut self, told: &Told) -> Result<()> {
+        let until = self.within(told.within_ms);
+        let pattern = Regex::new(&self.values.fill(&told.matches)?)?;
+        while !pattern.is_match(&self.party(&told.party)?.log()) {
+            ensure!(
+                Instant::now() < until,
+                "{} did not say {pattern} within {} ms",
+                told.party,
+                told.within_ms
+            );
+            sleep(POLL);
+        }
+        Ok(())
+    }
+
     fn holdfast(&mut self, what: HoldfastStep) -> Result<()> {
         match what {
             HoldfastStep::Start => self.router.start(true, self.until),
@@ -95,13 +112,13 @@ impl World<'_> {
     fn command(&mut self, step: &CommandStep) -> Result<()> {
         let params = self.values.fill(&step.params)?;
         match &mut self.party(&step.party)?.state {
-            State::Baresip(baresip) => baresip.command(&step.command, &params),
+            State::Telephone(telephone) => telephone.command(&step.command, &params),
             State::Idle
             | State::Running(_)
             | State::Silent(_)
             | State::Datagrams(_)
             | State::Done => {
-                bail!("{} is no running baresip", step.party)
+                bail!("{} is no telephone that runs", step.party)
             }
         }
     }

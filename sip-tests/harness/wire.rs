@@ -1,16 +1,18 @@
 //! What passed between Holdfast and the parties, as messages.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-use super::capture::{Capture, Datagram};
+use super::capture::{Capture, Datagram, Transport};
 use super::sip_text::SipText;
+use super::tls;
 
 /// Which way a message went, seen from the party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub(crate) struct Message {
     pub(crate) with_holdfast: bool,
     pub(crate) at: Instant,
     pub(crate) text: SipText,
+    pub(crate) transport: Transport,
     /// Equal bytes passed before.
     pub(crate) is_repeat: bool,
 }
@@ -48,27 +51,44 @@ impl Message {
 pub(crate) struct Wire {
     /// Each party's SIP address.
     parties: BTreeMap<String, SocketAddrV4>,
+    /// Whose number it is.
+    telephones: BTreeMap<String, SocketAddrV4>,
     holdfast: SocketAddrV4,
     /// `None` where this user may not capture: then SIPp's own traces must do.
     capture: Option<Capture>,
     traces: BTreeMap<String, PathBuf>,
     start: (Instant, SystemTime),
+    /// Where captures are put down, and the secrets of Holdfast's TLS connections are.
+    dir: PathBuf,
+    /// How many packets of TLS connections were read last, and what they carried.
+    tls: RefCell<(usize, Vec<Datagram>)>,
 }
+
+/// How long no packet of a TLS connection has come before they are read.
+const QUIET: Duration = Duration::from_millis(40);
+
+/// The file that Holdfast writes the secrets of its connections to.
+pub(crate) const SECRETS: &str = "tls.secrets";
 
 impl Wire {
     pub(crate) fn new(
         parties: BTreeMap<String, SocketAddrV4>,
+        telephones: BTreeMap<String, SocketAddrV4>,
         holdfast: SocketAddrV4,
         traces: BTreeMap<String, PathBuf>,
+        dir: &Path,
     ) -> Self {
         let mut ports: Vec<u16> = parties.values().map(|address| address.port()).collect();
         ports.push(holdfast.port());
         Self {
             parties,
+            telephones,
             holdfast,
             capture: Capture::of_ports(&ports),
             traces,
             start: (Instant::now(), SystemTime::now()),
+            dir: dir.to_owned(),
+            tls: RefCell::default(),
         }
     }
 
@@ -94,9 +114,14 @@ impl Wire {
     }
 
     /// What was captured. Who opens a TCP connection has it from a port of its own: the sent-by of its first request
-    /// there says who that is.
+    /// there says who that is, or the number in its From where a telephone names that port as its own.
     fn captured(&self) -> Vec<Datagram> {
         let mut datagrams = self.capture.as_ref().map(Capture::datagrams).unwrap_or_default();
+        let by_tls = self.by_tls();
+        if !by_tls.is_empty() {
+            datagrams.extend(by_tls);
+            datagrams.sort_by_key(|datagram| datagram.at);
+        }
         let is_known = |address: &SocketAddrV4| {
             *address == self.holdfast || self.parties.values().any(|party| party == address)
         };
@@ -104,7 +129,9 @@ impl Wire {
         for datagram in &mut datagrams {
             if !is_known(&datagram.from)
                 && !owners.contains_key(&datagram.from)
-                && let Some(owner) = sent_by(datagram.payload()).filter(is_known)
+                && let Some(owner) = sent_by(datagram.payload())
+                    .filter(is_known)
+                    .or_else(|| self.telephones.get(&from_number(datagram.payload())?).copied())
             {
                 owners.insert(datagram.from, owner);
             }
@@ -113,6 +140,31 @@ impl Wire {
             }
         }
         datagrams
+    }
+
+    /// Waits until all that has passed can be read.
+    pub(crate) fn settle(&self) {
+        if self.capture.as_ref().is_some_and(|capture| !capture.packets().is_empty()) {
+            std::thread::sleep(2 * QUIET);
+        }
+    }
+
+    /// What TLS carried, once nothing more has come for a moment: each look at it takes a process.
+    fn by_tls(&self) -> Vec<Datagram> {
+        let secrets = self.dir.join(SECRETS);
+        let Some(capture) = self.capture.as_ref().filter(|_| secrets.exists()) else {
+            return Vec::new();
+        };
+        let packets = capture.packets();
+        let mut known = self.tls.borrow_mut();
+        let is_quiet = packets.last().is_some_and(|last| last.at.elapsed() > QUIET);
+        if is_quiet
+            && packets.len() > known.0
+            && let Ok(messages) = tls::messages(&packets, &secrets, &self.dir)
+        {
+            *known = (packets.len(), messages);
+        }
+        known.1.clone()
     }
 
     /// Everything so far, in order of time.
@@ -147,6 +199,7 @@ impl Wire {
                 way,
                 with_holdfast: peer == self.holdfast,
                 at: datagram.at,
+                transport: datagram.transport,
                 text: text.clone(),
                 is_repeat: false,
             };
@@ -179,6 +232,10 @@ impl Wire {
             party: party.to_owned(),
             way,
             with_holdfast: true,
+            transport: match what.starts_with("TCP") {
+                true => Transport::Tcp,
+                false => Transport::Udp,
+            },
             at: self.instant_of(time)?,
             text: SipText::read(bytes.trim_end_matches('\n').as_bytes())?,
             is_repeat: false,
@@ -208,6 +265,14 @@ fn sent_by(payload: &[u8]) -> Option<SocketAddrV4> {
     let text = SipText::read(payload.trim_ascii_start())?;
     let via = text.header("via").filter(|_| text.status_code().is_none())?;
     via.split_whitespace().nth(1)?.split(';').next()?.parse().ok()
+}
+
+/// The user part of From.
+fn from_number(payload: &[u8]) -> Option<String> {
+    let text = SipText::read(payload.trim_ascii_start())?;
+    let from = text.header("from").filter(|_| text.status_code().is_none())?;
+    let (_, uri) = from.split_once("sip:").or_else(|| from.split_once("sips:"))?;
+    Some(uri.split_once('@')?.0.to_owned())
 }
 
 /// `carrier-b < 200 INVITE#2`: the second such message, retransmissions not counted.

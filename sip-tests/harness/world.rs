@@ -19,8 +19,8 @@ use super::process::{POLL, tail};
 use super::router::Router;
 use super::store::{Store, StoreKind};
 use super::template::Values;
-use super::wire::{Wire, ladder, loopback};
-use super::{certificates, dissect, expect, hiding, records};
+use super::wire::{SECRETS, Wire, ladder, loopback};
+use super::{certificates, dissect, expect, hiding, matrix, records};
 
 /// How long Holdfast may take to end once it was told to, its drain limit included.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -58,6 +58,9 @@ pub(crate) fn run(case: &Case, kind: StoreKind) -> Result<()> {
         wrong.push(format!("{error:#}"));
     }
     wrong.extend(world.checks(dir.path(), wrong.is_empty())?);
+    if world.wire.is_captured() {
+        matrix::note(case, kind, &world.wire.messages(), !wrong.is_empty());
+    }
     if wrong.is_empty() {
         return Ok(());
     }
@@ -118,16 +121,21 @@ impl<'a> World<'a> {
             |(key, value): (&String, &toml::Value)| Ok((key.clone(), values.fill(&plain(value))?));
         let mut settings: BTreeMap<String, String> =
             case.settings.iter().map(filled).collect::<Result<_>>()?;
+        if settings.get("listen").is_some_and(|listen| listen.contains("tls:")) {
+            settings.insert("tls_key_log".to_owned(), dir.join(SECRETS).display().to_string());
+        }
         let name_server = name_server(case, &values)?;
         if let Some(server) = &name_server {
             settings.insert("name_servers".to_owned(), server.address.to_string());
         }
         let addresses = parties.iter().map(|(name, party)| (name.clone(), party.address));
+        let telephones = parties.values().filter(|party| party.told.plays.is_telephone());
+        let telephones = telephones.map(|party| (party.told.called.clone(), party.address));
         let traces =
             parties.iter().filter_map(|(name, party)| Some((name.clone(), party.trace()?)));
         Ok(Self {
             router: Router::new(dir, sip, admin, &store.url, settings),
-            wire: Wire::new(addresses.collect(), sip, traces.collect()),
+            wire: Wire::new(addresses.collect(), telephones.collect(), sip, traces.collect(), dir),
             case,
             values,
             parties,
@@ -227,9 +235,13 @@ impl<'a> World<'a> {
         party.start(case, &values, target, limit_s)?;
         match plays {
             Role::Closed | Role::Caller => Ok(()),
-            Role::Carrier | Role::Silent | Role::Datagrams | Role::Kamailio | Role::Baresip => {
-                wait_until_bound(party)
-            }
+            Role::Carrier
+            | Role::Silent
+            | Role::Datagrams
+            | Role::Kamailio
+            | Role::Baresip
+            | Role::Pjsua2
+            | Role::Linphone => wait_until_bound(party),
         }
     }
 
@@ -265,6 +277,7 @@ impl<'a> World<'a> {
         if is_direct() {
             return Ok(Vec::new());
         }
+        self.wire.settle();
         let mut wrong = expect::check(self.case, &self.values, &self.wire);
         wrong.extend(hiding::check(&self.wire, self.router.sip));
         wrong.extend(dissect::malformed(&self.wire.sent_by_holdfast(), dir)?);
@@ -320,10 +333,13 @@ fn wait_until_bound(party: &mut Party) -> Result<()> {
         if bound.lines().any(|line| line.contains(&port)) {
             return Ok(());
         }
-        if let State::Running(process) = &mut party.state
-            && let Some(code) = process.exit_code()?
-        {
-            bail!("{} ended with {code}: {}", party.name, tail(&process.log(), 15));
+        let code = match &mut party.state {
+            State::Running(process) => process.exit_code()?,
+            State::Telephone(telephone) => telephone.exit_code()?,
+            State::Idle | State::Silent(_) | State::Datagrams(_) | State::Done => None,
+        };
+        if let Some(code) = code {
+            bail!("{} ended with {code}: {}", party.name, party.complaints());
         }
         ensure!(Instant::now() < until, "{} does not bind its port", party.name);
         sleep(POLL);

@@ -59,9 +59,11 @@ pub fn find_way(
     let wall = cx.wall_at(cx.now);
     let audio = sdp::audio_of(&offer.invite);
     let (settings, capacity, now) = (&cx.settings, &cx.capacity, cx.now);
+    let routing_number = offer.called.routing_number();
     let wanted = Ask {
         customer,
         called: &offer.called.user,
+        routing_number: routing_number.as_deref(),
         country: offer.country,
         wall,
         audio: audio.as_ref(),
@@ -108,7 +110,9 @@ pub fn plan_for(
         },
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
     };
-    Arc::new(decide(&cx.tables, &cx.view, &query, now))
+    let mut plan = decide(&cx.tables, &cx.view, &query, now);
+    plan.routing_number = offer.called.routing_number().map(Into::into);
+    Arc::new(plan)
 }
 
 impl Denial {

@@ -91,6 +91,9 @@ pub struct Offer {
     pub has_sdp: bool,
 }
 
+/// RFC 5393 §5.3.3
+const MAX_BREADTH: u32 = 60;
+
 impl Offer {
     pub fn new(invite: Message) -> Self {
         let called = Subscriber::parse(invite.request_uri());
@@ -105,6 +108,15 @@ impl Offer {
     /// Hops left for our INVITE: one less than came, 70 where none came (RFC 7332 §5).
     fn max_forwards(&self) -> u8 {
         self.invite.max_forwards().map_or(70, |hops| hops.saturating_sub(1))
+    }
+
+    /// Branches that our INVITE may have at a time: as many as came, 60 where none or more came (RFC 7332 §6,
+    /// RFC 5393 §5.3.3). Carriers are tried one after the other, so each attempt has all of them.
+    fn max_breadth(&self) -> u32 {
+        let told = self.invite.first(HeaderName::MaxBreadth).and_then(|value| {
+            std::str::from_utf8(value).ok()?.parse().ok().filter(|breadth| *breadth > 0)
+        });
+        told.map_or(MAX_BREADTH, |breadth: u32| breadth.min(MAX_BREADTH))
     }
 }
 
@@ -476,7 +488,8 @@ impl NewLeg<'_> {
                     listener.advertised
                 ),
             )
-            .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()));
+            .header_fmt(HeaderName::MaxForwards, format_args!("{}", offer.max_forwards()))
+            .header_fmt(HeaderName::MaxBreadth, format_args!("{}", offer.max_breadth()));
         self.print_parties(offer, listener, &mut printer);
         printer
             .header(HeaderName::CallId, self.call_id.as_bytes())
@@ -491,7 +504,8 @@ impl NewLeg<'_> {
         }
         printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
         let carried = Carried::of(&offer.invite);
-        header_policy::write(carried, &carrier.number_rule.headers, &mut printer);
+        let written = Some(HeaderName::MaxBreadth);
+        header_policy::write_but(written, carried, &carrier.number_rule.headers, &mut printer);
         printer.finish(header_policy::body(carried))
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::context::write_allow;
+use super::context::{Context, write_allow};
 use super::leg::Leg;
 use super::options::Options;
+use super::settings::Settings;
 use crate::carrier::{ReferPolicy, Transport};
 use crate::sip::{HeaderName, Message, Printer};
 use crate::transaction::Listener;
@@ -18,8 +19,17 @@ pub struct OwnContact {
     /// User part: what we are registered under at the carrier (RFC 3261 §10).
     pub user: Option<Arc<str>>,
     pub refer: ReferPolicy,
-    /// A customer's INVITEs come to us; a carrier's do not.
-    pub is_to_customer: bool,
+    /// Whether we speak of Replaces.
+    pub replaces: Options,
+}
+
+/// What is said of Replaces to a customer with this policy. Where there are other shards, its INVITE may find itself in one
+/// of those, and not the dialog that it names. No INVITEs come from carriers.
+pub fn replaces_for_customer(refer: ReferPolicy, settings: &Settings) -> Options {
+    match refer {
+        ReferPolicy::Relay | ReferPolicy::Local if settings.shards <= 1 => Options::REPLACES,
+        ReferPolicy::Refuse | ReferPolicy::Relay | ReferPolicy::Local => Options::NONE,
+    }
 }
 
 impl OwnContact {
@@ -32,11 +42,7 @@ impl OwnContact {
     pub fn write_all(&self, listener: &Listener, printer: &mut Printer) {
         self.write(listener, printer);
         write_allow(self.refer, printer);
-        let replaces = match self.refer {
-            ReferPolicy::Relay | ReferPolicy::Local if self.is_to_customer => Options::REPLACES,
-            ReferPolicy::Refuse | ReferPolicy::Relay | ReferPolicy::Local => Options::NONE,
-        };
-        Options::WITHIN_DIALOG.with(replaces).write(HeaderName::Supported, printer);
+        Options::WITHIN_DIALOG.with(self.replaces).write(HeaderName::Supported, printer);
     }
 
     /// Writes what a response that makes a dialog carries (RFC 3261 §12.1.1).
@@ -50,10 +56,13 @@ impl OwnContact {
 
 impl Leg {
     /// What we say of ourselves to this leg's peer.
-    pub(super) fn contact(&self) -> OwnContact {
+    pub(super) fn contact(&self, cx: &Context) -> OwnContact {
         let user = self.trunk.as_ref().and_then(|trunk| trunk.contact_user.clone());
-        let is_to_customer = self.trunk.is_none();
-        OwnContact { is_secure: self.dialog.is_secure, user, refer: self.refer, is_to_customer }
+        let replaces = match &self.trunk {
+            Some(_) => Options::NONE,
+            None => replaces_for_customer(self.refer, &cx.settings),
+        };
+        OwnContact { is_secure: self.dialog.is_secure, user, refer: self.refer, replaces }
     }
 }
 

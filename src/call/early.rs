@@ -98,8 +98,8 @@ impl Setup {
     ) -> Next {
         match (request.method(), side) {
             (Method::Prack, Side::Inbound) => return self.on_prack(cx, draft, server, request),
-            // We send no carrier anything provisional.
-            (Method::Prack, Side::Outbound) => cx.reject(server, 481, b""),
+            // We send no carrier anything provisional, and a callee says no BYE before its answer (RFC 3261 §15).
+            (Method::Prack | Method::Bye, Side::Outbound) => cx.reject(server, 481, b""),
             (
                 Method::Update | Method::Info | Method::Message | Method::Options | Method::Notify,
                 side,

@@ -318,6 +318,7 @@ mod tests {
             route: Arc::new(route),
             region: None,
             country: None,
+            routing_number: None,
             tables_version: 1,
             seed: 1,
             decided_at: now(),

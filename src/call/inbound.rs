@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::contact::OwnContact;
+use super::contact::{OwnContact, replaces_for_customer};
 use super::context::{CallKey, Context};
 use super::leg::Leg;
 use super::options::Options;
@@ -99,10 +99,11 @@ impl Inbound {
     ) -> Option<Bytes> {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let carried = Carried::of(response);
+        let replaces = replaces_for_customer(self.refer, &cx.settings);
         let write = |printer: &mut Printer, invite: &Message| {
             let is_secure = has_sips_uri(invite);
             let (user, refer) = (None, self.refer);
-            let contact = OwnContact { is_secure, user, refer, is_to_customer: true };
+            let contact = OwnContact { is_secure, user, refer, replaces };
             contact.write_answer(&listener, invite, printer);
             if let Some(rseq) = rseq {
                 Options::REL100.write(HeaderName::Require, printer);

@@ -82,6 +82,8 @@ pub struct Leg {
     farewell: Option<Option<Message>>,
     /// Our BYE was refused for its CSeq, and sent again.
     has_leapt: bool,
+    /// The peer has hung up, and needs no BYE.
+    pub(super) has_left: bool,
 }
 
 impl Leg {
@@ -112,6 +114,7 @@ impl Leg {
             forks: stray::Acks::default(),
             farewell: None,
             has_leapt: false,
+            has_left: false,
         }
     }
 

@@ -78,7 +78,7 @@ impl Leg {
     ) {
         let listener = cx.settings.listener(self.flow.listener).clone();
         let (policy, now) = (cx.settings.session, cx.now);
-        let (session, contact) = (&self.session, self.contact());
+        let (session, contact) = (&self.session, self.contact(cx));
         let mut agreed = None;
         let mut heard = None;
         let write = |printer: &mut Printer, request: &Message| {

@@ -171,7 +171,7 @@ impl Leg {
         // Without a description there is nothing to invite with.
         let description = self.description.as_deref().filter(|_| !self.allows_update);
         let method = if description.is_some() { Method::Invite } else { Method::Update };
-        let (of, contact) = (self.carrier_id(), self.contact());
+        let (of, contact) = (self.carrier_id(), self.contact(cx));
         let (dialog, session) = (&mut self.dialog, &self.session);
         let sent = cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);

@@ -22,7 +22,7 @@ impl Leg {
         });
         let is_unwanted = refer_sub.is_some_and(|value| value.eq_ignore_ascii_case(b"false"));
         let listener = cx.settings.listener(self.flow.listener).clone();
-        let contact = self.contact();
+        let contact = self.contact(cx);
         let write = |printer: &mut Printer, _: &Message| {
             contact.write(&listener, printer);
             if is_unwanted {
@@ -36,7 +36,7 @@ impl Leg {
     /// Tells the peer how its REFER with CSeq `id` goes. `is_over`: nothing more will come.
     pub(super) fn notify(&mut self, cx: &mut Context, id: u32, status_code: u16, is_over: bool) {
         let flow = self.flow_out(cx);
-        let (of, owner, contact) = (self.carrier_id(), self.unawaited(), self.contact());
+        let (of, owner, contact) = (self.carrier_id(), self.unawaited(), self.contact(cx));
         let dialog = &mut self.dialog;
         let reason = status::reason_phrase(status_code);
         cx.start_towards(of, Method::Notify, flow, owner, |branch, settings| {

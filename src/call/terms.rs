@@ -38,7 +38,7 @@ impl Terms {
             // RFC 3261 §8.1.3.5
             420 => {
                 let unsupported = Options::of(refusal, HeaderName::Unsupported);
-                let news = unsupported.without(self.unmentioned);
+                let news = unsupported.within(Options::ALL).without(self.unmentioned);
                 self.unmentioned = self.unmentioned.with(news);
                 self.required = self.required.without(news);
                 !news.is_empty()

@@ -13,7 +13,7 @@ use jiff::tz::TimeZoneDatabase;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::class::{Action, Class, Origin, Stage};
-use super::customer::ReferPolicy;
+use super::customer::{ReferPolicy, RoutedBy};
 use super::failure_rule::{FailureRule, FailureRules, StatusMatch};
 use super::gateway::{AdminState, Limits, Transport};
 use super::route::{RerouteAfterRinging, Strategy};
@@ -250,6 +250,8 @@ impl Check {
             check.region(row.region.as_deref());
             let refer = check.one_of("refer", &row.refer, ReferPolicy::from_text, ReferPolicy::ALL);
             let auth = check.one_of("auth", &row.auth, CustomerAuth::from_text, CustomerAuth::ALL);
+            let routed_by =
+                check.one_of("routed_by", &row.routed_by, RoutedBy::from_text, RoutedBy::ALL);
             let id = CustomerId(row.customer_id);
             let customer = Customer {
                 id,
@@ -258,6 +260,7 @@ impl Check {
                 region: row.region.as_deref().map(Into::into),
                 refer: refer.unwrap_or_default(),
                 auth: auth.unwrap_or(CustomerAuth::Both),
+                routed_by: routed_by.unwrap_or_default(),
             };
             customers.insert(id, Arc::new(customer));
         }

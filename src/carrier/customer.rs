@@ -17,6 +17,18 @@ pub struct Customer {
     /// What shows that a call is this customer's.
     pub auth: CustomerAuth,
     pub refer: ReferPolicy,
+    pub routed_by: RoutedBy,
+}
+
+spelled! {
+    /// What the routes of a customer's calls are found by.
+    #[derive(Default)]
+    RoutedBy {
+        #[default]
+        Called = "called",
+        /// The `rn` of the called number, where it has one that holds digits (RFC 4694 §5); else the called number.
+        RoutingNumber = "routing_number",
+    }
 }
 
 spelled! {

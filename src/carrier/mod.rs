@@ -23,7 +23,7 @@ pub mod tables;
 
 pub use class::{Action, Class, Origin, Stage};
 pub use credentials::{CarrierCredentials, CustomerAuth, Registration, User, Users};
-pub use customer::{Customer, ReferPolicy};
+pub use customer::{Customer, ReferPolicy, RoutedBy};
 pub use failure_rule::{FailureRule, Observation, RuleMatch};
 pub use gateway::{AdminState, Carrier, Dns, Gateway, Limits, Media, Transport};
 pub use group::ErrorsInRow;

@@ -88,6 +88,7 @@ pub struct CustomerRow {
     pub region: Option<String>,
     pub refer: String,
     pub auth: String,
+    pub routed_by: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -278,6 +279,7 @@ impl Default for CustomerRow {
             region: None,
             refer: "refuse".to_owned(),
             auth: "address".to_owned(),
+            routed_by: "called".to_owned(),
         }
     }
 }

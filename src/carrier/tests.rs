@@ -142,7 +142,7 @@ fn knows_a_customer_by_the_narrowest_range_that_holds_its_address() {
 #[test]
 fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
     type Change = fn(&mut Rows);
-    let changes: [(Change, &str); 30] = [
+    let changes: [(Change, &str); 32] = [
         (|rows| rows.carriers[0].max_cps = Some(0.0), "carriers 1 max_cps"),
         (|rows| rows.carriers[0].max_channels = Some(0), "carriers 1 max_channels"),
         (|rows| rows.gateways[0].max_cps = Some(f64::NAN), "gateways 1 max_cps"),
@@ -164,10 +164,12 @@ fn refuses_what_makes_no_sense_and_names_table_row_and_column() {
         (|rows| group(rows).within_s = 0, "carrier_groups 1 within_s"),
         (|rows| group(rows).hold_s = 301, "carrier_groups 1 hold_s"),
         (|rows| group(rows).name.clear(), "carrier_groups 1 name"),
+        (|rows| rows.customers[0].refer = "bounce".into(), "customers 1 refer"),
         (|rows| rows.gateways[0].media = "zrtp".into(), "gateways 1 media"),
         (|rows| rows.gateways[0].codecs = Some("PCMU PCMA".into()), "gateways 1 codecs"),
         (|rows| rows.gateways[0].codecs = Some("PCMU,".into()), "gateways 1 codecs"),
         (|rows| rows.gateways[0].dns = "naptr".into(), "gateways 1 dns"),
+        (|rows| rows.customers[0].routed_by = "lrn".into(), "customers 1 routed_by"),
         (|rows| rows.gateways[0].dns = "srv".into(), "gateways 1 dns"),
         (|rows| rows.routes[0].needs_srtp = "maybe".into(), "routes 1 needs_srtp"),
         (|rows| hours(rows).carrier_id = 2, "route_carrier_hours 1/2/mon/08:00 carrier_id"),

@@ -237,6 +237,7 @@ fn decide_again(
     let wanted = Ask {
         customer,
         called: &call.called,
+        routing_number: decision.routing_number.as_deref(),
         country: crate::carrier::number_rule::country_of(&call.called),
         wall: call.started_at.into(),
         // What was offered is not on record.

@@ -26,11 +26,13 @@ mod numbers;
 mod overload;
 mod reliable;
 mod replacing;
+mod requirements;
 mod session_timers;
 mod takeover;
 mod terms;
 mod transfer;
 mod transferring;
+mod transferring_kept;
 mod transports;
 
 const CALLER: &str = "192.0.2.9:5080";

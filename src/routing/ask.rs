@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::{Drop, Plan, Query, decide};
-use crate::carrier::{Carrier, Customer, Gateway, Route, Tables};
+use crate::carrier::number_rule::digits_of;
+use crate::carrier::{Carrier, Customer, Gateway, Route, RoutedBy, Tables};
 use crate::health::View;
 use crate::sip::sdp::Audio;
 
@@ -16,6 +17,8 @@ pub struct Ask<'a> {
     pub customer: &'a Arc<Customer>,
     /// User part of the request URI.
     pub called: &'a str,
+    /// The `rn` that came with it (RFC 4694).
+    pub routing_number: Option<&'a str>,
     /// Country code of the called number, where it is one.
     pub country: Option<u16>,
     /// For the hours of carriers.
@@ -60,7 +63,7 @@ pub fn ask(
     if !ask.customer.is_enabled {
         return Err(Box::new(no_way(403, "the customer is disabled")));
     }
-    let Some(route) = tables.route_for(ask.customer.id, ask.called) else {
+    let Some(route) = tables.route_for(ask.customer.id, routed_number(ask)) else {
         return Err(Box::new(no_way(404, "no route for this customer and number")));
     };
     let query = Query {
@@ -74,7 +77,9 @@ pub fn ask(
         has_listener: ask.has_listener,
         headroom: ask.headroom,
     };
-    let plan = Arc::new(decide(tables, view, &query, now));
+    let mut plan = decide(tables, view, &query, now);
+    plan.routing_number = ask.routing_number.map(Into::into);
+    let plan = Arc::new(plan);
     // What is only full may have room in a moment.
     if plan.candidates.is_empty() && !plan.is_short() {
         let (status_code, detail) = why_empty(&plan);
@@ -85,6 +90,16 @@ pub fn ask(
         return Err(Box::new(no_way));
     }
     Ok(plan)
+}
+
+/// The number whose route it takes.
+fn routed_number<'a>(ask: &Ask<'a>) -> &'a str {
+    match ask.customer.routed_by {
+        RoutedBy::Called => ask.called,
+        RoutedBy::RoutingNumber => {
+            ask.routing_number.filter(|number| digits_of(number).is_some()).unwrap_or(ask.called)
+        }
+    }
 }
 
 fn is_for_its_region(plan: &Plan) -> bool {

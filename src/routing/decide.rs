@@ -91,6 +91,7 @@ pub fn decide(tables: &Tables, view: &View, query: &Query<'_>, now: Instant) -> 
         route: query.route.clone(),
         region: region.cloned(),
         country: query.country,
+        routing_number: None,
         tables_version: tables.version,
         seed: query.seed,
         decided_at: now,

@@ -19,6 +19,8 @@ pub struct Plan {
     pub region: Option<Arc<str>>,
     /// Country code of the called number, where it is one.
     pub country: Option<u16>,
+    /// The `rn` that came with the called number (RFC 4694).
+    pub routing_number: Option<Arc<str>>,
     pub tables_version: u64,
     /// What random draws were made from: the same query, tables, view and seed give the same plan.
     pub seed: u64,

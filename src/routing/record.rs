@@ -23,6 +23,9 @@ pub struct DecisionRecord {
     pub region: Option<String>,
     /// Country code of the called number.
     pub country: Option<u16>,
+    /// The `rn` that came with the called number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_number: Option<String>,
     pub tables_version: u64,
     pub seed: u64,
     /// Everything was down and the least bad were to be tried all the same.
@@ -112,6 +115,7 @@ impl From<&Plan> for DecisionRecord {
             strategy: Some(plan.route.strategy),
             region: plan.region.as_deref().map(str::to_owned),
             country: plan.country,
+            routing_number: plan.routing_number.as_deref().map(str::to_owned),
             tables_version: plan.tables_version,
             seed: plan.seed,
             is_panic: plan.is_panic,

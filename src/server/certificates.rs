@@ -85,7 +85,7 @@ mod tests {
             file.and_then(|file| file.set_modified(at)).expect("set");
         };
         write(100);
-        let files = TlsFiles { own: Some((path("chain"), path("key"))), ca: None, client_ca: None };
+        let files = TlsFiles { own: Some((path("chain"), path("key"))), ..TlsFiles::default() };
         let mut certificates = Certificates::load(&files).expect("good files");
         let in_force = certificates.configs();
         let first = in_force.load_full().expect("set");

@@ -109,6 +109,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let shard_count = settings.shard_count(processors);
     let tls = Certificates::load(&settings.tls)?;
+    if let Some(path) = &settings.tls.key_log {
+        let file = path.display();
+        tracing::warn!(%file, "tls_key_log is set: whoever has that file reads all that TLS carries");
+    }
     let bound = listeners::bind(&settings.listeners, shard_count)
         .map_err(|error| StartError::Io(error.to_string()))?;
     let door = admin::bind(settings.admin_listen)

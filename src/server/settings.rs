@@ -64,6 +64,13 @@ pub const KNOWN: &[Known] = &[
         about: "Authorities that callers' certificates must come from on a `mutual` listener (PEM)",
     },
     Known {
+        name: "tls_key_log",
+        default: "",
+        shape: "FILE",
+        about: "Where the secrets of TLS connections are written, so that a capture of them can be read; whoever has \
+                that file reads everything",
+    },
+    Known {
         name: "max_connections",
         default: "500",
         shape: "COUNT",

@@ -54,6 +54,13 @@ impl Subscriber {
         self.written[self.user_len..].split(|&octet| octet == b';').skip(1)
     }
 
+    /// What a portability database has it reached by: the value of its `rn`, escapes resolved (RFC 4694 §4).
+    pub fn routing_number(&self) -> Option<String> {
+        let param = self.params().find(|param| name_of(param).eq_ignore_ascii_case(b"rn"))?;
+        let value = param.get(b"rn=".len()..)?;
+        Uri::parse(&[b"sip:", value, b"@rn"].concat())?.user_text()
+    }
+
     /// A number that means something only within its `phone-context`, which is no prefix of it (RFC 3966 §5.1.5).
     pub fn is_local(&self) -> bool {
         !self.user.starts_with('+')

@@ -15,6 +15,26 @@ use super::rows::{Columns, Line};
 /// The region of the gateway that no call may go to.
 pub const ELSEWHERE: &str = "drill-elsewhere";
 
+pub(super) const CALLS: &str = "\
+    select node, count(*) from calls_in_progress where answered_at is not null \
+    group by node order by node";
+
+/// Not those of the trap, which is at the same address.
+pub(super) const STATES: &str = "\
+    select gateway_health.node, gateway_health.state from gateway_health \
+    join gateways on gateways.gateway_id = gateway_health.gateway_id \
+    where gateway_health.address = $1 and gateway_health.port = $2 and gateways.name <> 'drill-elsewhere' \
+    order by gateway_health.node";
+
+pub(super) const RECORDS: &str = "\
+    select calls.inbound_call_id, calls.node, calls.taken_from, \
+      exists (select 1 from call_attempts \
+        join gateways on gateways.gateway_id = call_attempts.gateway_id \
+        join carriers on carriers.carrier_id = gateways.carrier_id \
+        where call_attempts.call_id = calls.call_id and calls.region is not null \
+          and calls.region <> coalesce(gateways.region, carriers.region, '')) as is_wrong_region \
+    from calls where calls.started_at >= $2 and inbound_call_id like $1 || '%'";
+
 /// Who calls and who is called in a drill; all rows are named `drill-…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrillTables {

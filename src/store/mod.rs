@@ -210,7 +210,7 @@ impl Store {
         }
     }
 
-    /// Carries out statements such as [`insert::statements`] writes, all or none.
+    /// Carries out statements such as [`insert::statements`] and [`drills::DrillTables::sql`] write, all or none.
     pub async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.execute(statements).await,
@@ -375,14 +375,6 @@ impl Store {
         match &self.inner {
             Inner::Postgres(store) => store.sweep(lease_id).await,
             Inner::Sqlite(store) => store.sweep(lease_id).await,
-        }
-    }
-
-    /// Runs statements of a drill, all or none: see `DrillTables::sql`.
-    pub async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
-        match &self.inner {
-            Inner::Postgres(store) => store.execute_drill(sql).await,
-            Inner::Sqlite(store) => store.execute_drill(sql).await,
         }
     }
 

@@ -138,8 +138,7 @@ pub(super) fn gateway(row: &impl Columns) -> Result<GatewayRow, StoreError> {
     })
 }
 
-pub(super) const CUSTOMERS: &str =
-    "select customer_id, name, enabled, region, auth, refer from customers order by customer_id";
+pub(super) const CUSTOMERS: &str = "select customer_id, name, enabled, region, auth, refer, routed_by from customers order by customer_id";
 
 pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     let line = Line { table: "customers", row };
@@ -150,6 +149,7 @@ pub(super) fn customer(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         region: line.get("region")?,
         auth: line.get("auth")?,
         refer: line.get("refer")?,
+        routed_by: line.get("routed_by")?,
     })
 }
 

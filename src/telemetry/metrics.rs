@@ -98,6 +98,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_calls_refused_region_total", counters.calls_refused_region),
         ("holdfast_strangers_unrecorded_total", counters.strangers_unrecorded),
         ("holdfast_attempts_started_total", counters.attempts),
+        ("holdfast_transfers_total", counters.transfers),
         ("holdfast_retransmissions_sent_total", counters.retransmissions_sent),
         ("holdfast_retransmissions_received_total", counters.retransmissions_received),
         ("holdfast_late_answers_total", counters.late_answers),
@@ -336,6 +337,10 @@ fn describe() {
         "INVITEs of unknown addresses that were refused without a record, for there were too many"
     );
     describe_counter!("holdfast_attempts_started_total", "INVITEs sent to carriers");
+    describe_counter!(
+        "holdfast_transfers_total",
+        "Transfers carried out here, and dialogs that others have taken the place of (Replaces)"
+    );
     describe_counter!(
         "holdfast_attempts_total",
         "Attempts on record, by carrier, gateway and failure class"

@@ -159,7 +159,7 @@ impl Checks {
             return self.complain(None, format!("unreadable: {}", String::from_utf8_lossy(bytes)));
         };
         let call = self.legs.get(text.call_id()).map(|leg| leg.call);
-        let call = call.or_else(|| text.get("X-Sim-Call")?.parse().ok());
+        let call = call.or_else(|| text.sim_call());
         let is_new = self.seen.insert(bytes.clone());
         let mut complaints = Vec::new();
         if is_new {

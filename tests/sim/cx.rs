@@ -48,6 +48,10 @@ pub struct Cx {
     pub answered: HashSet<String>,
     /// Agents whose INVITE forks, and when the other branch answers.
     pub forks: Vec<(usize, u64)>,
+    /// Calls whose caller another agent is to replace, and how that names its dialog.
+    pub replacements: Vec<(usize, String)>,
+    /// Agents have each other transferred.
+    pub transfers: bool,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
 }
@@ -63,6 +67,8 @@ impl Cx {
             closed: HashSet::new(),
             answered: HashSet::new(),
             forks: Vec::new(),
+            replacements: Vec::new(),
+            transfers: false,
             queue: BTreeMap::new(),
             sequence: 0,
         }

@@ -24,13 +24,18 @@ mod world;
 use std::collections::BTreeSet;
 
 use gate::Gate;
+use holdfast::call::AttemptRecord;
+use holdfast::carrier::Class;
 use link::{PROFILES, Profile};
+use party::Party;
 use world::World;
 
 const SEEDS: u64 = 100;
 const CALLS: usize = 100;
 /// Worlds with a gate.
 const GATED_SEEDS: u64 = 20;
+/// Worlds with transfers.
+const TRANSFER_SEEDS: u64 = 40;
 
 #[test]
 fn keeps_every_promise_in_ten_thousand_drawn_calls() {
@@ -61,6 +66,36 @@ fn keeps_every_promise_where_every_carrier_asks_for_credentials() {
         challenges += world.gate.map_or(0, |gate| gate.challenges);
     }
     assert!(challenges > 500, "{challenges} challenges");
+}
+
+/// Fewer calls here too: most of what is drawn is the same.
+#[test]
+fn keeps_every_promise_where_calls_are_transferred() {
+    let (first, seeds) = match (number("HOLDFAST_SIM_SEED"), number("HOLDFAST_SIM_SEEDS")) {
+        (Some(seed), seeds) => (seed, seeds.unwrap_or(1)),
+        (None, seeds) => (0, seeds.unwrap_or(TRANSFER_SEEDS)),
+    };
+    let (mut transfers, mut failed, mut replaced) = (0, 0, 0);
+    for seed in first..first + seeds {
+        let mut world = World::transferring(seed, profile_of(seed), CALLS);
+        world.run();
+        if let Some(violation) = world.checks.violations.first() {
+            panic!("seed {seed} ({}): {}", profile_of(seed).name, world.explain(violation));
+        }
+        transfers += world.transfers();
+        let attempts = world.records.iter().flat_map(|record| &record.attempts);
+        let is_failed = |attempt: &&AttemptRecord| {
+            attempt.transferred_to.is_some() && attempt.class != Class::Answered
+        };
+        failed += attempts.filter(is_failed).count();
+        let has_replaced =
+            |party: &&Party| party.plan.replaces.is_some() && party.facts.answered_at.is_some();
+        replaced += world.parties.iter().filter(has_replaced).count();
+    }
+    let enough = 5 * seeds;
+    assert!(transfers >= enough, "{transfers} transfers of {seeds} seeds");
+    assert!(failed as u64 >= enough, "{failed} attempts of transfers failed");
+    assert!(replaced as u64 >= seeds, "{replaced} dialogs replaced");
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Party {
         invite: &Text,
         plan: Plan,
     ) -> Option<Self> {
-        let call = invite.get("X-Sim-Call")?.parse().ok()?;
+        let call = invite.sim_call()?;
         let mut this = Self::new(id, call, Side::Carrier, address, plan);
         this.local_tag = cx.word("krr");
         this.call_id = invite.call_id().to_owned();
@@ -274,6 +274,20 @@ impl Party {
             Step::Info => {
                 if self.state == State::Confirmed {
                     self.request(cx, "INFO", String::new());
+                }
+            }
+            Step::Refer => {
+                let is_ready = self.side == Side::Caller || self.facts.is_acknowledged;
+                if self.state == State::Confirmed && is_ready {
+                    let target = format!("<sip:+1999{:04}@{}>", self.call, cx.engine);
+                    self.request_with(cx, "REFER", String::new(), &[("Refer-To", target)]);
+                }
+            }
+            Step::Replace => {
+                if self.state == State::Confirmed && self.side == Side::Caller {
+                    let (call_id, to, from) = (&self.call_id, &self.remote_tag, &self.local_tag);
+                    let replaces = format!("{call_id};to-tag={to};from-tag={from}");
+                    cx.replacements.push((self.call, replaces));
                 }
             }
             Step::Hangup => self.hang_up(cx),
@@ -442,6 +456,9 @@ impl Party {
         if let Some(header) = self.plan.reliability.filter(|_| method == "INVITE" && self.seq == 1)
         {
             request = request.with(header, "100rel");
+        }
+        if let Some(replaces) = self.plan.replaces.clone().filter(|_| self.seq == 1) {
+            request = request.with("Replaces", replaces);
         }
         for (name, value) in more {
             request = request.with(name, value.clone());

@@ -31,6 +31,10 @@ pub enum Step {
         has_offer: bool,
     },
     Info,
+    /// Has the other side transferred.
+    Refer,
+    /// Another agent of the caller takes its place by an INVITE with Replaces.
+    Replace,
     Hangup,
     /// Hears and says nothing any more; `is_closed`: its port even says so.
     Vanish {
@@ -47,6 +51,8 @@ pub struct Plan {
     /// From the ACK on.
     pub after: Vec<(u64, Step)>,
     pub is_late_offer: bool,
+    /// Which dialog the caller's INVITE replaces.
+    pub replaces: Option<String>,
     pub never_acks: bool,
     pub ignores_cancel: bool,
     pub records_route: bool,
@@ -242,6 +248,18 @@ fn moods(cx: &mut Cx, plan: &mut Plan, kind: u64, trying: u64, progress: Step) -
     }
 }
 
+/// A caller that takes another's place.
+pub fn replacing(cx: &mut Cx, replaces: String) -> Plan {
+    let mut plan = Plan { name: "replaces", replaces: Some(replaces), ..Plan::default() };
+    plan.before.push((0, Step::Invite));
+    if cx.chance(0.2) {
+        plan.before.push((cx.between_ms(0, 800), Step::Cancel));
+    }
+    plan.is_late_offer = cx.chance(0.3);
+    plan.after = talk(cx);
+    plan
+}
+
 /// What is done in an answered call: hold and resume, INFO, and always a hang-up in the end; often
 /// at one of few moments, so that both sides meet.
 fn talk(cx: &mut Cx) -> Vec<(u64, Step)> {
@@ -255,6 +273,19 @@ fn talk(cx: &mut Cx) -> Vec<(u64, Step)> {
     }
     let end = if cx.chance(0.5) { moment(cx) } else { cx.between_ms(100, 60_000) };
     steps.push((end, Step::Hangup));
+    if cx.transfers && cx.chance(0.1) {
+        steps.push((moment(cx), Step::Replace));
+    }
+    if cx.transfers && cx.chance(0.4) {
+        // Some hang up as soon as they have asked for it, some wait to be told.
+        let at = moment(cx);
+        steps.push((at, Step::Refer));
+        match cx.random.below(3) {
+            0 => steps.push((at + cx.between_ms(1, 3_000), Step::Hangup)),
+            1 => steps.retain(|(_, step)| *step != Step::Hangup),
+            _ => {}
+        }
+    }
     steps
 }
 

@@ -73,6 +73,13 @@ impl Text {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The call that a new INVITE is of: its header says so, or the number that a transfer is for.
+    pub fn sim_call(&self) -> Option<usize> {
+        let by_header = self.get("X-Sim-Call");
+        let by_number = || self.request_uri().strip_prefix("sip:+1999")?.split('@').next();
+        by_header.or_else(by_number)?.parse().ok()
+    }
+
     pub fn is_request(&self) -> bool {
         !self.start.starts_with("SIP/2.0 ")
     }

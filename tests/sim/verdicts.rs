@@ -1,6 +1,6 @@
 //! What must hold of whole calls once they are over, and of the engine once it is at rest.
 
-use holdfast::call::{CallRecord, EndCause, EndedBy};
+use holdfast::call::{AttemptRecord, CallRecord, EndCause, EndedBy};
 use holdfast::engine::Counters;
 
 use super::checks::Checks;
@@ -125,10 +125,13 @@ impl Checks {
         }
         let has_bye = |party: &&&Party| party.side == Side::Carrier && party.facts.has_sent_bye;
         let carrier_hung_up = parties.iter().any(|party| has_bye(&party));
+        // Another one may have taken its place.
+        let callers_hung_up =
+            parties.iter().any(|party| party.side == Side::Caller && party.facts.has_sent_bye);
         let is_answered = (200..300).contains(&record.status_code);
         let agrees = match (record.end_cause, record.ended_by) {
             (EndCause::Completed, EndedBy::Caller) => {
-                is_answered && (facts.has_sent_bye || facts.has_cancelled)
+                is_answered && (callers_hung_up || facts.has_cancelled)
             }
             (EndCause::Completed, EndedBy::Callee) => is_answered && carrier_hung_up,
             (EndCause::Cancelled, EndedBy::Caller) => {
@@ -163,7 +166,8 @@ impl Checks {
         caller: &Party,
         parties: &[&Party],
     ) -> Option<String> {
-        let answered = record.attempts.last()?;
+        let is_first = |attempt: &&AttemptRecord| attempt.transferred_to.is_none();
+        let answered = record.attempts.iter().rfind(is_first)?;
         let author = parties
             .iter()
             .find(|party| party.side == Side::Carrier && party.facts.answer == caller.facts.answer);

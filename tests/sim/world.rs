@@ -55,7 +55,18 @@ pub struct World {
 impl World {
     /// A world that makes `calls` calls, two a second.
     pub fn drawn(seed: u64, profile: Profile, calls: usize) -> Self {
-        let mut this = Self::new(seed, profile);
+        Self::drawn_with(seed, profile, calls, "refuse")
+    }
+
+    /// One whose agents have each other transferred, which the engine carries out.
+    pub fn transferring(seed: u64, profile: Profile, calls: usize) -> Self {
+        let mut this = Self::drawn_with(seed, profile, calls, "local");
+        this.cx.transfers = true;
+        this
+    }
+
+    fn drawn_with(seed: u64, profile: Profile, calls: usize, refer: &str) -> Self {
+        let mut this = Self::new(seed, profile, refer);
         this.calls_left = calls;
         if this.cx.chance(0.5) {
             this.cx.closed.insert(tables::address(4));
@@ -66,14 +77,14 @@ impl World {
 
     /// A world with one call between agents that do what they are told.
     pub fn scripted(seed: u64, profile: Profile, caller: Plan, carrier: Plan) -> Self {
-        let mut this = Self::new(seed, profile);
+        let mut this = Self::new(seed, profile, "refuse");
         this.calls_left = 1;
         this.scripts.push((caller, carrier));
         this.cx.at(0, Event::NewCall);
         this
     }
 
-    fn new(seed: u64, profile: Profile) -> Self {
+    fn new(seed: u64, profile: Profile, refer: &str) -> Self {
         let origin = origin();
         let address: SocketAddr = ENGINE.parse().expect("an address");
         let settings = EngineSettings {
@@ -89,7 +100,9 @@ impl World {
         };
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut engine = Engine::new(settings, seed ^ 0x5eed, origin, wall);
-        let tables = Tables::check(tables::rows(), 1).expect("good rows");
+        let mut rows = tables::rows();
+        rows.customers[0].refer = refer.to_owned();
+        let tables = Tables::check(rows, 1).expect("good rows");
         let mut board = Board::new(
             BoardSettings { node: "sim".into(), probe_timeout: Duration::from_secs(1) },
             seed ^ 0xb0a2d,
@@ -156,6 +169,11 @@ impl World {
         self.engine.counters().late_answers
     }
 
+    /// Transfers that were carried out.
+    pub fn transfers(&self) -> u64 {
+        self.engine.counters().transfers
+    }
+
     /// The ladder of a violation's call.
     pub fn explain(&self, violation: &Violation) -> String {
         let Some(call) = violation.call else { return violation.what.clone() };
@@ -218,6 +236,9 @@ impl World {
             Event::Act { party, act } => self.parties[party].act(&mut self.cx, act),
             Event::NewCall => self.new_call(),
         }
+        for (call, replaces) in std::mem::take(&mut self.cx.replacements) {
+            self.replace(call, replaces);
+        }
         for (parent, answers_after) in std::mem::take(&mut self.cx.forks) {
             let plan = Plan {
                 name: "is a fork",
@@ -230,6 +251,16 @@ impl World {
             fork.begin(&mut self.cx);
             self.enlist(fork);
         }
+    }
+
+    fn replace(&mut self, call: usize, replaces: String) {
+        let id = self.parties.len();
+        let plan = plan::replacing(&mut self.cx, replaces);
+        let host = std::net::Ipv4Addr::new(192, 0, 2, 201).into();
+        let address = SocketAddr::new(host, 10_000 + id as u16);
+        let mut party = Party::caller(&mut self.cx, id, call, address, plan);
+        party.begin(&mut self.cx);
+        self.enlist(party);
     }
 
     fn new_call(&mut self) {

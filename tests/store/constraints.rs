@@ -74,6 +74,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("customers", "region = 'ü'", "region_is_lower_case_letters_digits_and_dashes"),
     ("routes", "called_prefix = '49x'", "called_prefix_has_up_to_20_digits"),
     ("customers", "refer = 'bounce'", "refer_is_refuse_relay_or_local"),
+    ("customers", "routed_by = 'lrn'", "routed_by_is_called_or_routing_number"),
     ("routes", "called_prefix = '4+9'", "called_prefix_has_up_to_20_digits"),
     ("routes", "called_prefix = '++49'", "called_prefix_has_up_to_20_digits"),
     ("routes", "called_prefix = '123456789012345678901'", "called_prefix_has_up_to_20_digits"),

@@ -104,7 +104,7 @@ async fn makes_tables_that_stand_and_takes_them_away(database: Database) {
     let before = database.store.read_rows().await.unwrap();
     // A second time: what is there already goes first.
     for region in [Some("eu"), None] {
-        database.store.execute_drill(&tables(region).sql()).await.unwrap();
+        database.store.execute(&[tables(region).sql()]).await.unwrap();
     }
     let rows = database.store.read_rows().await.unwrap();
     assert!(Tables::check(rows.clone(), 1).is_ok());
@@ -116,7 +116,7 @@ async fn makes_tables_that_stand_and_takes_them_away(database: Database) {
     assert_eq!(rows.routes[0].strategy, "priority");
     assert_eq!(rows.route_carriers.iter().map(|row| row.priority).collect::<Vec<_>>(), [1, 2]);
 
-    database.store.execute_drill(&tables(Some("eu")).sql()).await.unwrap();
+    database.store.execute(&[tables(Some("eu")).sql()]).await.unwrap();
     let rows = database.store.read_rows().await.unwrap();
     assert!(Tables::check(rows.clone(), 1).is_ok());
     let regions = rows.carriers.iter().map(|row| (row.name.as_str(), row.region.as_deref()));
@@ -131,15 +131,15 @@ async fn makes_tables_that_stand_and_takes_them_away(database: Database) {
     assert_eq!(caller.region.as_deref(), Some("eu"));
     assert_eq!(rows.route_carriers.iter().map(|row| row.priority).min(), Some(0), "the trap first");
 
-    database.store.execute_drill(CLEAN).await.unwrap();
+    database.store.execute(&[CLEAN.to_owned()]).await.unwrap();
     assert_eq!(database.store.read_rows().await.unwrap(), before);
     let broken = format!("{CLEAN} insert into nowhere values (1);");
-    assert!(database.store.execute_drill(&broken).await.is_err());
+    assert!(database.store.execute(&[broken]).await.is_err());
 }
 
 async fn shows_leases_calls_and_how_a_carrier_is_seen(database: Database) {
     let store = &database.store;
-    store.execute_drill(&tables(Some("eu")).sql()).await.unwrap();
+    store.execute(&[tables(Some("eu")).sql()]).await.unwrap();
     let lease = Lease {
         id: 7,
         node: "a".to_owned(),
@@ -187,7 +187,7 @@ async fn shows_leases_calls_and_how_a_carrier_is_seen(database: Database) {
 
 async fn finds_the_records_of_a_drill(database: Database) {
     let store = &database.store;
-    store.execute_drill(&tables(Some("eu")).sql()).await.unwrap();
+    store.execute(&[tables(Some("eu")).sql()]).await.unwrap();
     let rows = store.read_rows().await.unwrap();
     let gateway =
         |name: &str| rows.gateways.iter().find(|row| row.name == name).unwrap().gateway_id;

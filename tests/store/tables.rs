@@ -32,7 +32,7 @@ const EVERY_COLUMN: &str = "\
     insert into gateways (gateway_id, carrier_id, name, host, port, transport, dns, large_by_tcp, media, codecs, admin_state, \
       region, priority, weight, max_cps, max_channels) \
     values (3, 2, 'trunk-1', '2001:db8::5', 5080, 'tls', 'srv', true, 'both', 'PCMU, opus', 'draining', 'eu', 4, 5, 7.25, 3);\
-    insert into customers (customer_id, name, enabled, region, auth, refer) values (6, 'acme', false, 'ap', 'both', 'local');\
+    insert into customers (customer_id, name, enabled, region, auth, refer, routed_by) values (6, 'acme', false, 'ap', 'both', 'local', 'routing_number');\
     insert into customer_addresses (address_range, customer_id) values ('10.0.0.0/8', 6), ('2001:db8::1', 6);\
     insert into routes (route_id, enabled, customer_id, called_prefix, region, needs_srtp, is_emergency, strategy, \
       reroute_after_ringing, verify_unallocated, setup_budget_ms, max_carriers, max_attempts, max_ringing_ms) \
@@ -70,7 +70,7 @@ carriers: [CarrierRow { carrier_id: 2, name: \"trunk\", enabled: false, region: 
 carrier_group_id: Some(4), probe_interval_ms: 700, no_response_ms: 300, no_ringing_ms: 900, max_cps: Some(0.5), max_channels: Some(20), tls_wildcard: true }], \
 gateways: [GatewayRow { gateway_id: 3, carrier_id: 2, name: \"trunk-1\", host: \"2001:db8::5\", port: 5080, \
 transport: \"tls\", dns: \"srv\", large_by_tcp: true, media: \"both\", codecs: Some(\"PCMU, opus\"), admin_state: \"draining\", region: Some(\"eu\"), priority: 4, weight: 5, max_cps: Some(7.25), max_channels: Some(3) }], \
-customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\"), refer: \"local\", auth: \"both\" }], \
+customers: [CustomerRow { customer_id: 6, name: \"acme\", enabled: false, region: Some(\"ap\"), refer: \"local\", auth: \"both\", routed_by: \"routing_number\" }], \
 customer_addresses: [CustomerAddressRow { address_range: 10.0.0.0/8, customer_id: 6 }, \
 CustomerAddressRow { address_range: 2001:db8::1/128, customer_id: 6 }], \
 routes: [RouteRow { route_id: 7, enabled: false, customer_id: Some(6), called_prefix: \"+49\", region: Some(\"eu\"), \

@@ -75,6 +75,7 @@ impl Facts {
             route: self.route.clone(),
             region: None,
             country: None,
+            routing_number: None,
             tables_version: 1,
             seed: 0,
             decided_at: now,

@@ -68,6 +68,7 @@ struct Joining {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it stands in a box")]
 enum Newcomer {
     /// Talks in another call, on the side of that.
     Elsewhere(Fetch),
@@ -249,8 +250,9 @@ impl Call {
         if !is_known {
             return false;
         }
-        let has_hung_up = request.method() == Method::Bye && succession.newcomer().is_some();
-        if has_hung_up {
+        let newcomer = succession.newcomer().filter(|_| request.method() == Method::Bye);
+        if let Some(newcomer) = newcomer {
+            newcomer.has_left = true;
             cx.respond(server, 200, b"", None, |_, _| {}, b"");
             self.fail_succession(cx, 480);
         } else {

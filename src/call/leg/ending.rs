@@ -61,12 +61,14 @@ impl Leg {
             .is_some_and(|received| received.is_first && received.answer.is_some())
     }
 
-    /// Hangs up, and is done with it: its call goes on without.
+    /// Hangs up, unless the peer has, and is done with it: its call goes on without.
     pub(in crate::call) fn dismiss(mut self, cx: &mut Context) {
         self.close(cx);
         cx.dialogs.remove(&self.dialog.local_tag);
-        let owner = self.unawaited();
-        self.send_bye(cx, owner, None);
+        if !self.has_left {
+            let owner = self.unawaited();
+            self.send_bye(cx, owner, None);
+        }
     }
 
     /// Owner of a request whose end changes nothing.

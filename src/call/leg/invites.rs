@@ -188,7 +188,7 @@ impl Leg {
         let flow = self.flow_out(cx);
         let has_offer = carried.is_some_and(|carried| sdp::is_session_description(carried.0));
         let owner = Owner::Reinvite(self.call, self.side);
-        let (of, contact) = (self.carrier_id(), self.contact());
+        let (of, contact) = (self.carrier_id(), self.contact(cx));
         let (dialog, session) = (&mut self.dialog, &self.session);
         let sent = cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
@@ -231,7 +231,7 @@ impl Leg {
             return;
         };
         let listener = cx.settings.listener(self.flow.listener).clone();
-        let contact = self.contact();
+        let contact = self.contact(cx);
         let write = |printer: &mut Printer, invite: &Message| {
             contact.write_answer(&listener, invite, printer);
             header_policy::write(carried, &self.header_rule, printer);
@@ -251,7 +251,7 @@ impl Leg {
 
     /// With what the other side answered; else with the session as it is.
     fn answer_with(&mut self, cx: &mut Context, status_code: u16, carried: Option<Carried<'_>>) {
-        let contact = self.contact();
+        let contact = self.contact(cx);
         let Some(received) = &mut self.received else { return };
         // RFC 3261 §13.2.1: the answer may have come in a reliable 1xx alone, which this peer did not hear so.
         let is_owed = self.first_offer.take() == Some(FirstOffer::Theirs);

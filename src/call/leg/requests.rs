@@ -68,7 +68,7 @@ impl Leg {
         }
         let event = self.mapped_event(carried.0);
         let named = cx.named.take();
-        let (of, contact) = (self.carrier_id(), self.contact());
+        let (of, contact) = (self.carrier_id(), self.contact(cx));
         let (dialog, session) = (&mut self.dialog, &self.session);
         cx.start_towards(of, method, flow, owner, |branch, settings| {
             let listener = settings.listener(flow.listener);
@@ -147,7 +147,7 @@ impl Leg {
         }
         let reason = carried.map(|carried| carried.0.reason()).unwrap_or_default();
         let listener = cx.settings.listener(self.flow.listener).clone();
-        let contact = self.contact();
+        let contact = self.contact(cx);
         let write = |printer: &mut Printer, request: &Message| {
             if request.method() == Method::Refer && status_code < 300 {
                 contact.write(&listener, printer);

@@ -45,7 +45,7 @@ pub(super) fn run(command: &DrillCommand) -> anyhow::Result<ExitCode> {
             None => None,
         };
         if let (Some(store), true) = (&store, plan.prepare) {
-            let made = store.execute_drill(&plan.tables().sql()).await;
+            let made = store.execute(&[plan.tables().sql()]).await;
             made.context("cannot write the drill's rows")?;
         }
         let played = tokio::select! {
@@ -55,7 +55,7 @@ pub(super) fn run(command: &DrillCommand) -> anyhow::Result<ExitCode> {
         // Whatever happened: what was broken is mended, and the rows go.
         let mended = plan.fault.mend().await;
         if let (Some(store), true) = (&store, plan.clean) {
-            store.execute_drill(CLEAN).await.context("cannot remove the drill's rows")?;
+            store.execute(&[CLEAN.to_owned()]).await.context("cannot remove the drill's rows")?;
         }
         let played = played?;
         mended.context("cannot undo the fault")?;

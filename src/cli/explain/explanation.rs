@@ -253,7 +253,7 @@ fn words_of(rules: &[FailureRuleRow], id: i64) -> Option<String> {
 
 /// The attempt whose end the caller was told: the answer, else the last of those that say most.
 fn told_by(call: &StoredCall, attempts: &[Attempt]) -> Option<usize> {
-    let numbered = (1..).zip(attempts);
+    let numbered = (1..).zip(attempts).filter(|(_, attempt)| attempt.transferred_to.is_none());
     if call.answered_at.is_some() {
         let answered = numbered.filter(|(_, attempt)| attempt.class == Some(Class::Answered));
         return answered.last().map(|(number, _)| number);

@@ -28,7 +28,7 @@ pub(super) struct ExplainFlags {
     /// A call: its call_id in the records, or the Call-ID header of either of its legs
     #[arg(value_name = "CALL_ID", required_unless_present = "to", conflicts_with = "to")]
     call_id: Option<String>,
-    /// Dry run: the called number
+    /// Dry run: the called number, perhaps with `;rn=` and its routing number
     #[arg(long, value_name = "NUMBER", requires = "customer")]
     to: Option<String>,
     /// Dry run: who calls
@@ -113,10 +113,13 @@ async fn dry_run(
         Some(seed) => seed,
         None => getrandom::u64().context("the system gives no random number")?,
     };
+    let mut parts = to.split(';');
+    let called = parts.next().unwrap_or_default();
     let wanted = Ask {
         customer,
-        called: to,
-        country: country_of(to),
+        called,
+        routing_number: parts.find_map(|part| part.strip_prefix("rn=")),
+        country: country_of(called),
         wall: at.map_or_else(SystemTime::now, SystemTime::from),
         // Nobody has offered anything yet.
         audio: None,
@@ -135,7 +138,7 @@ async fn dry_run(
         probes: known.probes,
     };
     let calling = flags.from.clone().unwrap_or_default();
-    Ok(Explanation::of_dry_run(dry_run, customer, to, calling, decided))
+    Ok(Explanation::of_dry_run(dry_run, customer, called, calling, decided))
 }
 
 /// By number, else by name in any case of letters.

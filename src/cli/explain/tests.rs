@@ -25,6 +25,21 @@ fn says_why_the_caller_was_told_what_no_carrier_said() {
 }
 
 #[test]
+fn tells_attempts_of_a_transfer_from_those_of_the_call() {
+    let first = attempt("first", 200, "answered", "stop");
+    let mut second = attempt("second", 200, "answered", "stop");
+    second.transferred_to = Some("+4940777".to_owned());
+    let call = StoredCall {
+        attempts: vec![first, second],
+        answered_at: Some(datetime!(2026-03-04 05:06:09 UTC)),
+        ..call()
+    };
+    let said = explain(&call);
+    assert_eq!(said.matches("The call was to be transferred to +4940777.").count(), 1, "{said}");
+    assert!(said.contains("it was answered by attempt 1"), "{said}");
+}
+
+#[test]
 fn names_everything_that_was_left_out_and_why() {
     let dropped: Vec<Value> = Drop::ALL
         .iter()
@@ -122,6 +137,7 @@ fn says_of_a_dry_run_when_its_health_is_from() {
         is_enabled: false,
         region: None,
         refer: crate::carrier::ReferPolicy::Refuse,
+        routed_by: crate::carrier::RoutedBy::Called,
         auth: crate::carrier::CustomerAuth::Address,
     };
     let no_way = crate::routing::NoWay {

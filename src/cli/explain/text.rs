@@ -82,6 +82,9 @@ fn asked(explanation: &Explanation, lines: &mut Vec<String>) {
             None => " Any region will do.".to_owned(),
         };
         lines.push(format!("Route {route_id} takes it{prefix}.{region}"));
+        if let Some(number) = decision.and_then(|decision| decision.routing_number.as_deref()) {
+            lines.push(format!("The number is to be reached by the routing number {number}."));
+        }
     }
 }
 

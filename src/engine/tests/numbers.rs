@@ -126,3 +126,43 @@ fn probes_a_gateway_by_the_host_that_its_calls_name() {
     assert_eq!(probe.request_uri(), b"sip:trunk.example");
     assert_eq!(text(&probe, "To").as_deref(), Some("<sip:trunk.example>"));
 }
+
+#[test]
+fn finds_the_route_of_a_ported_number_by_its_routing_number_where_the_customer_says_so() {
+    for (routed_by, whom, is_second) in [
+        ("routing_number", "sip:+12025331234;npdi;rn=+1-202-544-0000@203.0.113.1", true),
+        ("routing_number", "tel:+1-202-533-1234;npdi;rn=+1-202-544-0000", true),
+        ("routing_number", "sip:+12025331234;npdi;rn=%2B12025440000@203.0.113.1", true),
+        // Nothing to go by.
+        ("routing_number", "sip:+12025331234;npdi@203.0.113.1", false),
+        ("routing_number", "sip:+12025331234;npdi;rn=@203.0.113.1", false),
+        ("called", "sip:+12025331234;npdi;rn=+12025440000@203.0.113.1", false),
+    ] {
+        let mut world = World::with(|rows| {
+            routed_by.clone_into(&mut rows.customers[0].routed_by);
+            rows.route_carriers.truncate(1);
+            rows.routes.push(RouteRow {
+                route_id: 2,
+                called_prefix: "1202544".to_owned(),
+                ..RouteRow::default()
+            });
+            let carrier_id = 2;
+            rows.route_carriers.push(RouteCarrierRow {
+                route_id: 2,
+                carrier_id,
+                ..RouteCarrierRow::default()
+            });
+        });
+        world.caller_sends(
+            &invite("1").replace("sip:+14155550100@203.0.113.1 SIP", &format!("{whom} SIP")),
+        );
+        let (to, outbound) = world.sent().remove(1);
+        assert_eq!(to, if is_second { SECOND } else { FIRST }, "{routed_by} {whom}");
+        let called = String::from_utf8_lossy(outbound.request_uri()).into_owned();
+        assert!(called.contains(";npdi") && called.contains("1234"), "{called}: it goes on whole");
+        world.caller_sends(&cancel("1"));
+        let record = world.record();
+        let decided = crate::routing::DecisionRecord::from(&*record.plan.clone().expect("decided"));
+        assert_eq!(decided.routing_number.is_some(), whom.contains("rn="), "{whom}");
+    }
+}

@@ -123,6 +123,14 @@ fn makes_a_call_of_an_invite_with_replaces_where_the_customer_may_not_transfer()
 }
 
 #[test]
+fn speaks_of_replaces_only_where_every_dialog_is_found() {
+    let change = |rows: &mut Rows| rows.customers[0].refer = "local".to_owned();
+    let mut world = World::set_up(change, |settings| settings.shards = 2);
+    let (ok, _) = world.establish();
+    assert_eq!(text_of(&ok, HeaderName::Supported).as_deref(), Some("timer"));
+}
+
+#[test]
 fn takes_a_replacement_back_when_its_sender_does() {
     let mut world = world("local");
     let (ok, _) = world.establish();

@@ -592,19 +592,19 @@ impl World {
         (ok, outbound)
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         self.engine.handle_command(command, self.now);
         self.drain();
     }
 
     /// As the store gives it.
-    fn adopt(&mut self, replica: &Replica) {
+    pub(super) fn adopt(&mut self, replica: &Replica) {
         let text = serde_json::to_string(replica).expect("it can be written");
         let replica = Box::new(serde_json::from_str(&text).expect("and read"));
         self.command(Command::Adopt { replica, refresh_at: [self.now; 2] });
     }
 
-    fn kept(&self) -> Vec<(CallKey, Replica)> {
+    pub(super) fn kept(&self) -> Vec<(CallKey, Replica)> {
         let kept = self.outputs.iter().filter_map(|output| match output {
             Output::Keep { call, replica } => Some((*call, (**replica).clone())),
             _ => None,
@@ -620,7 +620,7 @@ impl World {
         ringing.collect()
     }
 
-    fn waiting(&self) -> Vec<(CallKey, Message)> {
+    pub(super) fn waiting(&self) -> Vec<(CallKey, Message)> {
         let waiting = self.outputs.iter().filter_map(|output| match output {
             Output::SendKept { call, bytes, .. } => {
                 Some((*call, Message::parse(bytes.clone()).expect("SIP")))

@@ -286,8 +286,10 @@ fn leaves_the_call_as_it_was_when_the_two_cannot_be_joined() {
         let code = ["488", "488", "480", "504"][step];
         assert!(String::from_utf8_lossy(notify.body()).contains(code), "{notify:?}");
         world.caller_takes(&notify);
-        let bye = find("BYE", "t1").expect("the target is hung up");
-        world.answer(FIRST, &bye, 200, "", "");
+        match find("BYE", "t1") {
+            Some(bye) => world.answer(FIRST, &bye, 200, "", ""),
+            None => assert_eq!(step, 2, "the target is hung up, unless it has done so itself"),
+        }
         assert_eq!(world.engine.counters().channels_now, 1);
         world.caller_sends(&in_dialog(&ok, "BYE", 9, ""));
         let bye = world.sent().pop().expect("a BYE").1;
@@ -398,4 +400,27 @@ fn local(change: impl FnOnce(&mut Rows)) -> World {
 
 fn subscription(notify: &Message) -> String {
     text_of(notify, HeaderName::SubscriptionState).expect("a Subscription-State")
+}
+
+#[test]
+fn transfers_a_call_no_more_once_its_record_is_long() {
+    let mut world = local(|_| {});
+    let (ok, _) = world.establish();
+    let refused = (0..40).find_map(|index| {
+        let refer = in_dialog(&ok, "REFER", 2 + index, "");
+        world.caller_sends(&with_lines(&refer, TARGET));
+        let sent = world.sent();
+        if sent.len() == 1 {
+            return Some((index, lines(&sent)[0].1.clone()));
+        }
+        let (notify, target) = (sent[1].1.clone(), sent[2].1.clone());
+        world.caller_takes(&notify);
+        world.answer(FIRST, &target, 503, "t1", "");
+        let second = world.sent().pop().expect("the next carrier").1;
+        world.answer(SECOND, &second, 486, "t2", "");
+        let notify = world.sent().pop().expect("it is told").1;
+        world.caller_takes(&notify);
+        None
+    });
+    assert_eq!(refused, Some((32, "403 Transferred Too Often".to_owned())));
 }

@@ -6,6 +6,7 @@
 
 mod connection;
 mod hub;
+mod key_log;
 mod socket;
 pub mod tls;
 

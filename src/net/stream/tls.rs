@@ -14,12 +14,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, KeyLog, NoKeyLog, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use webpki::EndEntityCert;
 
 use super::PeerName;
+use super::key_log::KeyLogFile;
 
 /// Where certificates come from. All are PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
     /// Authorities that callers' certificates must come from, where a listener asks for one.
     pub client_ca: Option<PathBuf>,
+    /// Where the secrets of connections are written, so that a capture of them can be read.
+    pub key_log: Option<PathBuf>,
 }
 
 /// Why TLS cannot be set up; the text names the file.
@@ -64,18 +67,23 @@ impl TlsFiles {
             None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
         };
         let roots = Arc::new(roots);
+        let key_log: Arc<dyn KeyLog> = match &self.key_log {
+            Some(path) => Arc::new(KeyLogFile::open(path).map_err(|error| in_file(path, &error))?),
+            None => Arc::new(NoKeyLog {}),
+        };
         let client = |allows_wildcard| -> Result<Arc<ClientConfig>, TlsError> {
             let verifier = CarrierVerifier::new(roots.clone(), &provider, allows_wildcard)?;
             let builder = ClientConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()?
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(verifier));
-            let config = match &own {
+            let mut config = match &own {
                 Some((chain, key)) => {
                     builder.with_client_auth_cert(chain.clone(), key.clone_key())?
                 }
                 None => builder.with_no_client_auth(),
             };
+            config.key_log = key_log.clone();
             Ok(Arc::new(config))
         };
         let server = |client_ca: Option<&Path>| -> Result<Option<Arc<ServerConfig>>, TlsError> {
@@ -93,7 +101,8 @@ impl TlsFiles {
                 }
                 None => builder.with_no_client_auth(),
             };
-            let config = builder.with_single_cert(chain.clone(), key.clone_key())?;
+            let mut config = builder.with_single_cert(chain.clone(), key.clone_key())?;
+            config.key_log = key_log.clone();
             Ok(Some(Arc::new(config)))
         };
         let mutual = match &self.client_ca {

@@ -38,6 +38,7 @@ impl Check<'_> {
         let file = |name| Some(self.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
         let (certificate, key) = (file("tls_certificate"), file("tls_key"));
         let (ca, client_ca) = (file("tls_ca"), file("tls_client_ca"));
+        let key_log = file("tls_key_log");
         let listeners: Vec<ListenerSettings> =
             self.text("listen").split(',').filter_map(|text| listener(text.trim()).ok()).collect();
         let has_tls = listeners.iter().any(|listener| listener.transport == Transport::Tls);
@@ -50,7 +51,7 @@ impl Check<'_> {
         if listeners.iter().any(|listener| listener.is_mutual) && client_ca.is_none() {
             self.refuse("tls_client_ca", "`listen` says mutual, which needs it");
         }
-        TlsFiles { own: certificate.zip(key), ca, client_ca }
+        TlsFiles { own: certificate.zip(key), ca, client_ca, key_log }
     }
 
     pub(super) fn streams(&mut self) -> Limits {

@@ -98,7 +98,7 @@ fn every_setting_has_a_value_that_it_refuses_or_takes_any_text() {
     for (name, text) in bad {
         assert!(refused(&[(name, text)]).contains(name), "{name}");
     }
-    let free = ["cluster_key", "spool_dir", "tls_ca", "tls_client_ca"];
+    let free = ["cluster_key", "spool_dir", "tls_ca", "tls_client_ca", "tls_key_log"];
     assert_eq!(bad.len() + free.len(), KNOWN.len(), "a new setting needs a row here");
 }
 
@@ -137,6 +137,7 @@ fn every_setting_changes_what_is_checked() {
         ("tls_key", "a.key"),
         ("tls_ca", "ca.pem"),
         ("tls_client_ca", "ca.pem"),
+        ("tls_key_log", "secrets"),
         ("max_connections", "7"),
         ("max_connections_per_source", "7"),
         ("connection_idle_s", "7"),

@@ -17,6 +17,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,6 +30,16 @@ use crate::call::Ownership;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use hosts::Hosts;
+
+/// What a function makes of a connection and these arguments, within the limit; the connection is given back with what
+/// came of it.
+macro_rules! on_connection {
+    ($store:ident, $work:path $(, $argument:expr)*) => {{
+        let mut borrowed = $store.hosts.acquire().await?;
+        let done = within(OPERATION_LIMIT, $work(borrowed.connection() $(, $argument)*)).await;
+        $store.hosts.give_back(borrowed, done)
+    }};
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct PostgresStore {
@@ -52,29 +63,19 @@ impl PostgresStore {
     }
 
     pub(super) async fn pending_migrations(&self) -> Result<Vec<i64>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let pending = within(OPERATION_LIMIT, migrate::pending(borrowed.connection())).await;
-        self.hosts.give_back(borrowed, pending)
+        on_connection!(self, migrate::pending)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let rows = within(OPERATION_LIMIT, tables::read(borrowed.connection())).await;
-        self.hosts.give_back(borrowed, rows)
+        on_connection!(self, tables::read)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let written =
-            within(OPERATION_LIMIT, records::write_calls(borrowed.connection(), calls)).await;
-        self.hosts.give_back(borrowed, written)
+        on_connection!(self, records::write_calls, calls)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let written =
-            within(OPERATION_LIMIT, records::write_probes(borrowed.connection(), probes)).await;
-        self.hosts.give_back(borrowed, written)
+        on_connection!(self, records::write_probes, probes)
     }
 
     pub(super) async fn prune(
@@ -87,10 +88,7 @@ impl PostgresStore {
         let mut deleted = 0;
         for (statement, before) in probes.into_iter().chain(calls) {
             loop {
-                let mut borrowed = self.hosts.acquire().await?;
-                let batch = records::delete(borrowed.connection(), statement, before);
-                let batch = within(OPERATION_LIMIT, batch).await;
-                let batch = self.hosts.give_back(borrowed, batch)?;
+                let batch = on_connection!(self, records::delete, statement, before)?;
                 deleted += batch;
                 if batch < PRUNE_ROWS.into() {
                     break;
@@ -105,19 +103,14 @@ impl PostgresStore {
         node: &str,
         targets: &[SavedTarget],
     ) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let saved =
-            within(OPERATION_LIMIT, health::save(borrowed.connection(), node, targets)).await;
-        self.hosts.give_back(borrowed, saved)
+        on_connection!(self, health::save, node, targets)
     }
 
     pub(super) async fn load_health(
         &self,
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let loaded = within(OPERATION_LIMIT, health::load(borrowed.connection(), node)).await;
-        self.hosts.give_back(borrowed, loaded)
+        on_connection!(self, health::load, node)
     }
 
     pub(super) async fn load_peers(
@@ -125,24 +118,15 @@ impl PostgresStore {
         node: &str,
         lately: Duration,
     ) -> Result<Vec<PeerTarget>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let loaded =
-            within(OPERATION_LIMIT, health::load_peers(borrowed.connection(), node, lately)).await;
-        self.hosts.give_back(borrowed, loaded)
+        on_connection!(self, health::load_peers, node, lately)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let read =
-            within(OPERATION_LIMIT, history::by_call_id(borrowed.connection(), call_id)).await;
-        self.hosts.give_back(borrowed, read)
+        on_connection!(self, history::by_call_id, call_id)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let read =
-            within(OPERATION_LIMIT, history::by_header(borrowed.connection(), call_id)).await;
-        self.hosts.give_back(borrowed, read)
+        on_connection!(self, history::by_header, call_id)
     }
 
     pub(super) async fn calls_between(
@@ -151,10 +135,7 @@ impl PostgresStore {
         to: OffsetDateTime,
         limit: u32,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let read =
-            within(OPERATION_LIMIT, history::between(borrowed.connection(), from, to, limit)).await;
-        self.hosts.give_back(borrowed, read)
+        on_connection!(self, history::between, from, to, limit)
     }
 
     pub(super) async fn probes_between(
@@ -162,23 +143,15 @@ impl PostgresStore {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Result<Vec<StoredProbe>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let read =
-            within(OPERATION_LIMIT, history::probes_between(borrowed.connection(), from, to)).await;
-        self.hosts.give_back(borrowed, read)
+        on_connection!(self, history::probes_between, from, to)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let read = within(OPERATION_LIMIT, history::quality(borrowed.connection())).await;
-        self.hosts.give_back(borrowed, read)
+        on_connection!(self, history::quality)
     }
 
     pub(super) async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let executed =
-            within(OPERATION_LIMIT, tables::execute(borrowed.connection(), statements)).await;
-        self.hosts.give_back(borrowed, executed)
+        on_connection!(self, tables::execute, statements)
     }
 
     pub(super) async fn report(
@@ -186,10 +159,7 @@ impl PostgresStore {
         node: &str,
         complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let reported =
-            within(OPERATION_LIMIT, tables::report(borrowed.connection(), node, complaints)).await;
-        self.hosts.give_back(borrowed, reported)
+        on_connection!(self, tables::report, node, complaints)
     }
 
     pub(super) async fn keep(
@@ -197,16 +167,11 @@ impl PostgresStore {
         lease: &Lease,
         calls: &[KeptCall],
     ) -> Result<HashSet<Uuid>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::keep(borrowed.connection(), lease, calls)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::keep, lease, calls)
     }
 
     pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::renew(borrowed.connection(), lease)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::renew, lease)
     }
 
     pub(super) async fn claim(
@@ -216,74 +181,42 @@ impl PostgresStore {
         call_id: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<ClaimedCall>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(
-            OPERATION_LIMIT,
-            answered::claim(borrowed.connection(), lease, dead, call_id, limit),
-        )
-        .await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::claim, lease, dead, call_id, limit)
     }
 
     pub(super) async fn adopted(&self, lease_id: i64, calls: &[Uuid]) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let adopted = answered::adopted(borrowed.connection(), lease_id, calls);
-        let done = within(OPERATION_LIMIT, adopted).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::adopted, lease_id, calls)
     }
 
     pub(super) async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::owned(borrowed.connection(), lease_id)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::owned, lease_id)
     }
 
     pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::find(borrowed.connection(), tag)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::find, tag)
     }
 
     pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::give(borrowed.connection(), from, to, calls)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::give, from, to, calls)
     }
 
     pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::unsettled(borrowed.connection(), lease_id)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::unsettled, lease_id)
     }
 
     pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::end_lease(borrowed.connection(), lease_id)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::end_lease, lease_id)
     }
 
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::sweep(borrowed.connection(), lease_id)).await;
-        self.hosts.give_back(borrowed, done)
-    }
-
-    pub(super) async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, drills::execute(borrowed.connection(), sql)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, answered::sweep, lease_id)
     }
 
     pub(super) async fn drill_view(
         &self,
         carrier: Option<SocketAddr>,
     ) -> Result<DrillView, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, drills::view(borrowed.connection(), carrier)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, drills::view, carrier)
     }
 
     pub(super) async fn drill_records(
@@ -291,17 +224,11 @@ impl PostgresStore {
         call_id_prefix: &str,
         since: OffsetDateTime,
     ) -> Result<Vec<DrillRecord>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, drills::records(borrowed.connection(), call_id_prefix, since))
-                .await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, drills::records, call_id_prefix, since)
     }
 
     pub(super) async fn write_drill(&self, row: &DrillRow) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done = within(OPERATION_LIMIT, drills::write(borrowed.connection(), row)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, drills::write, row)
     }
 
     pub(super) async fn drills(
@@ -309,10 +236,7 @@ impl PostgresStore {
         scenario: &str,
         limit: u32,
     ) -> Result<Vec<DrillRow>, StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, drills::drills(borrowed.connection(), scenario, limit)).await;
-        self.hosts.give_back(borrowed, done)
+        on_connection!(self, drills::drills, scenario, limit)
     }
 
     pub(super) async fn watch(&self) -> Result<PostgresWatch, StoreError> {
@@ -320,16 +244,15 @@ impl PostgresStore {
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut borrowed = self.hosts.acquire().await?;
-        let pinged = within(OPERATION_LIMIT, async {
-            sqlx::raw_sql("select 1").execute(borrowed.connection()).await?;
-            Ok(())
-        })
-        .await;
-        self.hosts.give_back(borrowed, pinged)
+        on_connection!(self, ping)
     }
 
     pub(super) async fn close(&self) {
         self.hosts.close().await;
     }
+}
+
+async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql("select 1").execute(connection).await?;
+    Ok(())
 }

@@ -2,34 +2,16 @@
 
 use std::net::SocketAddr;
 
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 
 use super::super::StoreError;
 use super::super::answered::lease;
-use super::super::drills::{DrillRecord, DrillRow, DrillView, drill, record};
+use super::super::drills::{
+    CALLS, DrillRecord, DrillRow, DrillView, RECORDS, STATES, drill, record,
+};
 use super::answered::LEASES;
-use super::{BEGIN_WRITING, time_text};
-
-const CALLS: &str = "\
-    select node, count(*) from calls_in_progress where answered_at is not null \
-    group by node order by node";
-
-/// Not those of the trap, which is at the same address.
-const STATES: &str = "\
-    select gateway_health.node, gateway_health.state from gateway_health \
-    join gateways on gateways.gateway_id = gateway_health.gateway_id \
-    where gateway_health.address = $1 and gateway_health.port = $2 and gateways.name <> 'drill-elsewhere' \
-    order by gateway_health.node";
-
-const RECORDS: &str = "\
-    select calls.inbound_call_id, calls.node, calls.taken_from, \
-      exists (select 1 from call_attempts \
-        join gateways on gateways.gateway_id = call_attempts.gateway_id \
-        join carriers on carriers.carrier_id = gateways.carrier_id \
-        where call_attempts.call_id = calls.call_id and calls.region is not null \
-          and calls.region <> coalesce(gateways.region, carriers.region, '')) as is_wrong_region \
-    from calls where calls.started_at >= $2 and inbound_call_id like $1 || '%'";
+use super::time_text;
 
 const INSERT: &str = "\
     insert into drills (\
@@ -46,16 +28,6 @@ const DRILLS: &str = "\
       decided_ms, recovered_ms, delay_before_p99_ms, delay_during_p99_ms, delay_after_p99_ms, \
       calls_wrong_region, records_lost, records_doubled, report \
     from drills where scenario = $1 order by drills.started_at desc limit $2";
-
-/// All statements or none.
-pub(super) async fn execute(
-    connection: &mut SqliteConnection,
-    sql: &str,
-) -> Result<(), StoreError> {
-    let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *transaction).await?;
-    Ok(transaction.commit().await?)
-}
 
 pub(super) async fn view(
     connection: &mut SqliteConnection,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -42,6 +42,16 @@ const MAX_CONNECTIONS: u32 = 3;
 const BUSY_LIMIT: Duration = Duration::from_secs(2);
 /// Takes the write lock at once: a transaction that reads first could not get it later.
 const BEGIN_WRITING: &str = "begin immediate";
+
+/// What a function makes of a connection and these arguments, within the limit; the connection is given back with what
+/// came of it.
+macro_rules! on_connection {
+    ($store:ident, $work:path $(, $argument:expr)*) => {{
+        let mut borrowed = $store.pool.acquire().await?;
+        let done = within(OPERATION_LIMIT, $work(&mut borrowed $(, $argument)*)).await;
+        give_back(borrowed, done)
+    }};
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct SqliteStore {
@@ -83,27 +93,19 @@ impl SqliteStore {
         if !tokio::fs::try_exists(options.get_filename()).await.unwrap_or(true) {
             return Ok(migrate::all());
         }
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, migrate::pending(&mut connection)).await;
-        give_back(connection, done)
+        on_connection!(self, migrate::pending)
     }
 
     pub(super) async fn read_rows(&self) -> Result<Rows, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, tables::read(&mut connection)).await;
-        give_back(connection, done)
+        on_connection!(self, tables::read)
     }
 
     pub(super) async fn write_calls(&self, calls: &[StoredCall]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, records::write_calls(&mut connection, calls)).await;
-        give_back(connection, done)
+        on_connection!(self, records::write_calls, calls)
     }
 
     pub(super) async fn write_probes(&self, probes: &[StoredProbe]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, records::write_probes(&mut connection, probes)).await;
-        give_back(connection, done)
+        on_connection!(self, records::write_probes, probes)
     }
 
     pub(super) async fn prune(
@@ -116,10 +118,7 @@ impl SqliteStore {
         let mut deleted = 0;
         for (statement, before) in probes.into_iter().chain(calls) {
             loop {
-                let mut connection = self.pool.acquire().await?;
-                let batch = records::delete(&mut connection, statement, before);
-                let batch = within(OPERATION_LIMIT, batch).await;
-                let batch = give_back(connection, batch)?;
+                let batch = on_connection!(self, records::delete, statement, before)?;
                 deleted += batch;
                 if batch < PRUNE_ROWS.into() {
                     break;
@@ -134,18 +133,14 @@ impl SqliteStore {
         node: &str,
         targets: &[SavedTarget],
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, health::save(&mut connection, node, targets)).await;
-        give_back(connection, done)
+        on_connection!(self, health::save, node, targets)
     }
 
     pub(super) async fn load_health(
         &self,
         node: &str,
     ) -> Result<Vec<(SavedTarget, Duration)>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, health::load(&mut connection, node)).await;
-        give_back(connection, done)
+        on_connection!(self, health::load, node)
     }
 
     pub(super) async fn load_peers(
@@ -153,21 +148,15 @@ impl SqliteStore {
         node: &str,
         lately: Duration,
     ) -> Result<Vec<PeerTarget>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, health::load_peers(&mut connection, node, lately)).await;
-        give_back(connection, done)
+        on_connection!(self, health::load_peers, node, lately)
     }
 
     pub(super) async fn by_call_id(&self, call_id: Uuid) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, history::by_call_id(&mut connection, call_id)).await;
-        give_back(connection, done)
+        on_connection!(self, history::by_call_id, call_id)
     }
 
     pub(super) async fn by_header(&self, call_id: &str) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, history::by_header(&mut connection, call_id)).await;
-        give_back(connection, done)
+        on_connection!(self, history::by_header, call_id)
     }
 
     pub(super) async fn calls_between(
@@ -176,10 +165,7 @@ impl SqliteStore {
         to: OffsetDateTime,
         limit: u32,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, history::between(&mut connection, from, to, limit)).await;
-        give_back(connection, done)
+        on_connection!(self, history::between, from, to, limit)
     }
 
     pub(super) async fn probes_between(
@@ -187,22 +173,15 @@ impl SqliteStore {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Result<Vec<StoredProbe>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, history::probes_between(&mut connection, from, to)).await;
-        give_back(connection, done)
+        on_connection!(self, history::probes_between, from, to)
     }
 
     pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, history::quality(&mut connection)).await;
-        give_back(connection, done)
+        on_connection!(self, history::quality)
     }
 
     pub(super) async fn execute(&self, statements: &[String]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, tables::execute(&mut connection, statements)).await;
-        give_back(connection, done)
+        on_connection!(self, tables::execute, statements)
     }
 
     pub(super) async fn report(
@@ -210,9 +189,7 @@ impl SqliteStore {
         node: &str,
         complaints: &[(Severity, Refusal)],
     ) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, tables::report(&mut connection, node, complaints)).await;
-        give_back(connection, done)
+        on_connection!(self, tables::report, node, complaints)
     }
 
     pub(super) async fn keep(
@@ -220,15 +197,11 @@ impl SqliteStore {
         lease: &Lease,
         calls: &[KeptCall],
     ) -> Result<HashSet<Uuid>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::keep(&mut connection, lease, calls)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::keep, lease, calls)
     }
 
     pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewed, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::renew(&mut connection, lease)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::renew, lease)
     }
 
     pub(super) async fn claim(
@@ -238,67 +211,42 @@ impl SqliteStore {
         call_id: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<ClaimedCall>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done =
-            within(OPERATION_LIMIT, answered::claim(&mut connection, lease, dead, call_id, limit))
-                .await;
-        give_back(connection, done)
+        on_connection!(self, answered::claim, lease, dead, call_id, limit)
     }
 
     pub(super) async fn adopted(&self, lease_id: i64, calls: &[Uuid]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let adopted = answered::adopted(&mut connection, lease_id, calls);
-        let done = within(OPERATION_LIMIT, adopted).await;
-        give_back(connection, done)
+        on_connection!(self, answered::adopted, lease_id, calls)
     }
 
     pub(super) async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::owned(&mut connection, lease_id)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::owned, lease_id)
     }
 
     pub(super) async fn find_dialog(&self, tag: &str) -> Result<Option<(Uuid, i64)>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::find(&mut connection, tag)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::find, tag)
     }
 
     pub(super) async fn give(&self, from: i64, to: i64, calls: &[Uuid]) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::give(&mut connection, from, to, calls)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::give, from, to, calls)
     }
 
     pub(super) async fn unsettled(&self, lease_id: i64) -> Result<i64, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::unsettled(&mut connection, lease_id)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::unsettled, lease_id)
     }
 
     pub(super) async fn end_lease(&self, lease_id: i64) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::end_lease(&mut connection, lease_id)).await;
-        give_back(connection, done)
+        on_connection!(self, answered::end_lease, lease_id)
     }
 
     pub(super) async fn sweep(&self, lease_id: i64) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let done = within(OPERATION_LIMIT, answered::sweep(&mut connection, lease_id)).await;
-        give_back(connection, done)
-    }
-
-    pub(super) async fn execute_drill(&self, sql: &str) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, drills::execute(&mut connection, sql)).await
+        on_connection!(self, answered::sweep, lease_id)
     }
 
     pub(super) async fn drill_view(
         &self,
         carrier: Option<SocketAddr>,
     ) -> Result<DrillView, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, drills::view(&mut connection, carrier)).await
+        on_connection!(self, drills::view, carrier)
     }
 
     pub(super) async fn drill_records(
@@ -306,13 +254,11 @@ impl SqliteStore {
         call_id_prefix: &str,
         since: OffsetDateTime,
     ) -> Result<Vec<DrillRecord>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, drills::records(&mut connection, call_id_prefix, since)).await
+        on_connection!(self, drills::records, call_id_prefix, since)
     }
 
     pub(super) async fn write_drill(&self, row: &DrillRow) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, drills::write(&mut connection, row)).await
+        on_connection!(self, drills::write, row)
     }
 
     pub(super) async fn drills(
@@ -320,8 +266,7 @@ impl SqliteStore {
         scenario: &str,
         limit: u32,
     ) -> Result<Vec<DrillRow>, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, drills::drills(&mut connection, scenario, limit)).await
+        on_connection!(self, drills::drills, scenario, limit)
     }
 
     pub(super) async fn watch(&self) -> Result<SqliteWatch, StoreError> {
@@ -329,17 +274,17 @@ impl SqliteStore {
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        within(OPERATION_LIMIT, async {
-            sqlx::query("pragma schema_version").execute(&mut *connection).await?;
-            Ok(())
-        })
-        .await
+        on_connection!(self, ping)
     }
 
     pub(super) async fn close(&self) {
         let _ = tokio::time::timeout(CLOSE_LIMIT, self.pool.close()).await;
     }
+}
+
+async fn ping(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query("pragma schema_version").execute(connection).await?;
+    Ok(())
 }
 
 /// UTC with six digits of a second, always: so times sort as text.

@@ -14,6 +14,9 @@ use crate::call::transfer::{Fetch, Named, invite_to, refer_target};
 use crate::sip::{Message, NameAddr, Replaces};
 use crate::transaction::{Flow, ServerKey};
 
+/// Attempts on record of one call beyond which it is transferred no more.
+const MAX_ATTEMPTS: usize = 64;
+
 /// What a Replaces names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replaced {
@@ -63,6 +66,9 @@ impl Call {
         if talk.leg(side).is_unacknowledged() {
             return refuse_for_now(cx, server, b"Not Acknowledged Yet");
         }
+        if self.draft.record().is_none_or(|record| record.attempts.len() >= MAX_ATTEMPTS) {
+            return cx.reject(server, 403, b"Transferred Too Often");
+        }
         let begun = match named {
             Some(named) if named.replaces.is_early_only => Err(486),
             Some(named) => {
@@ -97,12 +103,12 @@ impl Call {
         side: Side,
         request: &Message,
     ) -> Result<(State, String), u16> {
-        let CallState::Talk(talk) = &self.state else { return Err(481) };
+        let CallState::Talk(talk) = &self.state else { return Err(500) };
         let leg = talk.leg(side);
         let target = refer_target(request).ok_or(400_u16)?;
         // What the one who stays said last is what we sent last to the other.
         let description = leg.description.as_deref().ok_or(488_u16)?;
-        let record = self.draft.record().ok_or(481_u16)?;
+        let record = self.draft.record().ok_or(500_u16)?;
         let caller = NameAddr::parse(&talk.inbound.dialog.remote)
             .filter(|_| talk.inbound.trunk.is_none())
             .map(|caller| [caller.display_name, b"<", caller.uri, b">"].concat());
@@ -136,7 +142,7 @@ impl Call {
             return cx.reject(server, 491, b"Being Transferred Already");
         }
         if talk.leg(side).is_unacknowledged() {
-            return refuse_for_now(cx, server, b"Not Acknowledged Yet");
+            return cx.reject(server, 500, b"Not Acknowledged Yet");
         }
         let tag = cx.new_tag();
         cx.dialogs.insert(tag, (self.key, side));

@@ -61,9 +61,7 @@ impl Call {
         if !is_ready {
             return None;
         }
-        let CallState::Talk(mut talk) = std::mem::replace(&mut self.state, CallState::Over) else {
-            return None;
-        };
+        let mut talk = self.take_talk()?;
         let by = talk.party(side.other());
         let channel = talk.channels[side as usize].take();
         talk.release(cx);

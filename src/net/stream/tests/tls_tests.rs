@@ -46,6 +46,7 @@ impl Authority {
             own: Some((path("pem"), path("key"))),
             ca: Some(self.ca()),
             client_ca: Some(self.ca()),
+            key_log: None,
         }
     }
 
@@ -114,7 +115,7 @@ fn believes_no_address_that_is_not_in_the_certificate_nor_a_stranger_s_authority
 fn shows_its_certificate_where_it_is_asked_and_lets_nobody_in_without_one() {
     let authority = Authority::new();
     let door = World::tls(true, &authority.files(&["sip.example"]));
-    let nobody = TlsFiles { own: None, ca: Some(authority.ca()), client_ca: None };
+    let nobody = TlsFiles { ca: Some(authority.ca()), ..TlsFiles::default() };
     let world = World::tls(false, &authority.files(&["caller.example"]));
     world.is_called("sip.example", false);
     world.send(gateway(door.address), &options("known", ""));
@@ -176,6 +177,37 @@ fn speaks_tls_1_2_and_1_3_and_sends_the_name_it_wants() {
     let len = accept(&peer).read(&mut hello).expect("a hello comes");
     let name = b"sip.carrier.example";
     assert!(hello[..len].windows(name.len()).any(|window| window == name), "no SNI");
+}
+
+#[test]
+fn writes_the_secrets_of_its_connections_only_where_it_is_told_to() {
+    let authority = Authority::new();
+    let path = authority.dir.path().join("secrets");
+    let files = TlsFiles { key_log: Some(path.clone()), ..authority.files(&["one.example"]) };
+    let carrier = World::tls(false, &authority.files(&["one.example"]));
+    for (files, labels) in [
+        (authority.files(&["two.example"]), &[][..]),
+        (files, &["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"]),
+    ] {
+        let world = World::tls(false, &files);
+        world.is_called("one.example", false);
+        world.send(gateway(carrier.address), &options("1", ""));
+        carrier.next();
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written.is_empty(), labels.is_empty());
+        for label in labels {
+            let line = written.lines().find(|line| line.starts_with(label)).expect("a line");
+            let [_, random, secret] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            assert!(random.len() == 64 && secret.len() >= 64, "{line}");
+        }
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(&path).expect("written").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let nowhere = TlsFiles { key_log: Some("/nowhere/x".into()), ..TlsFiles::default() };
+    assert!(nowhere.load().expect_err("no folder").to_string().contains("/nowhere/x"));
 }
 
 #[test]

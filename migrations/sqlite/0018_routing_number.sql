@@ -1,0 +1,7 @@
+-- Routing by the number that a portability database gave (RFC 4694).
+--
+-- The default goes by the called number, as it was before: whoever names a routing number chooses the route.
+
+-- What the routes of its calls are found by: called (number), or routing_number = the rn of the called number, where it has one.
+alter table customers add column routed_by text not null default 'called'
+  constraint routed_by_is_called_or_routing_number check (routed_by in ('called', 'routing_number'));
