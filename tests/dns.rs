@@ -15,7 +15,7 @@ use holdfast::carrier::rows::{
 use holdfast::carrier::{CustomerId, Gateway, GatewayId, Rows, Tables};
 use holdfast::health::{Board, BoardSettings, View};
 use holdfast::net::dns::{Names, Question, Resolver};
-use holdfast::routing::{self, Query};
+use holdfast::routing::{self, Query, Reach};
 use name_server::NameServer;
 
 const HOST: &str = "trunk.example";
@@ -74,8 +74,9 @@ impl World {
                 audio: None,
                 needs_tls: false,
                 seed,
-                has_listener: &|_, _| true,
+                reach: Reach::ALL,
                 headroom: &|_, _| 1.0,
+                has_learned: false,
             };
             let plan = routing::decide(&self.tables, view, &query, Instant::now());
             let priorities = plan.candidates.iter().map(|it| it.srv.priority);

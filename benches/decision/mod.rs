@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use holdfast::carrier::rows::{CarrierRow, CustomerRow, GatewayRow, RouteCarrierRow, RouteRow};
-use holdfast::carrier::{CustomerId, GatewayId, Rows, Tables};
+use holdfast::carrier::{CustomerId, GatewayId, Rows, Tables, Transport};
 use holdfast::health::{Reachability, Target, TargetView, View};
-use holdfast::routing::{Plan, Query, decide};
+use holdfast::routing::{Plan, Query, Reach, decide};
 
 pub(crate) struct Decisions {
     tables: Tables,
@@ -44,8 +44,9 @@ impl Decisions {
             audio: None,
             needs_tls: false,
             seed,
-            has_listener: &|_, address| address.is_ipv4(),
+            reach: Reach::default().and(Transport::Udp, true),
             headroom: &|_, _| 1.0,
+            has_learned: false,
         };
         decide(&self.tables, &self.view, &query, self.now)
     }

@@ -101,7 +101,7 @@ fn registrations_of(state: &AdminState) -> Vec<RegistrationState> {
         let gateway = tables.gateway(id)?;
         let at = view.targets_of(id).iter().find(|view| view.is_registered);
         Some(RegistrationState {
-            carrier: tables.carrier(gateway.carrier_id)?.name.clone(),
+            carrier: gateway.carrier.name.clone(),
             gateway: gateway.name.clone(),
             aor: registration.aor.clone(),
             contact_user: registration.contact_user.clone(),
@@ -120,10 +120,8 @@ async fn render_metrics(State(state): State<AdminState>) -> Response {
     }
     let (tables, view) = (state.shared.tables.load_full(), state.shared.view.load_full());
     for target in view.targets() {
-        if let Some(gateway) = tables.gateway(target.target.gateway_id)
-            && let Some(carrier) = tables.carrier(gateway.carrier_id)
-        {
-            metrics::target(&carrier.name, &gateway.name, target);
+        if let Some(gateway) = tables.gateway(target.target.gateway_id) {
+            metrics::target(&gateway.carrier.name, &gateway.name, target);
         }
     }
     for registration in registrations_of(&state) {
@@ -137,10 +135,8 @@ async fn render_metrics(State(state): State<AdminState>) -> Response {
         *left.entry(gateway_id).or_insert(1.0) -= (1.0 - headroom) / shards;
     }
     for (gateway_id, headroom) in left {
-        if let Some(gateway) = tables.gateway(gateway_id)
-            && let Some(carrier) = tables.carrier(gateway.carrier_id)
-        {
-            metrics::headroom(&carrier.name, &gateway.name, headroom);
+        if let Some(gateway) = tables.gateway(gateway_id) {
+            metrics::headroom(&gateway.carrier.name, &gateway.name, headroom);
         }
     }
     let rendered = tokio::task::block_in_place(|| state.metrics.render());

@@ -69,10 +69,9 @@ pub fn find_way(
         audio: audio.as_ref(),
         needs_tls: offer.is_secure,
         seed,
-        has_listener: &|gateway, address| {
-            settings.listener_for(gateway.transport, address).is_some()
-        },
+        reach: settings.reach(),
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+        has_learned: capacity.has_learned(),
     };
     match ask(&tables, &cx.view, &wanted, now) {
         Ok(plan) => Ok(Admission { customer: customer.clone(), plan }),
@@ -105,10 +104,9 @@ pub fn plan_for(
         audio: audio.as_ref(),
         needs_tls: offer.is_secure,
         seed,
-        has_listener: &|gateway, address| {
-            settings.listener_for(gateway.transport, address).is_some()
-        },
+        reach: settings.reach(),
         headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+        has_learned: capacity.has_learned(),
     };
     let mut plan = decide(&cx.tables, &cx.view, &query, now);
     plan.routing_number = offer.called.routing_number().map(Into::into);

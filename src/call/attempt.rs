@@ -136,7 +136,7 @@ impl Attempt {
         let own = cx.settings.listener_for(gateway.transport, remote)?;
         let registration = cx.tables.registration_of(gateway.id);
         let trunk = Trunk {
-            carrier_id: candidate.carrier.id,
+            carrier_id: candidate.carrier().id,
             contact_user: registration.map(|it| it.contact_user.clone()),
         };
         let terms = Terms::new(refer);
@@ -160,11 +160,11 @@ impl Attempt {
         };
         let SentAgain { client, request: invite } = leg.send(cx, call, offer);
         cx.counters.attempts += 1;
-        let channel = cx.capacity.start(&candidate.carrier, gateway, cx.now);
+        let channel = cx.capacity.start(candidate.carrier(), gateway, cx.now);
         // A carrier may ask something within the early dialog, which must not hear that there is none.
         cx.dialogs.insert(local_tag, (call, super::Side::Outbound));
         if candidate.reachability == Reachability::HalfOpen {
-            cx.emit_outcome(candidate.target, candidate.carrier.id, Evidence::AttemptStarted);
+            cx.emit_outcome(candidate.target, candidate.carrier().id, Evidence::AttemptStarted);
         }
         Some(Self {
             call,
@@ -214,12 +214,12 @@ impl Attempt {
 
     /// When an attempt without any response is given up.
     pub fn no_response_at(&self) -> Instant {
-        self.sent_at + self.candidate.carrier.no_response
+        self.sent_at + self.candidate.carrier().no_response
     }
 
     /// When an attempt that does not ring is given up.
     pub fn no_ringing_at(&self) -> Instant {
-        self.started + self.candidate.carrier.no_ringing
+        self.started + self.candidate.carrier().no_ringing
     }
 
     /// Whether a request, which has our tag, is from the dialog that our INVITE makes.
@@ -234,7 +234,7 @@ impl Attempt {
         if self.first_response.is_none() {
             self.first_response = Some(delay);
             if status_code < 200 {
-                let carrier_id = self.candidate.carrier.id;
+                let carrier_id = self.candidate.carrier().id;
                 cx.emit_outcome(self.candidate.target, carrier_id, Evidence::Alive);
             }
         }
@@ -252,7 +252,7 @@ impl Attempt {
         }
         if self.stage >= Stage::Ringing && self.first_ringing.is_none() {
             self.first_ringing = Some(delay);
-            cx.emit_outcome(self.candidate.target, self.candidate.carrier.id, Evidence::Ringing);
+            cx.emit_outcome(self.candidate.target, self.candidate.carrier().id, Evidence::Ringing);
         }
     }
 
@@ -369,13 +369,13 @@ impl Attempt {
             ringing_delay: self.first_ringing,
             country: self.country,
         };
-        cx.emit_outcome(self.candidate.target, self.candidate.carrier.id, evidence);
+        cx.emit_outcome(self.candidate.target, self.candidate.carrier().id, evidence);
     }
 
     fn record(&self, cx: &Context, rule: RuleMatch) -> AttemptRecord {
         AttemptRecord {
-            carrier_id: self.candidate.carrier.id,
-            carrier: self.candidate.carrier.name.clone(),
+            carrier_id: self.candidate.carrier().id,
+            carrier: self.candidate.carrier().name.clone(),
             gateway_id: self.candidate.gateway.id,
             gateway: self.candidate.gateway.name.clone(),
             address: self.candidate.target.address,
@@ -467,7 +467,7 @@ impl NewLeg<'_> {
     fn send(&self, cx: &mut Context, call: CallKey, offer: &Offer) -> SentAgain {
         let Candidate { target, gateway, .. } = self.candidate;
         let flow = Flow::to_gateway(self.listener, target.address, gateway.id);
-        let (owner, of) = (Owner::Invite(call), Some(self.candidate.carrier.id));
+        let (owner, of) = (Owner::Invite(call), Some(self.candidate.carrier().id));
         cx.start_towards(of, Method::Invite, flow, owner, |branch, settings| {
             self.print(offer, branch, settings)
         })
@@ -475,8 +475,8 @@ impl NewLeg<'_> {
 
     fn print(&self, offer: &Offer, branch: Branch, settings: &Settings) -> Bytes {
         let listener = settings.listener(self.listener);
-        let Candidate { carrier, gateway, .. } = self.candidate;
-        let uri = carrier.number_rule.request_uri(&offer.called, gateway);
+        let gateway = &self.candidate.gateway;
+        let uri = gateway.carrier.number_rule.request_uri(&offer.called, gateway);
         let uri = if offer.is_secure { secured(uri) } else { uri };
         let mut printer = Printer::request(b"INVITE", &uri);
         printer
@@ -505,7 +505,8 @@ impl NewLeg<'_> {
         printer.header(HeaderName::UserAgent, settings.user_agent.as_bytes());
         let carried = Carried::of(&offer.invite);
         let written = Some(HeaderName::MaxBreadth);
-        header_policy::write_but(written, carried, &carrier.number_rule.headers, &mut printer);
+        let rule = &gateway.carrier.number_rule;
+        header_policy::write_but(written, carried, &rule.headers, &mut printer);
         printer.finish(header_policy::body(carried))
     }
 
@@ -521,7 +522,7 @@ impl NewLeg<'_> {
 
     /// From with our tag, To without one, and the identity that the carrier's rule asks for.
     fn print_parties(&self, offer: &Offer, listener: &Listener, printer: &mut Printer) {
-        let rule = &self.candidate.carrier.number_rule;
+        let rule = &self.candidate.carrier().number_rule;
         let from = from_of(&offer.invite);
         let from_host = from.and_then(|from| Uri::parse(from.uri)).map(|uri| uri.host);
         let calling = rule.from_uri(

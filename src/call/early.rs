@@ -175,7 +175,7 @@ impl Setup {
         outbound.session = attempt.terms.session.clone();
         outbound.refer = self.refer;
         outbound.trunk = Some(attempt.trunk.clone());
-        outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
+        outbound.header_rule = attempt.candidate.carrier().number_rule.headers.clone();
         outbound.note_peer(response);
         outbound.note_description(&self.offer.invite);
         let mut inbound = self.inbound.leg(self.call, tag, &self.offer.invite);

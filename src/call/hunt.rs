@@ -142,14 +142,14 @@ impl Hunt {
         self.attempts += 1;
         let candidate = self.plan.candidates[index].clone();
         self.tried_targets.push(candidate.target);
-        if !self.tried.contains(&candidate.carrier.id) {
-            self.tried.push(candidate.carrier.id);
+        if !self.tried.contains(&candidate.carrier().id) {
+            self.tried.push(candidate.carrier().id);
         }
         Some(candidate)
     }
 
     fn fits(&self, candidate: &Candidate) -> bool {
-        let carrier = candidate.carrier.id;
+        let carrier = candidate.carrier().id;
         let is_within_budget = self.tried.contains(&carrier)
             || self.tried.len() < usize::from(self.plan.route.max_carriers);
         let is_out = self.excluded.contains(&carrier)
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn passes_over_a_candidate_that_has_no_room_now_and_remembers_that_it_was_short() {
         let mut hunt = hunt(&[1, 2], |_| {});
-        let has_room = |candidate: &Candidate| candidate.carrier.id != CarrierId(1);
+        let has_room = |candidate: &Candidate| candidate.carrier().id != CarrierId(1);
         assert!(!hunt.is_short());
         assert_eq!(index(hunt.take_next(&View::default(), has_room)), Some(1));
         assert!(hunt.is_short());
@@ -348,7 +348,7 @@ mod tests {
         });
         let gateway = Arc::new(Gateway {
             id: GatewayId(i64::from(index)),
-            carrier_id: carrier.id,
+            carrier,
             name: "g".into(),
             host: "192.0.2.1".into(),
             port: 5060,
@@ -364,7 +364,6 @@ mod tests {
             limits: Limits::default(),
         });
         Candidate {
-            carrier,
             gateway,
             target: target(index),
             srv: Srv::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::SessionPolicy;
 use crate::carrier::Transport;
 use crate::digest::NonceKey;
+use crate::routing::Reach;
 use crate::transaction::{Listener, ListenerId};
 
 /// Checked settings of one shard.
@@ -57,6 +58,13 @@ impl Default for Settings {
 impl Settings {
     pub fn listener(&self, id: ListenerId) -> &Listener {
         &self.listeners[usize::from(id.0)]
+    }
+
+    /// What the listeners reach.
+    pub fn reach(&self) -> Reach {
+        self.listeners.iter().fold(Reach::default(), |reach, listener| {
+            reach.and(listener.transport, listener.address.is_ipv4())
+        })
     }
 
     /// The first listener that reaches an address over a transport.

@@ -155,7 +155,7 @@ impl Setup {
         loop {
             let (capacity, now) = (&cx.capacity, cx.now);
             let has_room = |candidate: &Candidate| {
-                capacity.headroom(&candidate.carrier, &candidate.gateway, now) > 0.0
+                capacity.headroom(candidate.carrier(), &candidate.gateway, now) > 0.0
             };
             let Some(candidate) = self.hunt.take_next(&view, has_room) else { break };
             let number = self.hunt.attempts();
@@ -233,7 +233,7 @@ impl Setup {
         }
         if is_answered && attempt.stage < Stage::Ringing {
             self.deadlines.stop(Wait::Ringing);
-            let no_response = attempt.candidate.carrier.no_response;
+            let no_response = attempt.candidate.carrier().no_response;
             self.deadlines.arm(Wait::Response, cx.now + no_response);
         }
         is_answered
@@ -496,7 +496,7 @@ impl Setup {
         };
         outbound.session = attempt.terms.session.clone();
         outbound.refer = self.refer;
-        outbound.header_rule = attempt.candidate.carrier.number_rule.headers.clone();
+        outbound.header_rule = attempt.candidate.carrier().number_rule.headers.clone();
         outbound.trunk = Some(attempt.trunk.clone());
         let (sent, offer) = (attempt.invite.clone(), sdp::description_of(&self.offer.invite));
         outbound.hold_answered(cx, attempt.client, (invite.seq, sent), offer, response);
@@ -534,7 +534,7 @@ impl Setup {
         let Some(attempt) = self.take_attempt(cx) else { return Next::Wait };
         self.deadlines.stop(Wait::Response);
         self.deadlines.stop(Wait::Ringing);
-        let carrier = &attempt.candidate.carrier;
+        let carrier = attempt.candidate.carrier();
         let rule = verdict::classify(&cx.tables, carrier.id, attempt.stage, failure);
         match channel {
             Some(channel) if rule.class == Class::Capacity => {
@@ -577,7 +577,7 @@ impl Setup {
     fn weigh(&mut self, cx: &mut Context, candidate: &Candidate, blame: Blame) {
         let before = self.blamed.replace((candidate.clone(), blame));
         let Some((earlier, earlier_blame)) = before else { return };
-        if earlier.carrier.id == candidate.carrier.id {
+        if earlier.carrier().id == candidate.carrier().id {
             return;
         }
         let country = self.offer.country;
@@ -585,7 +585,7 @@ impl Setup {
         for (whose, failures) in [(&earlier, of_earlier), (candidate, of_later)] {
             if failures != 0.0 {
                 let evidence = Evidence::Revised { failures, country };
-                cx.emit_outcome(whose.target, whose.carrier.id, evidence);
+                cx.emit_outcome(whose.target, whose.carrier().id, evidence);
             }
         }
         // A third carrier sees the second one as it now is.
@@ -613,7 +613,7 @@ impl Setup {
         weight: Option<f32>,
     ) -> Next {
         if let Some(attempt) = self.take_attempt(cx) {
-            let carrier_id = attempt.candidate.carrier.id;
+            let carrier_id = attempt.candidate.carrier().id;
             let mut rule =
                 verdict::classify(&cx.tables, carrier_id, attempt.stage, Failure::Timeout);
             rule.action = Action::Stop;

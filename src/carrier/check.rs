@@ -23,8 +23,8 @@ use super::rows::{
 };
 use super::{
     Carrier, CarrierId, Customer, CustomerAuth, CustomerId, Dns, ErrorsInRow, FailureRuleId,
-    Gateway, GatewayId, Hours, Media, NumberRule, Refusal, Route, RouteCarrier, RouteId, Rows,
-    Tables, shadow,
+    Gateway, GatewayId, Hours, Media, NumberRule, Refusal, Roster, Route, RouteCarrier, RouteId,
+    Rows, Tables, shadow,
 };
 
 /// Longest pattern of a failure rule.
@@ -51,13 +51,15 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
     let addresses = check.addresses(&rows, &customers);
     let mut gateways_by_carrier: HashMap<CarrierId, Vec<Arc<Gateway>>> = HashMap::new();
     for gateway in gateways.values() {
-        gateways_by_carrier.entry(gateway.carrier_id).or_default().push(gateway.clone());
+        gateways_by_carrier.entry(gateway.carrier.id).or_default().push(gateway.clone());
     }
-    for gateways in gateways_by_carrier.values_mut() {
-        gateways.sort_by_key(|gateway| (gateway.priority, gateway.id));
-    }
-    check.number_examples(&rows.number_examples, &carriers, &gateways_by_carrier);
-    let carrier_rows = check.route_carriers(&rows, &carriers, &gateways_by_carrier);
+    let roster = |(id, carrier): (&CarrierId, &Arc<Carrier>)| {
+        let gateways = gateways_by_carrier.remove(id).unwrap_or_default();
+        (*id, Roster::new(carrier.clone(), gateways))
+    };
+    let rosters: HashMap<CarrierId, Roster> = carriers.iter().map(roster).collect();
+    check.number_examples(&rows.number_examples, &rosters);
+    let carrier_rows = check.route_carriers(&rows, &rosters);
     let mut hours = check.hours(&rows.route_carrier_hours, &carrier_rows);
     let routes = check.routes(&rows.routes, &customers, &carrier_rows, &mut hours);
     let failure_rules = check.failure_rules(&rows.failure_rules, &carriers);
@@ -75,9 +77,8 @@ pub(super) fn check(rows: Rows, version: u64) -> Result<Tables, Vec<Refusal>> {
         version,
         warnings,
         failure_rules,
-        carriers,
         gateways,
-        gateways_by_carrier,
+        rosters,
         customers,
         addresses,
         routes,
@@ -219,9 +220,10 @@ impl Check {
             let limits = check.limits(row.max_cps, row.max_channels);
             let inherited = regions.get(&row.carrier_id).cloned().flatten();
             let id = GatewayId(row.gateway_id);
+            let Some(carrier) = carriers.get(&CarrierId(row.carrier_id)) else { continue };
             let gateway = Gateway {
                 id,
-                carrier_id: CarrierId(row.carrier_id),
+                carrier: carrier.clone(),
                 name: row.name.as_str().into(),
                 host: row.host.as_str().into(),
                 port: u16::try_from(port).unwrap_or_default(),
@@ -296,8 +298,7 @@ impl Check {
     fn route_carriers(
         &mut self,
         rows: &Rows,
-        carriers: &HashMap<CarrierId, Arc<Carrier>>,
-        gateways: &HashMap<CarrierId, Vec<Arc<Gateway>>>,
+        rosters: &HashMap<CarrierId, Roster>,
     ) -> BTreeMap<i64, Vec<RouteCarrier>> {
         let routes: HashSet<i64> = rows.routes.iter().map(|row| row.route_id).collect();
         let mut by_route: BTreeMap<i64, Vec<RouteCarrier>> = BTreeMap::new();
@@ -308,13 +309,13 @@ impl Check {
             if !routes.contains(&route_id) {
                 check.refuse("route_id", format!("there is no route {route_id}"));
             }
-            if !carriers.contains_key(&id) {
-                check.refuse("carrier_id", format!("there is no carrier {carrier_id}"));
-            } else if !gateways.contains_key(&id) {
-                check.refuse(
+            match rosters.get(&id) {
+                None => check.refuse("carrier_id", format!("there is no carrier {carrier_id}")),
+                Some(roster) if roster.gateways.is_empty() => check.refuse(
                     "carrier_id",
                     format!("carrier {carrier_id} has no gateway; add one to gateways"),
-                );
+                ),
+                Some(_) => {}
             }
             let priority = check.within("priority", row.priority, 0, 65_535);
             let weight = check.within("weight", row.weight, 1, 1_000_000);

@@ -33,7 +33,8 @@ pub struct Carrier {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     pub id: GatewayId,
-    pub carrier_id: CarrierId,
+    /// Whose it is, as the same tables say.
+    pub carrier: Arc<Carrier>,
     pub name: Arc<str>,
     /// An IP address (IPv6 without brackets) or a host name that is resolved in the background.
     pub host: Arc<str>,
@@ -64,6 +65,13 @@ pub struct Limits {
     pub cps: Option<f64>,
     /// Calls at a time, 1 or more.
     pub channels: Option<u32>,
+}
+
+impl Limits {
+    /// There is one.
+    pub fn is_some(self) -> bool {
+        self.cps.is_some() || self.channels.is_some()
+    }
 }
 
 spelled! {

@@ -242,8 +242,10 @@ impl NumberRule {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::carrier::{AdminState, CarrierId, GatewayId, Limits, Media};
+    use crate::carrier::{AdminState, Carrier, CarrierId, GatewayId, Limits, Media};
     use crate::sip::Uri;
 
     #[test]
@@ -293,7 +295,18 @@ mod tests {
     fn gateway(host: &str, port: u16, dns: Dns) -> Gateway {
         Gateway {
             id: GatewayId(1),
-            carrier_id: CarrierId(1),
+            carrier: Arc::new(Carrier {
+                id: CarrierId(1),
+                name: "a".into(),
+                is_enabled: true,
+                errors_in_row: None,
+                probe_interval: None,
+                no_response: Duration::ZERO,
+                no_ringing: Duration::ZERO,
+                limits: Limits::default(),
+                number_rule: NumberRule::default(),
+                tls_wildcard: false,
+            }),
             name: "g".into(),
             host: host.into(),
             port,

@@ -11,7 +11,7 @@ use super::failure_rule::FailureRules;
 use super::number_rule::digits_of;
 use super::{
     Carrier, CarrierCredentials, CarrierId, Customer, CustomerId, Gateway, GatewayId, Refusal,
-    Registration, Route, Rows, Users,
+    Registration, Roster, Route, Rows, Users,
 };
 
 /// Everything a decision needs to know of the admin's wishes.
@@ -22,9 +22,9 @@ pub struct Tables {
     /// Rows that are in force, but hardly as they were meant.
     pub warnings: Vec<Refusal>,
     pub failure_rules: FailureRules,
-    pub(super) carriers: HashMap<CarrierId, Arc<Carrier>>,
     pub(super) gateways: HashMap<GatewayId, Arc<Gateway>>,
-    pub(super) gateways_by_carrier: HashMap<CarrierId, Vec<Arc<Gateway>>>,
+    /// One for each carrier.
+    pub(super) rosters: HashMap<CarrierId, Roster>,
     pub(super) customers: HashMap<CustomerId, Arc<Customer>>,
     /// Longest prefix first.
     pub(super) addresses: Vec<(IpNet, CustomerId)>,
@@ -43,7 +43,7 @@ impl Tables {
     }
 
     pub fn carrier(&self, id: CarrierId) -> Option<&Arc<Carrier>> {
-        self.carriers.get(&id)
+        self.roster_of(id).map(|roster| &roster.carrier)
     }
 
     pub fn gateway(&self, id: GatewayId) -> Option<&Arc<Gateway>> {
@@ -55,7 +55,7 @@ impl Tables {
     }
 
     pub fn carriers(&self) -> impl Iterator<Item = &Arc<Carrier>> {
-        self.carriers.values()
+        self.rosters.values().map(|roster| &roster.carrier)
     }
 
     pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
@@ -64,7 +64,12 @@ impl Tables {
 
     /// The gateways of a carrier, by priority, then id.
     pub fn gateways_of(&self, id: CarrierId) -> &[Arc<Gateway>] {
-        self.gateways_by_carrier.get(&id).map(Vec::as_slice).unwrap_or_default()
+        self.roster_of(id).map(|roster| roster.gateways.as_slice()).unwrap_or_default()
+    }
+
+    /// A carrier with them.
+    pub fn roster_of(&self, id: CarrierId) -> Option<&Roster> {
+        self.rosters.get(&id)
     }
 
     /// The customer whose longest address range holds the source. IPv4-mapped IPv6 counts as IPv4.

@@ -229,7 +229,7 @@ fn outcome_of_probe(tables: &Tables, probe: &StoredProbe) -> Option<(OffsetDateT
     let delay = Duration::try_from_secs_f64(probe.delay_ms / 1_000.0).unwrap_or_default();
     let outcome = Outcome {
         target: Target { gateway_id: gateway.id, address },
-        carrier_id: gateway.carrier_id,
+        carrier_id: gateway.carrier.id,
         evidence: Evidence::Probe { status_code: probe.status_code, delay },
     };
     Some((probe.ended_at, outcome))

@@ -244,12 +244,13 @@ fn decide_again(
         audio: None,
         needs_tls: false,
         seed,
-        has_listener: &|gateway, address| settings.reaches(gateway.transport, address),
+        reach: settings.reach(),
         headroom: &|_, gateway| decision.headroom(gateway.id),
+        has_learned: true,
     };
     match ask(&now.tables, &view, &wanted, instant) {
         Ok(plan) => match plan.candidates.first() {
-            Some(first) => Ok(first.carrier.name.to_string()),
+            Some(first) => Ok(first.carrier().name.to_string()),
             None => Err((480, "no gateway of the route has capacity".to_owned())),
         },
         Err(no_way) => Err((no_way.status_code, no_way.detail.clone())),

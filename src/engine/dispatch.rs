@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::engine::Engine;
+use super::evidence::Asked;
 use crate::call::admission::admit;
 use crate::call::attempt::Offer;
 use crate::call::authentication::{Caller, identify};
@@ -36,15 +37,15 @@ impl Engine {
             }
             return;
         };
-        let Some(owner) = self.cx.transactions.client(key).map(|client| client.owner) else {
-            return;
-        };
+        let Some(client) = self.cx.transactions.client(key) else { return };
+        let (owner, flow, at) = (client.owner, client.flow, client.started);
         let challenged = self.cx.challenged(key, response);
         let turn = self.cx.with_client(key, |client, now, actions| {
             client.machine.on_response(response, now, actions);
         });
         match turn {
             Some(turn) if turn.is_delivered => {
+                self.note_asked(Asked { owner, flow, at }, Some(response.status_code()));
                 let is_answered = challenged
                     .is_some_and(|challenged| self.answer(owner, key, &challenged, response));
                 if !is_answered {
@@ -141,11 +142,12 @@ impl Engine {
         if client.scheduled == Some(at) {
             client.scheduled = None;
         }
-        let owner = client.owner;
+        let (owner, flow, at) = (client.owner, client.flow, client.started);
         let turn = self.cx.with_client(key, |client, now, actions| {
             client.machine.on_timeout(now, actions);
         });
         if turn.is_some_and(|turn| turn.is_timed_out) {
+            self.note_asked(Asked { owner, flow, at }, None);
             self.on_client_failed(owner, key, Failure::Timeout);
         }
     }
@@ -163,11 +165,12 @@ impl Engine {
     pub(super) fn on_unreachable(&mut self, flow: Flow) {
         for key in self.cx.transactions.clients_on(flow) {
             let Some(client) = self.cx.transactions.client(key) else { continue };
-            let owner = client.owner;
+            let (owner, flow, at) = (client.owner, client.flow, client.started);
             let turn = self.cx.with_client(key, |client, _, actions| {
                 client.machine.on_transport_error(actions);
             });
             if turn.is_some_and(|turn| turn.is_timed_out) {
+                self.note_asked(Asked { owner, flow, at }, None);
                 self.on_client_failed(owner, key, Failure::Transport);
             }
         }

@@ -38,6 +38,8 @@ pub enum Command {
     Probe { target: Target, timeout: Duration },
     /// The transport could not deliver to this address (ICMP unreachable, connection refused).
     Unreachable { flow: Flow },
+    /// The peer of a connection has answered a keep-alive, or has not for so long.
+    KeepAlive { flow: Flow, silent_for: Option<Duration> },
     /// Register with the gateways that want it; for one shard of a node, the one that sends its probes.
     Register,
     /// Answer new INVITEs and OPTIONS with 503 from now on, and end the registrations.
@@ -148,6 +150,7 @@ impl Engine {
             }
             Command::Probe { target, timeout } => self.probe(target, timeout),
             Command::Unreachable { flow } => self.on_unreachable(flow),
+            Command::KeepAlive { flow, silent_for } => self.note_life(flow, silent_for),
             Command::Register => self.start_registrar(),
             Command::Drain => {
                 self.cx.is_draining = true;
@@ -272,14 +275,13 @@ impl Engine {
     fn probe(&mut self, target: Target, timeout: Duration) {
         let cx = &mut self.cx;
         let Some(gateway) = cx.tables.gateway(target.gateway_id).cloned() else { return };
-        let carrier_id = gateway.carrier_id;
+        let carrier_id = gateway.carrier.id;
         let Some(listener) = cx.settings.listener_for(gateway.transport, target.address) else {
             return;
         };
         let flow = Flow::to_gateway(listener, target.address, gateway.id);
         // Nobody at its host: a carrier may answer nothing that does not name it.
-        let rule = cx.tables.carrier(carrier_id).map(|carrier| carrier.number_rule.clone());
-        let rule = rule.unwrap_or_default();
+        let rule = gateway.carrier.number_rule.clone();
         let uri = rule.request_uri(&Subscriber::default(), &gateway);
         let to = rule.to_uri(&Subscriber::default(), &gateway);
         let (tag, call_id) = (cx.new_tag(), cx.new_call_id(b""));

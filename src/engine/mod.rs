@@ -3,6 +3,7 @@
 pub mod dispatch;
 #[expect(clippy::module_inception, reason = "the engine of the module `engine`")]
 pub mod engine;
+mod evidence;
 pub mod overload;
 mod passing;
 mod registrar;

@@ -80,7 +80,7 @@ impl Engine {
             for (id, registration) in tables.registrations() {
                 if let Some(gateway) = tables.gateway(id)
                     && gateway.admin_state != AdminState::Off
-                    && tables.carrier(gateway.carrier_id).is_some_and(|carrier| carrier.is_enabled)
+                    && gateway.carrier.is_enabled
                 {
                     wanted.insert(id, (gateway.clone(), registration.clone()));
                 }
@@ -94,7 +94,7 @@ impl Engine {
             }
             let same = wanted.get(&entry.gateway.id).filter(|(gateway, registration)| {
                 *registration == entry.registration
-                    && gateway.carrier_id == entry.gateway.carrier_id
+                    && gateway.carrier.id == entry.gateway.carrier.id
                     && gateway.transport == entry.gateway.transport
             });
             match same {
@@ -162,7 +162,7 @@ impl Engine {
         response: &Message,
     ) -> bool {
         let Some(entry) = self.registrar.entries.get_mut(key) else { return false };
-        let (of, owner, seq) = (entry.gateway.carrier_id, Owner::Register(key), entry.seq + 1);
+        let (of, owner, seq) = (entry.gateway.carrier.id, Owner::Register(key), entry.seq + 1);
         let cx = &mut self.cx;
         let Some(again) = cx.send_again(of, challenged, owner, seq, response) else {
             return false;
@@ -266,7 +266,7 @@ fn register(cx: &mut Context, key: RegistrationKey, entry: &mut Entry, ask: Ask)
     };
     entry.seq += 1;
     let flow = Flow::to_gateway(listener, ask.target, entry.gateway.id);
-    let of = Some(entry.gateway.carrier_id);
+    let of = Some(entry.gateway.carrier.id);
     let sent =
         cx.start_towards(of, Method::Register, flow, Owner::Register(key), |branch, settings| {
             print(entry, ask, settings.listener(listener), branch, settings)
@@ -309,7 +309,7 @@ fn tell(cx: &mut Context, entry: &mut Entry) {
     if at == entry.told {
         return;
     }
-    let carrier_id: CarrierId = entry.gateway.carrier_id;
+    let carrier_id: CarrierId = entry.gateway.carrier.id;
     for (address, is_registered) in
         entry.told.map(|it| (it, false)).into_iter().chain(at.map(|it| (it, true)))
     {

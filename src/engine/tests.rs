@@ -2,6 +2,7 @@
 
 mod authentication;
 mod credentials;
+mod evidence;
 mod registration;
 
 use std::net::SocketAddr;

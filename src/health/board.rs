@@ -113,7 +113,7 @@ impl Board {
         for resolved in targets {
             let Resolved { target, srv } = (*resolved).into();
             let Some(gateway) = tables.gateway(target.gateway_id) else { continue };
-            let Some(carrier) = tables.carrier(gateway.carrier_id) else { continue };
+            let carrier = &gateway.carrier;
             let is_probed = carrier.is_enabled && gateway.admin_state != AdminState::Off;
             let probe_interval = carrier.probe_interval.filter(|_| is_probed);
             let mut entry = match old.remove(&target) {
@@ -354,6 +354,7 @@ impl Board {
             Evidence::Attempt { .. }
             | Evidence::Probe { .. }
             | Evidence::Alive
+            | Evidence::Doubt { .. }
             | Evidence::Ringing
             | Evidence::Registration { .. }
             | Evidence::AttemptStarted => return,

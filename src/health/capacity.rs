@@ -33,6 +33,8 @@ pub struct Capacity {
     parts: u32,
     gateways: HashMap<GatewayId, Usage>,
     carriers: HashMap<CarrierId, Usage>,
+    /// Gateways that have taught a limit which holds.
+    teachers: usize,
     channels_now: u64,
 }
 
@@ -75,6 +77,7 @@ impl Capacity {
     /// Forgets what is no more in the tables, once no call uses it.
     pub fn retain(&mut self, tables: &Tables) {
         self.gateways.retain(|id, usage| usage.channels > 0 || tables.gateway(*id).is_some());
+        self.teachers = self.gateways.values().filter(|usage| usage.has_learned()).count();
         self.carriers.retain(|id, usage| usage.channels > 0 || tables.carrier(*id).is_some());
     }
 
@@ -87,13 +90,20 @@ impl Capacity {
         of_carrier.min(of_gateway)
     }
 
+    /// Whether refusals have taught a limit. Else gateways for which the tables have none are free.
+    pub fn has_learned(&self) -> bool {
+        self.teachers > 0
+    }
+
     /// An INVITE goes out: takes a token and a channel, whether or not they are there.
     pub fn start(&mut self, carrier: &Carrier, gateway: &Gateway, now: Instant) -> Channel {
         let parts = f64::from(self.parts.max(1));
         let of_carrier = self.carriers.entry(carrier.id).or_insert_with(|| Usage::new(now));
         of_carrier.start(carrier.limits, parts, now);
         let of_gateway = self.gateways.entry(gateway.id).or_insert_with(|| Usage::new(now));
+        self.teachers -= usize::from(of_gateway.has_learned());
         of_gateway.start(gateway.limits, parts, now);
+        self.teachers += usize::from(of_gateway.has_learned());
         self.channels_now += 1;
         Channel { carrier_id: carrier.id, gateway_id: gateway.id, started: now }
     }
@@ -130,6 +140,7 @@ impl Capacity {
         let (gateway_id, started) = (channel.gateway_id, channel.started);
         self.release(channel);
         let Some(usage) = self.gateways.get_mut(&gateway_id) else { return };
+        self.teachers -= usize::from(usage.has_learned());
         usage.turn(now);
         usage.starts.take_back(started, now);
         let starts = f64::from(usage.starts.count(now));
@@ -150,6 +161,7 @@ impl Capacity {
             // It carries nothing of ours that could be too much.
             Full::Unsaid | Full::Channels => {}
         }
+        self.teachers += usize::from(usage.has_learned());
     }
 
     /// The headroom of every gateway that has had a call since it is in the tables.
@@ -160,8 +172,7 @@ impl Capacity {
     ) -> impl Iterator<Item = (GatewayId, f64)> + 'a {
         self.gateways.keys().filter_map(move |id| {
             let gateway = tables.gateway(*id)?;
-            let carrier = tables.carrier(gateway.carrier_id)?;
-            Some((*id, self.headroom(carrier, gateway, now)))
+            Some((*id, self.headroom(&gateway.carrier, gateway, now)))
         })
     }
 
@@ -307,6 +318,10 @@ impl Usage {
         }
     }
 
+    fn has_learned(&self) -> bool {
+        self.learned_cps.is_some() || self.learned_channels.is_some()
+    }
+
     fn turn(&mut self, now: Instant) {
         self.learned_cps = self.learned_cps.take().and_then(|learned| learned.turn(0.0, now));
         let in_use = f64::from(self.channels);
@@ -357,6 +372,8 @@ fn headroom(usage: Option<&Usage>, limits: Limits, parts: f64, now: Instant) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::carrier::{AdminState, Dns, Media, NumberRule, Transport};
 
@@ -625,7 +642,7 @@ mod tests {
     fn gateway(id: i64, limits: Limits) -> Gateway {
         Gateway {
             id: GatewayId(id),
-            carrier_id: CarrierId(1),
+            carrier: Arc::new(carrier(Limits::default())),
             name: "g".into(),
             host: "192.0.2.1".into(),
             port: 5060,

@@ -147,6 +147,11 @@ impl Entry {
                 }
             }
             Evidence::Alive => self.machine.on_sign(Sign::Alive, now),
+            // Without probes nothing but its calls could clear it again, and they will tell anyway.
+            Evidence::Doubt { waited } if !is_unfit && self.probe_interval.is_some() => {
+                self.machine.on_doubt(*waited, now);
+            }
+            Evidence::Doubt { .. } => {}
             Evidence::Ringing => {
                 self.machine.on_trial_over();
                 self.hard_in_row = 0;

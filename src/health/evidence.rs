@@ -17,8 +17,12 @@ pub struct Outcome {
 pub enum Evidence {
     /// An OPTIONS probe ended. `status_code` is `None` when nothing came within its time.
     Probe { status_code: Option<u16>, delay: Duration },
-    /// A live sign of life that ends nothing: the first provisional of an INVITE, an in-dialog response.
+    /// A live sign of life that ends nothing: the first provisional of an INVITE, a response within a call, the answer
+    /// to a keep-alive (RFC 5626 §3.5.1).
     Alive,
+    /// A request within a call, or a keep-alive, that was sent so long ago has no answer, or 408 or 503: whoever is
+    /// behind it may be gone, or it is. Says nothing of how it carries calls.
+    Doubt { waited: Duration },
     /// A call rings: the carrier has done most of its work.
     Ringing,
     /// We are registered there now, or not any more (RFC 3261 §10).

@@ -34,7 +34,7 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(60);
 /// One target's state.
 ///
 /// ```text
-///   Unknown ──sign──> Up ──hard failure──> Suspect ──second within 5 s──> Down <── ejected for its quality
+///   Unknown ──sign──> Up ──failure, doubt──> Suspect ──second within 5 s──> Down <── ejected for its quality
 ///      └──hard failure────────────────────^   │ two signs: Up              │ pause over, and a sign
 ///                                             │                            v
 ///             Up, 10 %, 30 %, all calls <── three good ones ─────────── HalfOpen ──hard failure──> Down
@@ -173,6 +173,26 @@ impl Machine {
             State::HalfOpen { good, trial_since, is_ejected } => {
                 State::HalfOpen { good: good + 1, trial_since, is_ejected }
             }
+        };
+        self.go(next, now);
+    }
+
+    /// Something that it was asked so long ago has no answer. Where it has shown life since, it is not gone; else it is
+    /// looked at again, and what comes of that decides.
+    pub(super) fn on_doubt(&mut self, waited: Duration, now: Instant) {
+        let has_spoken = |at| now.saturating_duration_since(at) < waited;
+        if self.last_sign.is_some_and(has_spoken) {
+            return;
+        }
+        let next = match self.state {
+            State::Unknown | State::Up { ramp: None } => {
+                self.last_failure = Some(now);
+                State::Suspect { since: now, signs: 0, rechecks: 0 }
+            }
+            State::Up { ramp: Some(_) }
+            | State::Suspect { .. }
+            | State::Down { .. }
+            | State::HalfOpen { .. } => self.state,
         };
         self.go(next, now);
     }

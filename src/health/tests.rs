@@ -28,6 +28,8 @@ fn knows_where_we_are_registered_and_holds_nothing_else_for_it() {
     assert!(!world.view_of(1).is_registered);
 }
 
+mod doubts;
+
 mod probes {
     use super::*;
 

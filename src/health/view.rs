@@ -11,6 +11,7 @@ use super::window::Counts;
 use super::{Srv, Target};
 use crate::carrier::class::spelled;
 use crate::carrier::{CarrierId, GatewayId};
+use crate::random::Random;
 
 spelled! {
     /// Whether a target can be reached (ROUTING: `unknown -> up -> suspect -> down -> half_open -> up`).
@@ -95,17 +96,23 @@ const RINGING_NOTICED_MS: f64 = 500.0;
 /// What a decision reads of every target, ready to be reckoned with and side by side in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Glance {
-    pub target: Target,
-    /// Unknown or up, and nobody asked to stay away; of any other the whole [`TargetView`] tells.
-    pub is_plain: bool,
-    /// Its carrier has our registration there.
-    pub is_registered: bool,
-    pub srv: Srv,
+    pub gateway_id: GatewayId,
     /// Estimated share of good attempts, and how far from it a draw may fall.
     pub mean: f64,
     pub spread: f64,
     /// What its latency leaves of a score, 1.0 = all: where nobody notices it.
     pub latency_factor: f64,
+    /// No score that is drawn is above this one.
+    pub score_max: f64,
+    pub srv: Srv,
+    /// Unknown or up, and nobody asked to stay away; of any other the whole [`TargetView`] tells.
+    pub is_plain: bool,
+    /// The same, and the only target of its gateway.
+    pub is_simple: bool,
+    /// Its carrier has our registration there.
+    pub is_registered: bool,
+    /// Family of its address.
+    pub is_ipv4: bool,
 }
 
 /// All targets, by gateway.
@@ -147,6 +154,14 @@ impl View {
         self.median_latency_ms = latency_ms;
         self.median_ringing_ms = ringing_ms;
         self.glances = self.targets.iter().map(|view| self.glance(view)).collect();
+        for at in 0..self.glances.len() {
+            let own = self.glances[at].gateway_id;
+            let is_own = |at: Option<usize>| {
+                at.and_then(|at| self.glances.get(at)).is_some_and(|it| it.gateway_id == own)
+            };
+            let is_alone = !is_own(at.checked_sub(1)) && !is_own(Some(at + 1));
+            self.glances[at].is_simple &= is_alone;
+        }
         self
     }
 
@@ -199,7 +214,7 @@ impl View {
     #[inline]
     pub fn places_of(&self, gateway_id: GatewayId, near: usize) -> Range<usize> {
         let is_own = |place: usize| {
-            self.glances.get(place).is_some_and(|glance| glance.target.gateway_id == gateway_id)
+            self.glances.get(place).is_some_and(|glance| glance.gateway_id == gateway_id)
         };
         if is_own(near) {
             let mut end = near + 1;
@@ -213,18 +228,26 @@ impl View {
     }
 
     fn glance(&self, view: &TargetView) -> Glance {
+        let mean = 1.0 - view.failure_rate;
+        // What is little known is drawn more widely.
+        let spread = view.deviation.hypot(INDIFFERENCE);
+        let latency_factor = self.latency_factor(view);
+        let is_plain = match view.reachability {
+            Reachability::Unknown | Reachability::Up => view.unusable_until.is_none(),
+            Reachability::Suspect | Reachability::Down | Reachability::HalfOpen => false,
+        };
         Glance {
-            target: view.target,
+            gateway_id: view.target.gateway_id,
             is_registered: view.is_registered,
+            is_ipv4: view.target.address.is_ipv4(),
             srv: view.srv,
-            is_plain: match view.reachability {
-                Reachability::Unknown | Reachability::Up => view.unusable_until.is_none(),
-                Reachability::Suspect | Reachability::Down | Reachability::HalfOpen => false,
-            },
-            mean: 1.0 - view.failure_rate,
-            // What is little known is drawn more widely.
-            spread: view.deviation.hypot(INDIFFERENCE),
-            latency_factor: self.latency_factor(view),
+            is_plain,
+            // With the others before it: see `with_medians`.
+            is_simple: is_plain,
+            mean,
+            spread,
+            latency_factor,
+            score_max: (mean + spread * Random::NORMAL_MAX) * latency_factor,
         }
     }
 

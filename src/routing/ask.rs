@@ -1,10 +1,9 @@
 //! From a customer and a number to a plan: the one way, for calls, dry runs and replays.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::{Drop, Plan, Query, decide};
+use super::{Drop, Plan, Query, Reach, decide};
 use crate::carrier::number_rule::digits_of;
 use crate::carrier::{Carrier, Customer, Gateway, Route, RoutedBy, Tables};
 use crate::health::View;
@@ -28,10 +27,12 @@ pub struct Ask<'a> {
     /// A `sips:` call: every hop must be by TLS.
     pub needs_tls: bool,
     pub seed: u64,
-    /// Whether one of our listeners reaches an address of a gateway.
-    pub has_listener: &'a dyn Fn(&Gateway, SocketAddr) -> bool,
+    /// What our listeners reach.
+    pub reach: Reach,
     /// The free share of the tightest limit of a gateway and its carrier; 0.0 = no room for a call.
     pub headroom: &'a dyn Fn(&Carrier, &Gateway) -> f64,
+    /// As in [`Query`].
+    pub has_learned: bool,
 }
 
 /// Why there is no way for it.
@@ -74,8 +75,9 @@ pub fn ask(
         audio: ask.audio,
         needs_tls: ask.needs_tls,
         seed: ask.seed,
-        has_listener: ask.has_listener,
+        reach: ask.reach,
         headroom: ask.headroom,
+        has_learned: ask.has_learned,
     };
     let mut plan = decide(tables, view, &query, now);
     plan.routing_number = ask.routing_number.map(Into::into);

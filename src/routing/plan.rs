@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::text::PlanText;
 use crate::carrier::class::spelled;
-use crate::carrier::{Carrier, Gateway, GatewayId, Route};
+use crate::carrier::{Carrier, Gateway, Route};
 use crate::health::{Reachability, Srv, Target, TargetView};
 
 /// What the JSON of one candidate takes, or a little more.
@@ -43,7 +43,6 @@ pub struct Plan {
 /// One target to try.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    pub carrier: Arc<Carrier>,
     pub gateway: Arc<Gateway>,
     pub target: Target,
     /// Among the targets of its gateway.
@@ -71,9 +70,7 @@ pub struct Candidate {
 /// A target, or a gateway without one, that was left out.
 #[derive(Clone, Debug)]
 pub struct Dropped {
-    pub carrier: Arc<Carrier>,
-    pub gateway_id: GatewayId,
-    pub gateway: Arc<str>,
+    pub gateway: Arc<Gateway>,
     /// Of the target; `None` where the gateway was left out before its targets were looked at.
     pub health: Option<Arc<TargetView>>,
     pub reason: Drop,
@@ -112,6 +109,13 @@ spelled! {
         NotRegistered = "not_registered",
         /// The gateway's address family or transport has no listener here.
         NoListener = "no_listener",
+    }
+}
+
+impl Candidate {
+    /// Whose gateway it is.
+    pub fn carrier(&self) -> &Arc<Carrier> {
+        &self.gateway.carrier
     }
 }
 

@@ -132,8 +132,8 @@ impl From<&Plan> for DecisionRecord {
 impl From<&Candidate> for CandidateRecord {
     fn from(candidate: &Candidate) -> Self {
         Self {
-            carrier_id: Some(candidate.carrier.id),
-            carrier: candidate.carrier.name.to_string(),
+            carrier_id: Some(candidate.carrier().id),
+            carrier: candidate.carrier().name.to_string(),
             gateway_id: Some(candidate.gateway.id),
             gateway: candidate.gateway.name.to_string(),
             address: candidate.target.address,
@@ -160,10 +160,10 @@ impl From<&Dropped> for DroppedRecord {
     fn from(dropped: &Dropped) -> Self {
         let health = dropped.health.as_ref();
         Self {
-            carrier_id: Some(dropped.carrier.id),
-            carrier: dropped.carrier.name.to_string(),
-            gateway_id: Some(dropped.gateway_id),
-            gateway: dropped.gateway.to_string(),
+            carrier_id: Some(dropped.gateway.carrier.id),
+            carrier: dropped.gateway.carrier.name.to_string(),
+            gateway_id: Some(dropped.gateway.id),
+            gateway: dropped.gateway.name.to_string(),
             reason: dropped.reason,
             address: health.map(|view| view.target.address),
             health: health.map(|view| HealthRecord {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::decide::MAX_CANDIDATES;
-use super::{DecisionRecord, Drop, Plan, Query, decide};
+use super::{DecisionRecord, Drop, Plan, Query, Reach, decide};
 use crate::carrier::rows::{
     CarrierRow, GatewayRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
@@ -385,7 +385,7 @@ fn a_record_decides_again_as_it_was_decided_then() {
         let again = world.decide_with(record.view(&targets, world.now), seed, None);
         assert_eq!(ids(&again), ids(&plan));
         let left = |plan: &Plan| {
-            plan.dropped.iter().map(|left| (left.gateway_id, left.reason)).collect::<Vec<_>>()
+            plan.dropped.iter().map(|left| (left.gateway.id, left.reason)).collect::<Vec<_>>()
         };
         assert_eq!(left(&again), left(&plan));
         // A number that was written and read may differ in its last bit.
@@ -484,8 +484,9 @@ impl World {
             audio: self.audio.as_ref(),
             needs_tls: self.needs_tls,
             seed,
-            has_listener: &|_, _| true,
+            reach: Reach::ALL,
             headroom: &|_, gateway| self.headroom[&gateway.id.0],
+            has_learned: true,
         };
         decide(&self.tables, &view, &query, self.now)
     }
@@ -497,7 +498,7 @@ impl World {
 
     fn dropped(&self) -> Vec<(i64, Drop)> {
         let plan = self.decide(1, None);
-        plan.dropped.iter().map(|dropped| (dropped.gateway_id.0, dropped.reason)).collect()
+        plan.dropped.iter().map(|dropped| (dropped.gateway.id.0, dropped.reason)).collect()
     }
 
     /// How often each gateway is tried first.

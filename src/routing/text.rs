@@ -104,8 +104,8 @@ impl<'a> From<&'a Candidate> for CandidateText<'a> {
     fn from(candidate: &'a Candidate) -> Self {
         Self {
             address: candidate.target.address,
-            carrier: &candidate.carrier.name,
-            carrier_id: candidate.carrier.id,
+            carrier: &candidate.carrier().name,
+            carrier_id: candidate.carrier().id,
             destination_factor: candidate.destination_factor,
             deviation: candidate.deviation,
             failure_rate: candidate.failure_rate,
@@ -130,10 +130,10 @@ impl<'a> From<&'a Dropped> for DroppedText<'a> {
         let health = dropped.health.as_deref();
         Self {
             address: health.map(|view| view.target.address),
-            carrier: &dropped.carrier.name,
-            carrier_id: dropped.carrier.id,
-            gateway: &dropped.gateway,
-            gateway_id: dropped.gateway_id,
+            carrier: &dropped.gateway.carrier.name,
+            carrier_id: dropped.gateway.carrier.id,
+            gateway: &dropped.gateway.name,
+            gateway_id: dropped.gateway.id,
             health: health.map(HealthText::from),
             reason: dropped.reason,
         }

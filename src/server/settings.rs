@@ -14,6 +14,7 @@ use crate::carrier::Transport;
 use crate::carrier::class::spelled;
 use crate::net::stream::Limits;
 use crate::net::stream::tls::TlsFiles;
+use crate::routing::Reach;
 use crate::telemetry::{log, redact};
 
 /// One setting as the file, the environment (`HOLDFAST_` and its name in capitals), the flags
@@ -296,10 +297,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether a listener reaches an address over a transport.
-    pub fn reaches(&self, transport: Transport, address: SocketAddr) -> bool {
-        self.listeners.iter().any(|listener| {
-            listener.transport == transport && listener.address.is_ipv4() == address.is_ipv4()
+    /// What the listeners reach.
+    pub fn reach(&self) -> Reach {
+        self.listeners.iter().fold(Reach::default(), |reach, listener| {
+            reach.and(listener.transport, listener.address.is_ipv4())
         })
     }
 }

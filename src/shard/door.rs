@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
+use std::time::Duration;
 
 use super::{Mail, ShardHandle, Shared, owner_of};
 use crate::carrier::GatewayId;
@@ -44,10 +45,17 @@ impl Door for ShardDoor {
         }
     }
 
+    fn keep_alive(&self, flow: Flow, silent_for: Option<Duration>) {
+        // It concerns no call, so any shard may tell the board; one without room has other signs.
+        if let Some(shard) = self.shards.first() {
+            let _ = shard.command(Command::KeepAlive { flow, silent_for });
+        }
+    }
+
     fn name_of(&self, gateway: GatewayId) -> Option<PeerName> {
         let tables = self.shared.tables.load();
         let gateway = tables.gateway(gateway)?;
-        let carrier = tables.carrier(gateway.carrier_id)?;
+        let carrier = &gateway.carrier;
         // RFC 5922 §4: the domain that was asked for; an address alone is only its own.
         let of_rule = carrier.number_rule.request_uri_host.as_deref().and_then(domain);
         let host = domain(&gateway.host).or(of_rule).unwrap_or(&gateway.host);

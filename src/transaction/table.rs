@@ -31,6 +31,8 @@ pub struct Client<O> {
     pub cancel: Option<ClientKey>,
     /// How often the same request went out before, each time as the answer to another challenge.
     pub answers: u8,
+    /// When the request was sent first.
+    pub started: Instant,
     /// When the shard's timers will look at this transaction next.
     pub scheduled: Option<Instant>,
     nonce: u64,
@@ -143,7 +145,8 @@ impl<O: Copy> Table<O> {
                 )),
             };
             let (cancel, scheduled, answers) = (None, None, 0);
-            Client { machine, flow, owner, cancel, answers, scheduled, nonce, method }
+            let started = now;
+            Client { machine, flow, owner, cancel, answers, started, scheduled, nonce, method }
         })
     }
 

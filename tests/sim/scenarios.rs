@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use holdfast::call::{CallRecord, EndCause, EndedBy};
+use holdfast::health::{Reachability, Target};
 
 use super::cx::{MS, S};
 use super::gate::Gate;
@@ -47,6 +48,27 @@ fn carries_a_call_through_challenges_of_its_invite_and_within_it() {
                 world.gate.is_some_and(|gate| gate.challenges >= 4),
                 "INVITE, re-INVITE, INFO, BYE"
             );
+        }
+    }
+}
+
+#[test]
+fn looks_twice_at_a_gateway_that_has_no_answer_within_a_call_and_keeps_it() {
+    let change = [(4_300 * MS, Step::Reinvite { has_offer: true }), (20 * S, Step::Hangup)];
+    for (code, is_doubted) in [(503, true), (488, false)] {
+        let refusing = Plan { refuses_reinvites: Some(code), ..answering(&[]) };
+        let mut world = World::scripted(1, PROFILES[0], calling(&change), refusing);
+        world.run();
+        assert_eq!(end(&world), (200, EndCause::Completed, EndedBy::Caller));
+        let bursts: Vec<Target> = world
+            .probes
+            .iter()
+            .filter(|(at, target)| world.probes.contains(&(at + 500 * MS, *target)))
+            .map(|(_, target)| *target)
+            .collect();
+        assert_eq!(bursts.len(), usize::from(is_doubted), "{code}: {:?}", world.probes);
+        if let Some(target) = bursts.first() {
+            assert_eq!(world.state_of(*target), Some(Reachability::Up));
         }
     }
 }

@@ -12,7 +12,7 @@ use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
 };
-use holdfast::health::{Board, BoardSettings, Target};
+use holdfast::health::{Board, BoardSettings, Reachability, Target, View};
 
 use super::checks::{Checks, Violation};
 use super::cx::{Cx, Event, MS, S};
@@ -39,6 +39,9 @@ pub struct World {
     pub records: Vec<CallRecord>,
     engine: Engine,
     board: Board,
+    view: Arc<View>,
+    /// When each probe was sent, and to whom.
+    pub probes: Vec<(u64, Target)>,
     origin: Instant,
     is_probing: bool,
     /// Agents by Call-ID.
@@ -119,6 +122,8 @@ impl World {
             records: Vec::new(),
             engine,
             board,
+            view: Arc::default(),
+            probes: Vec::new(),
             origin,
             is_probing: true,
             by_call_id: HashMap::new(),
@@ -195,6 +200,11 @@ impl World {
             })
             .collect();
         format!("{}\n{agents}{}", violation.what, self.cx.ladder.of_call(&calls, call))
+    }
+
+    /// What the board believes of a target now.
+    pub fn state_of(&self, target: Target) -> Option<Reachability> {
+        self.view.target(target).map(|view| view.reachability)
     }
 
     fn next_at(&self) -> u64 {
@@ -357,11 +367,13 @@ impl World {
                 }
             }
             if let Some(view) = self.board.poll_view(now) {
+                self.view = view.clone();
                 self.engine.handle_command(Command::View(view), now);
             }
             let probe = if self.is_probing { self.board.poll_probe(now) } else { None };
             let Some(probe) = probe else { return };
             let (target, timeout) = (probe.target, probe.timeout);
+            self.probes.push((self.cx.now, target));
             self.engine.handle_command(Command::Probe { target, timeout }, now);
         }
     }

@@ -10,7 +10,7 @@ use holdfast::health::{
     SavedTarget, View,
 };
 use holdfast::random::Random;
-use holdfast::routing::{Candidate, Plan, Query, decide};
+use holdfast::routing::{Candidate, Plan, Query, Reach, decide};
 
 use super::scorer::{Ended, Scorer};
 use super::tables::Facts;
@@ -87,8 +87,9 @@ impl Scorer for Holdfast {
             audio: None,
             needs_tls: false,
             seed: self.random.next_u64(),
-            has_listener: &|_, _| true,
+            reach: Reach::ALL,
             headroom: &|carrier, gateway| capacity.headroom(carrier, gateway, now),
+            has_learned: capacity.has_learned(),
         };
         decide(&self.facts.tables, &self.view, &query, now)
     }
@@ -98,11 +99,11 @@ impl Scorer for Holdfast {
     }
 
     fn has_room(&self, candidate: &Candidate, now: Instant) -> bool {
-        self.capacity.headroom(&candidate.carrier, &candidate.gateway, now) > 0.0
+        self.capacity.headroom(candidate.carrier(), &candidate.gateway, now) > 0.0
     }
 
     fn started(&mut self, call: usize, candidate: &Candidate, now: Instant) {
-        let channel = self.capacity.start(&candidate.carrier, &candidate.gateway, now);
+        let channel = self.capacity.start(candidate.carrier(), &candidate.gateway, now);
         self.channels.insert(call, channel);
         if candidate.reachability == Reachability::HalfOpen {
             let carrier = self.facts.index_of(candidate.target);

@@ -51,10 +51,8 @@ impl Facts {
     /// A plan that tries carriers in this order: what a scorer other than Holdfast's decides.
     pub fn plan(&self, order: &[usize], now: Instant) -> Plan {
         let candidate = |index: &usize| {
-            let carrier = self.tables.carrier(self.carrier_id(*index)).expect("a carrier");
             let gateway = self.tables.gateway(self.targets[*index].gateway_id).expect("a gateway");
             Candidate {
-                carrier: carrier.clone(),
                 gateway: gateway.clone(),
                 target: self.targets[*index],
                 srv: Srv::default(),

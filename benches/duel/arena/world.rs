@@ -443,7 +443,7 @@ fn steps(script: &Script, candidate: &Candidate, budget_left: Duration) -> Vec<(
         true => (budget_left, Step::Ended(End::Budget)),
         false => (after, Step::Ended(end)),
     };
-    let no_response = candidate.carrier.no_response;
+    let no_response = candidate.carrier().no_response;
     let Some(first) = first.filter(|at| *at <= no_response) else {
         steps.push(ended(no_response, End::Timeout));
         return steps;
@@ -451,7 +451,7 @@ fn steps(script: &Script, candidate: &Candidate, budget_left: Duration) -> Vec<(
     if last_at != Some(first) && script.ringing != Some(first) && first <= budget_left {
         steps.push((first, Step::Responded));
     }
-    let no_ringing = candidate.carrier.no_ringing;
+    let no_ringing = candidate.carrier().no_ringing;
     let ringing = script.ringing.filter(|at| last_at.is_none_or(|last| *at < last));
     match (ringing, script.last) {
         (Some(ringing), _) if ringing <= no_ringing.min(budget_left) => {

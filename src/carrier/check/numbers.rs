@@ -9,7 +9,7 @@ use crate::carrier::header_rule::{Carry, HeaderRule, Identity};
 use crate::carrier::number_rule::{NumberFormat, NumberRule, PartyRule, UserPhone};
 use crate::carrier::rewrite::{Rewrite, RewriteError};
 use crate::carrier::rows::{NumberExampleRow, NumberRuleRow};
-use crate::carrier::{Carrier, CarrierId, Gateway, Rows};
+use crate::carrier::{CarrierId, Roster, Rows};
 use crate::sip::{Subscriber, Uri};
 
 /// Octets of a list of names of header fields.
@@ -33,20 +33,18 @@ impl Check {
     pub(super) fn number_examples(
         &mut self,
         rows: &[NumberExampleRow],
-        carriers: &HashMap<CarrierId, Arc<Carrier>>,
-        gateways: &HashMap<CarrierId, Vec<Arc<Gateway>>>,
+        rosters: &HashMap<CarrierId, Roster>,
     ) {
         for row in rows {
             let mut check = self.row("number_examples", row.number_example_id);
             let id = CarrierId(row.carrier_id);
-            let Some(carrier) = carriers.get(&id) else {
+            let Some(Roster { carrier, gateways, .. }) = rosters.get(&id) else {
                 check.refuse("carrier_id", format!("there is no carrier {id}"));
                 continue;
             };
             let rule = &carrier.number_rule;
             if let Some(expected) = &row.expected_request_uri {
-                let gateway = gateways.get(&id).and_then(|gateways| gateways.first());
-                match (subscriber(&row.called), gateway) {
+                match (subscriber(&row.called), gateways.first()) {
                     (Some(called), Some(gateway)) => {
                         let written = rule.request_uri(&called, gateway);
                         check.compare("expected_request_uri", &row.called, &written, expected);

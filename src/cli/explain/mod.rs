@@ -125,9 +125,10 @@ async fn dry_run(
         audio: None,
         needs_tls: false,
         seed,
-        has_listener: &|gateway, address| settings.reaches(gateway.transport, address),
+        reach: settings.reach(),
         // What is in use of each limit is known to the shards alone.
         headroom: &|_, _| 1.0,
+        has_learned: false,
     };
     let decided = ask(&now.tables, &known.view, &wanted, known.now);
     let dry_run = DryRun {

@@ -79,6 +79,8 @@ pub(super) enum Heard {
     /// Nothing more for now.
     Nothing,
     Message(Bytes),
+    /// The answer to a ping of ours.
+    Pong,
     /// What came cannot be framed; the head of it, where it can be answered.
     Unframed(FramingError, Option<Bytes>),
     /// It is over.
@@ -280,7 +282,12 @@ impl Connection {
                     self.pinged_at = None;
                     return Heard::Message(bytes);
                 }
-                Ok(Some(Frame::Pong)) => self.has_ponged |= self.pinged_at.take().is_some(),
+                Ok(Some(Frame::Pong)) if self.pinged_at.take().is_some() => {
+                    self.has_ponged = true;
+                    return Heard::Pong;
+                }
+                // Nobody asked for it.
+                Ok(Some(Frame::Pong)) => {}
                 // RFC 5626 §3.5.1: a ping is answered with one CRLF.
                 Ok(Some(Frame::Ping)) => {
                     if !self.queue_up(Bytes::from_static(PONG), limits) {

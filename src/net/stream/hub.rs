@@ -376,6 +376,10 @@ impl<D: Door> Hub<D> {
                         return;
                     }
                 }
+                Heard::Pong => {
+                    let flow = connection.flow;
+                    self.door.keep_alive(flow, None);
+                }
                 Heard::Unframed(error, head) => return self.refuse(token, error, head, now),
                 Heard::Closed(reason) => return self.close(token, reason),
             }
@@ -500,6 +504,9 @@ impl<D: Door> Hub<D> {
         let is_failure = connection.is_ours() && !connection.is_open();
         if is_failure && reason != CloseReason::Stop {
             self.tell(&connection.flow, fault, Instant::now());
+        }
+        if reason == CloseReason::NoPong {
+            self.door.keep_alive(connection.flow, Some(self.limits.pong_within));
         }
         for flow in connection.users() {
             self.door.unreachable(*flow);

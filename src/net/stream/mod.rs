@@ -78,6 +78,8 @@ pub trait Door: Send {
     fn deliver(&self, received: Received) -> Result<(), Received>;
     /// Says to all shards that what was sent on a flow, and not answered, is lost.
     fn unreachable(&self, flow: Flow);
+    /// Says that the peer of a connection of ours has answered a ping, or has not for so long.
+    fn keep_alive(&self, flow: Flow, silent_for: Option<Duration>);
     /// The name of a gateway that the tables have.
     fn name_of(&self, gateway: GatewayId) -> Option<PeerName>;
 }

@@ -28,6 +28,7 @@ struct Told {
 struct TestDoor {
     received: mpsc::Sender<Received>,
     unreachable: mpsc::Sender<Flow>,
+    kept_alive: mpsc::Sender<(Flow, Option<Duration>)>,
     told: Arc<Told>,
 }
 
@@ -44,6 +45,10 @@ impl Door for TestDoor {
         let _ = self.unreachable.send(flow);
     }
 
+    fn keep_alive(&self, flow: Flow, silent_for: Option<Duration>) {
+        let _ = self.kept_alive.send((flow, silent_for));
+    }
+
     fn name_of(&self, gateway: GatewayId) -> Option<PeerName> {
         self.told.name.lock().expect("nobody panics").clone().filter(|_| gateway == GATEWAY)
     }
@@ -56,6 +61,7 @@ pub(super) struct World {
     thread: Option<JoinHandle<()>>,
     received: mpsc::Receiver<Received>,
     unreachable: mpsc::Receiver<Flow>,
+    kept_alive: mpsc::Receiver<(Flow, Option<Duration>)>,
     told: Arc<Told>,
     tls: Arc<ArcSwapOption<tls::TlsConfigs>>,
 }
@@ -83,10 +89,12 @@ impl World {
         let (handle, mailbox) = mailbox().expect("an eventfd");
         let (received_sender, received) = mpsc::channel();
         let (unreachable_sender, unreachable) = mpsc::channel();
+        let (kept_alive_sender, kept_alive) = mpsc::channel();
         let told = Arc::new(Told::default());
         let door = TestDoor {
             received: received_sender,
             unreachable: unreachable_sender,
+            kept_alive: kept_alive_sender,
             told: told.clone(),
         };
         let listeners = vec![(ListenerId(0), listener)];
@@ -94,7 +102,7 @@ impl World {
         let hub =
             Hub::new(listeners, mailbox, limits, tls.clone(), "test".into(), door).expect("a hub");
         let thread = Some(hub.start().expect("a thread"));
-        Self { address, handle, thread, received, unreachable, told, tls }
+        Self { address, handle, thread, received, unreachable, kept_alive, told, tls }
     }
 
     pub(super) fn is_called(&self, host: &str, allows_wildcard: bool) {
@@ -364,6 +372,8 @@ fn pings_an_idle_gateway_and_gives_up_one_that_answered_before_and_does_not_now(
     assert_eq!(world.counts().pings, 3);
     assert_eq!(world.counts().closed_for(CloseReason::NoPong), 1);
     assert_eq!(world.next_unreachable(), gateway(address));
+    let told: Vec<_> = world.kept_alive.try_iter().collect();
+    assert_eq!(told, [(gateway(address), None), (gateway(address), Some(limits.pong_within))]);
 }
 
 #[test]
