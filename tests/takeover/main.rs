@@ -19,6 +19,7 @@ mod media;
 mod network;
 mod pair;
 mod rolling;
+mod telephone;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -15,6 +15,7 @@ use crate::network::in_own_network;
 use crate::pair::Pair;
 use crate::ports::free_port;
 use crate::process::Process;
+use crate::telephone::Told;
 
 /// A packet is sent every 20 ms. A machine that has much else to do may let a telephone wait.
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
@@ -71,6 +72,8 @@ impl Line {
         let config = include_str!("../../sip-tests/scenarios/proxy.cfg")
             .replace("{{own.host}}", &proxy.ip().to_string())
             .replace("{{own.port}}", &proxy.port().to_string())
+            .replace("{{own.transport}}", "udp")
+            .replace("{{routes}}", "loose")
             .replace("{{next}}", &callee.to_string());
         let (name, run) = (format!("proxy-{index}"), dir.join(format!("proxy-{index}.run")));
         let file = dir.join(format!("{name}.cfg"));
@@ -81,7 +84,13 @@ impl Line {
             command.arg("-Y").arg(&run);
         });
         let phone = |name: &str, number: &str, own, outbound| {
-            Baresip::start(&format!("{name}-{index}"), number, dir, own, outbound).unwrap()
+            let name = &format!("{name}-{index}");
+            let made = rcgen::generate_simple_self_signed([name.clone()]).unwrap();
+            let file = dir.join(format!("{name}.pem"));
+            std::fs::write(&file, made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+            let certificate = file.to_str().unwrap();
+            let told = Told { name, number, dir, own, outbound, transport: "udp", certificate };
+            Baresip::start(&told).unwrap()
         };
         let through = SocketAddrV4::new(Ipv4Addr::LOCALHOST, pair.callees[index]);
         let callee = phone("callee", number, callee, through);

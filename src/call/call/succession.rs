@@ -75,7 +75,7 @@ enum Newcomer {
     /// It has a dialog with us.
     Here(Leg, Option<Channel>),
     /// Its INVITE waits for the answer of the one who stays.
-    Invites(Leg, Box<Message>),
+    Invites(Leg, Message),
 }
 
 #[derive(Debug)]

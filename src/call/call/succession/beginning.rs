@@ -148,7 +148,7 @@ impl Call {
         cx.dialogs.insert(tag, (self.key, side));
         let mut leg = Leg::invited(self.key, side, tag, flow, invite, talk.leg(side).refer);
         leg.hold_invite(server, invite);
-        let state = State::joining(cx, Newcomer::Invites(leg, Box::new(invite.clone())));
+        let state = State::joining(cx, Newcomer::Invites(leg, invite.clone()));
         let draft = self.draft.part();
         talk.succession = Some(Box::new(Succession {
             leaves: side,
