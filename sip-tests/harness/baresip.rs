@@ -58,7 +58,7 @@ impl Baresip {
     }
 
     /// An event or a response, if one has come.
-    fn next_message(&mut self) -> Result<Option<serde_json::Value>> {
+    pub(crate) fn next_message(&mut self) -> Result<Option<serde_json::Value>> {
         if let Some(colon) = self.pending.iter().position(|byte| *byte == b':') {
             let len: usize = std::str::from_utf8(&self.pending[..colon])?.parse()?;
             let end = colon + 1 + len;

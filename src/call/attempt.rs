@@ -68,6 +68,8 @@ pub struct Attempt {
     sent_at: Instant,
     first_response: Option<Duration>,
     first_ringing: Option<Duration>,
+    /// The last provisional response that made a dialog, where another node may have to end that.
+    pub rang: Option<Bytes>,
     outbound_call_id: String,
     /// Too large for UDP, it goes by TCP.
     has_moved: bool,
@@ -182,6 +184,7 @@ impl Attempt {
             sent_at: cx.now,
             first_response: None,
             first_ringing: None,
+            rang: None,
             outbound_call_id,
             has_moved: by_tcp.is_some(),
         })
@@ -248,6 +251,10 @@ impl Attempt {
             _ => self.stage,
         };
         self.stage = self.stage.max(stage);
+        if matches!(status_code, 101..200) && response.to_tag().is_some() && cx.settings.replicates
+        {
+            self.rang = Some(response.bytes().clone());
+        }
         if self.stage >= Stage::Ringing && self.first_ringing.is_none() {
             self.first_ringing = Some(delay);
             cx.emit_outcome(self.candidate.target, self.candidate.carrier().id, Evidence::Ringing);

@@ -46,10 +46,16 @@ enum State {
     Setup(Box<Setup>),
     /// Both dialogs stand.
     Talk(Box<Talk>),
-    /// The record is written; our BYEs, or the ACK of an answer, are on their way.
+    /// Our BYEs, or the ACK of an answer, are on their way.
     Ending {
         legs: Box<Talk>,
+        /// What is to come before the legs are forgotten.
         waits: u8,
+        /// When the record is given out at the latest; `None` = it was.
+        record_by: Option<Instant>,
+        /// A peer that did not know its dialog when it was told where the call has gone: it may have hung up, and its
+        /// BYE be on its way.
+        lost: Option<Side>,
     },
     Over,
 }
@@ -315,9 +321,18 @@ impl Call {
                     self.on_event(cx, side, event);
                 }
             }
-            State::Ending { legs, .. } if request.method() == Method::Bye => {
+            State::Ending { legs, lost, .. } if request.method() == Method::Bye => {
                 cx.respond(server, 200, b"", None, |_, _| {}, b"");
                 legs.legs(side).0.forgo_bye();
+                if lost.take_if(|lost| *lost == side).is_some() {
+                    // It had hung up before it could be told.
+                    let by = legs.party(side);
+                    self.draft.note(|record| {
+                        (record.end_cause, record.ended_by) = (EndCause::Completed, by);
+                        record.detail.clear();
+                    });
+                    self.leave_if_done(cx);
+                }
             }
             State::Ending { .. } | State::Over => cx.reject(server, 481, b""),
         }
@@ -374,7 +389,11 @@ impl Call {
                     }
                 }
             }
-            State::Ending { .. } => {
+            State::Ending { record_by, lost, .. } => {
+                if record_by.take_if(|at| *at <= cx.now).is_some() {
+                    *lost = None;
+                    self.draft.give_out(cx);
+                }
                 for side in [Side::Inbound, Side::Outbound] {
                     if let Some(leg) = self.leg(side)
                         && let Some(event) = leg.on_timeout(cx)
@@ -382,6 +401,7 @@ impl Call {
                         self.on_event(cx, side, event);
                     }
                 }
+                self.leave_if_done(cx);
             }
             State::Over => {}
         }
@@ -391,7 +411,7 @@ impl Call {
     /// changed.
     pub fn schedule(&mut self, cx: &mut Context) {
         if let State::Talk(talk) = &self.state
-            && talk.revision() != talk.kept_revision
+            && talk.has_news()
         {
             self.keep(cx);
         }
@@ -399,9 +419,9 @@ impl Call {
             State::Setup(setup) => setup.poll_timeout(),
             State::Talk(talk) => talk.poll_timeout(),
             // An answer may still wait for its ACK, and our BYE for that.
-            State::Ending { legs, .. } => {
+            State::Ending { legs, record_by, .. } => {
                 let legs = [legs.inbound.poll_timeout(), legs.outbound.poll_timeout()];
-                legs.into_iter().flatten().min()
+                legs.into_iter().flatten().chain(*record_by).min()
             }
             State::Over => None,
         };
@@ -458,7 +478,11 @@ impl Call {
                     Move::Known => "a leg did not know its dialog",
                     Move::Due(_) | Move::Told => "lost in takeover: a leg did not know its dialog",
                 };
+                let is_moving = talk.moves[side as usize] != Move::Known;
                 self.end_both(cx, EndCause::Terminated, detail);
+                if let State::Ending { lost, record_by, .. } = &mut self.state {
+                    *lost = record_by.filter(|_| is_moving).map(|_| side);
+                }
             }
             LegEvent::RefreshFailed { is_dialog_gone: false, .. } => talk.tell_later(cx, side),
             LegEvent::Refreshed => {

@@ -69,8 +69,11 @@ pub enum Output {
         call: CallKey,
         replica: Box<RingingReplica>,
     },
-    /// A call that another node is to go on with is forgotten here.
-    Released(Uuid),
+    /// A call that the node with this lease is to go on with is forgotten here.
+    Released {
+        call_id: Uuid,
+        to: i64,
+    },
     /// A request within a dialog that this shard does not know: another node may. Asked for the `looks`th time.
     Unknown {
         request: Box<(Flow, Message)>,

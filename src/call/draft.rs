@@ -13,6 +13,8 @@ pub struct Draft {
     record: Option<Box<CallRecord>>,
     /// It becomes part of another one, and is not given out.
     is_part: bool,
+    /// The call has its end.
+    is_concluded: bool,
 }
 
 impl Draft {
@@ -43,12 +45,12 @@ impl Draft {
             earlier_decision: None,
             taken_from: None,
         };
-        Self { record: Some(Box::new(record)), is_part: false }
+        Self::of(record)
     }
 
     /// That of a call which was begun elsewhere.
     pub fn of(record: CallRecord) -> Self {
-        Self { record: Some(Box::new(record)), is_part: false }
+        Self { record: Some(Box::new(record)), is_part: false, is_concluded: false }
     }
 
     /// What is known of a transfer of the call, apart from the call itself until it is over.
@@ -58,7 +60,7 @@ impl Draft {
             record.attempts.clear();
             record.detail.clear();
         }
-        Self { record, is_part: true }
+        Self { record, is_part: true, is_concluded: false }
     }
 
     /// Takes the attempts of a transfer, to `called`, into the record.
@@ -98,8 +100,7 @@ impl Draft {
         });
     }
 
-    /// Completes the record and gives it out; the first end of a call is the one that counts.
-    /// `status_code`: the final response to the caller, where that was not noted before.
+    /// Completes the record and gives it out.
     pub fn end(
         &mut self,
         cx: &mut Context,
@@ -108,10 +109,27 @@ impl Draft {
         by: EndedBy,
         detail: &str,
     ) {
+        self.conclude(cx, status_code, cause, by, detail);
+        self.give_out(cx);
+    }
+
+    /// Completes the record; the first end of a call is the one that counts.
+    /// `status_code`: the final response to the caller, where that was not noted before.
+    pub fn conclude(
+        &mut self,
+        cx: &Context,
+        status_code: Option<u16>,
+        cause: EndCause,
+        by: EndedBy,
+        detail: &str,
+    ) {
         if self.is_part {
             return self.note(|record| record.status_code = status_code.unwrap_or_default());
         }
-        let Some(mut record) = self.record.take() else { return };
+        if std::mem::replace(&mut self.is_concluded, true) {
+            return;
+        }
+        let Some(record) = &mut self.record else { return };
         record.status_code = status_code.unwrap_or(record.status_code);
         record.end_cause = cause;
         record.ended_by = by;
@@ -121,7 +139,13 @@ impl Draft {
         if record.detail.is_empty() {
             record.detail = detail.to_owned();
         }
-        cx.outputs.push_back(Output::Record(record));
+    }
+
+    /// Gives the record out, once.
+    pub fn give_out(&mut self, cx: &mut Context) {
+        if !self.is_part {
+            cx.outputs.extend(self.record.take().map(Output::Record));
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use invites::{ReceivedInvite, SentInvite, SentState};
 pub use requests::NotRelayed;
 
 /// How far our CSeq jumps where another node may have sent requests that were not told to us.
-const SEQ_JUMP: u32 = 100;
+pub(super) const SEQ_JUMP: u32 = 100;
 
 /// A confirmed dialog and what is going on in it.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Leg {
     pub allows_update: bool,
     /// The last session description that we sent and the peer did not refuse, byte for byte.
     pub description: Option<Box<[u8]>>,
+    /// How often that has become another one.
+    descriptions: u32,
     /// The last that the peer sent and we did not refuse.
     pub heard: Option<Heard>,
     pub session: SessionTimer,
@@ -95,6 +97,7 @@ impl Leg {
             flow,
             allows_update: false,
             description: None,
+            descriptions: 0,
             heard: None,
             session: SessionTimer::default(),
             refer: ReferPolicy::Refuse,
@@ -146,7 +149,7 @@ impl Leg {
             allows_update: self.allows_update,
             description: self.description.clone().map(Octets),
             heard: self.heard,
-            session: self.session.kept(),
+            session: self.session.kept(|at| cx.wall_at(at)),
             refer: self.refer,
         }
     }
@@ -299,9 +302,20 @@ impl Leg {
 
     /// Keeps the session description of a message that we have sent as it came; one without leaves it.
     pub(super) fn note_description(&mut self, message: &Message) {
-        if let Some(sent) = sdp::description_of(message) {
+        self.describe(sdp::description_of(message));
+    }
+
+    /// Takes in what we have sent of the session, if anything.
+    pub(super) fn describe(&mut self, sent: Option<&[u8]>) {
+        if let Some(sent) = sent.filter(|sent| self.description.as_deref() != Some(sent)) {
             self.description = Some(sent.into());
+            self.descriptions = self.descriptions.wrapping_add(1);
         }
+    }
+
+    /// Counts new targets of the peer, and new session descriptions of ours.
+    pub(super) fn terms(&self) -> u32 {
+        self.dialog.targets.wrapping_add(self.descriptions)
     }
 
     pub(super) fn flow_out(&self, cx: &Context) -> Flow {

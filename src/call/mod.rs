@@ -39,7 +39,7 @@ pub use call::Call;
 pub use context::{CallKey, Context, Counters, Event, Output, Owner, Probe, ProbeKey, TimerKey};
 pub use event::{Carried, LegEvent, Side};
 pub use record::{AttemptRecord, CallRecord, EndCause, EndedBy};
-pub use replica::{KeptInvite, LegReplica, Replica, RingingReplica};
+pub use replica::{KeptInvite, LegReplica, Ownership, Replica, RingingReplica};
 pub use session_timer::SessionPolicy;
 pub use settings::{Settings, StrangerPolicy, UnknownSources};
 pub use stray::StrayKey;

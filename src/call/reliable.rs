@@ -193,7 +193,7 @@ impl Leg {
     ) {
         if let Some(description) = sdp::description_of(carried.0) {
             match self.first_offer.take() {
-                Some(_) => self.description = Some(description.into()),
+                Some(_) => self.describe(Some(description)),
                 None => self.offered = Some((server, description.into())),
             }
         }

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::CallRecord;
 use super::attempt::Trunk;
@@ -29,6 +31,22 @@ pub struct Replica {
     pub inbound_channel: Option<(CarrierId, GatewayId)>,
     pub inbound: LegReplica,
     pub outbound: LegReplica,
+}
+
+impl Replica {
+    /// When the session of the caller's leg, and of the callee's, is over unless it is refreshed; `None` = never.
+    pub fn expires_at(&self) -> [Option<SystemTime>; 2] {
+        [&self.inbound, &self.outbound].map(|leg| leg.session.expires_at)
+    }
+}
+
+/// What the store knows of the calls of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ownership {
+    /// Calls that it has.
+    pub ours: HashSet<Uuid>,
+    /// Calls of others that have changed hands: it may have had them, and not heard that they were kept.
+    pub others: HashSet<Uuid>,
 }
 
 /// One leg of it.
@@ -66,6 +84,10 @@ pub struct RingingReplica {
     pub caller: KeptInvite,
     /// The attempt under way.
     pub carrier: Option<KeptInvite>,
+    /// The dialogs that stand if it has been answered since, the caller's first; known once somebody has said that it
+    /// rings.
+    #[serde(default)]
+    pub dialogs: Option<Box<[Dialog; 2]>>,
 }
 
 /// An INVITE that has no final response yet.

@@ -1,7 +1,7 @@
 //! Session timers (RFC 4028), agreed on each leg by itself: who refreshes its dialog, how often, and when
 //! a dialog that nobody refreshed is over.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,8 @@ pub struct SessionTimer {
     pub min_se_s: u32,
     /// When we refresh next.
     pub refresh_at: Option<Instant>,
+    /// How often an interval has begun.
+    pub intervals: u32,
 }
 
 /// A session timer as another node needs it.
@@ -51,6 +53,9 @@ pub struct KeptSession {
     pub are_we_refresher: bool,
     pub is_negotiated: bool,
     pub min_se_s: u32,
+    /// When the peer takes the session for over, unless it is refreshed.
+    #[serde(default)]
+    pub expires_at: Option<SystemTime>,
 }
 
 /// An interval in force.
@@ -79,18 +84,20 @@ impl SessionTimer {
 
     /// Goes on with what another node had agreed on; the interval begins anew.
     pub fn resume(kept: KeptSession, now: Instant) -> Self {
-        let KeptSession { interval_s, are_we_refresher, is_negotiated, min_se_s } = kept;
+        let KeptSession { interval_s, are_we_refresher, is_negotiated, min_se_s, .. } = kept;
         let mut this = Self { min_se_s, ..Self::default() };
         let agreed = Agreed { interval_s, are_we_refresher, is_negotiated, since: now };
         this.begin((interval_s > 0).then_some(agreed));
         this
     }
 
-    pub fn kept(&self) -> KeptSession {
+    pub fn kept(&self, wall_at: impl Fn(Instant) -> SystemTime) -> KeptSession {
         let min_se_s = self.min_se_s;
         match self.agreed {
-            Some(Agreed { interval_s, are_we_refresher, is_negotiated, .. }) => {
-                KeptSession { interval_s, are_we_refresher, is_negotiated, min_se_s }
+            Some(Agreed { interval_s, are_we_refresher, is_negotiated, since }) => {
+                let expires_at = since + Duration::from_secs(interval_s.into());
+                let expires_at = is_negotiated.then(|| wall_at(expires_at));
+                KeptSession { interval_s, are_we_refresher, is_negotiated, min_se_s, expires_at }
             }
             None => KeptSession { min_se_s, ..KeptSession::default() },
         }
@@ -176,6 +183,7 @@ impl SessionTimer {
     /// Has an interval begin anew, or none hold.
     pub fn begin(&mut self, agreed: Option<Agreed>) {
         self.agreed = agreed;
+        self.intervals = self.intervals.wrapping_add(u32::from(agreed.is_some()));
         self.refresh_at = agreed
             .filter(|agreed| agreed.are_we_refresher)
             .map(|agreed| agreed.since + Duration::from_secs(agreed.interval_s.into()) / 2);

@@ -78,9 +78,10 @@ pub struct Setup {
     /// Until when this call waits for room, once it has begun to.
     waits_until: Option<Instant>,
     pub(super) deadlines: Deadlines<Wait>,
-    /// When the call is to be kept outside of the node; and the attempt as of which it was last.
+    /// When the call is to be kept outside of the node; and the attempt as of which it was last, and whether that had
+    /// rung.
     keep_at: Option<Instant>,
-    kept_attempt: Option<u8>,
+    kept_attempt: Option<(u8, bool)>,
     /// Since when another node would end it.
     kept_at: Option<Instant>,
 }
@@ -343,7 +344,8 @@ impl Setup {
             return;
         }
         self.keep_at = Some(cx.now + KEEP_AFTER);
-        let attempt = self.hunt.attempts();
+        let dialogs = self.dialogs(cx);
+        let attempt = (self.hunt.attempts(), dialogs.is_some());
         let (Some(record), true) = (draft.record(), self.kept_attempt != Some(attempt)) else {
             return;
         };
@@ -359,8 +361,19 @@ impl Setup {
             peer: flow.remote,
             gateway: None,
         };
-        let replica = Box::new(RingingReplica { record, caller, carrier });
+        let replica = Box::new(RingingReplica { record, caller, carrier, dialogs });
         cx.outputs.push_back(Output::KeepRinging { call: self.call, replica });
+    }
+
+    /// What would stand if the phone that rings were answered now.
+    fn dialogs(&mut self, cx: &mut Context) -> Option<Box<[Dialog; 2]>> {
+        let attempt = self.attempt.as_ref()?;
+        let rang = Message::parse(attempt.rang.clone()?).ok()?;
+        let outbound = Dialog::uac(OwnInvite::of(&attempt.invite), attempt.local_tag, &rang);
+        let tag = rang.to_tag().unwrap_or_default();
+        let tag = self.inbound.tag_for(cx, self.call, self.hunt.attempts(), tag);
+        let inbound = self.inbound.leg(self.call, tag, &self.offer.invite).dialog;
+        Some(Box::new([inbound, outbound]))
     }
 
     /// Another node would end the call from now on.
@@ -371,6 +384,11 @@ impl Setup {
     /// Asks again with the next look at it.
     pub fn on_not_kept(&mut self) {
         self.kept_attempt = None;
+    }
+
+    /// What was kept may be lost.
+    pub fn on_store_moved(&mut self) {
+        self.kept_at = None;
     }
 
     pub fn kept_at(&self) -> Option<Instant> {

@@ -107,16 +107,16 @@ impl Membership {
         known.peer.address.filter(|_| is_there && known.peer.node != self.node)
     }
 
-    /// Who may go on with calls that we give away: it is alive, takes calls, and is of the region.
-    pub fn heir(&self, region: Option<&str>) -> Option<&Peer> {
-        let may_inherit = |known: &&Known| {
+    /// Who may go on with calls that we give away: they are alive, take calls, and are of the region.
+    pub fn heirs(&self, region: Option<&str>) -> impl Iterator<Item = &Peer> {
+        let may_inherit = move |known: &&Known| {
             let peer = &known.peer;
             peer.lease_age < self.lease_limit
                 && !peer.is_draining
                 && peer.node != self.node
                 && (peer.region.is_none() || region.is_none() || peer.region.as_deref() == region)
         };
-        self.peers.values().find(may_inherit).map(|known| &known.peer)
+        self.peers.values().filter(may_inherit).map(|known| &known.peer)
     }
 
     /// Somebody may have calls for us.
@@ -230,7 +230,8 @@ mod tests {
             (Peer { node: "a".to_owned(), ..peer(0) }, None, false),
         ] {
             world.membership.take_leases(vec![peer.clone()], world.now);
-            assert_eq!(world.membership.heir(region).is_some(), is_heir, "{peer:?} {region:?}");
+            let heirs: Vec<&Peer> = world.membership.heirs(region).collect();
+            assert_eq!(heirs, [&peer][..usize::from(is_heir)], "{region:?}");
         }
     }
 

@@ -7,4 +7,4 @@ mod membership;
 mod pace;
 
 pub use membership::{Membership, Peer};
-pub use pace::refresh_times;
+pub use pace::{refresh_times, share};

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use hashbrown::HashSet;
 use slotmap::SlotMap;
-use uuid::Uuid;
 
 use super::registrar::Registrar;
 use super::strangers::Strangers;
 use crate::allowance::Allowance;
 use crate::call::context::{Owner, Probe, TimerKey};
-use crate::call::{Call, CallKey, Context, Counters, Output, Replica, RingingReplica, Settings};
+use crate::call::{
+    Call, CallKey, Context, Counters, Output, Ownership, Replica, RingingReplica, Settings,
+};
 use crate::carrier::{GatewayId, Tables};
 use crate::health::{Evidence, Target, View};
 use crate::sip::{HeaderName, Message, Method, Printer, Subscriber};
@@ -55,17 +55,21 @@ pub enum Command {
     NotKept(Vec<CallKey>),
     /// The place where calls are kept is back: ask again for what is missing there.
     KeepMissing,
+    /// The place where calls are kept is another one, and may not have what was kept last: all of it is missing.
+    KeepAgain,
     /// These calls cannot be kept, for other nodes have taken them.
     Lost(Vec<CallKey>),
     /// Go on with a call of another node; its legs want a target refresh at these times, the caller's first.
     Adopt { replica: Box<Replica>, refresh_at: [Instant; 2] },
     /// End a call of a dead node that was not answered.
     EndRinging(Box<RingingReplica>),
-    /// Of the calls that were kept before `asked_at`, these are still ours: another node goes on with the others.
-    Owned { owned: Arc<HashSet<Uuid>>, asked_at: Instant },
-    /// Let go of calls that another node can go on with, this many at most: each gives an
+    /// Whose calls are whose, of those that were kept before `asked_at`: another node goes on with what is not ours.
+    Owned { owned: Arc<Ownership>, asked_at: Instant },
+    /// Let go of calls that the node with the lease `to` can go on with, this many at most: each gives an
     /// [`Output::Released`]. Only such as may be in its region; `None` = any.
-    HandOver { limit: usize, region: Option<Arc<str>> },
+    HandOver { to: i64, limit: usize, region: Option<Arc<str>> },
+    /// The engine ends: what waits to be written is written.
+    GiveOutRecords,
     /// A request that was [`Output::Unknown`], with the `looks` of that, once whoever it belongs to may be known here;
     /// `None`: it belongs to nobody.
     Again { request: Box<(Flow, Message)>, looks: Option<u8> },
@@ -173,12 +177,19 @@ impl Engine {
                     .for_each(|call| self.with_call(call, |call, _| call.on_not_kept()));
             }
             Command::KeepMissing => self.keep_missing(),
+            Command::KeepAgain => self.calls.values_mut().for_each(Call::on_store_moved),
             Command::Lost(calls) => {
                 calls.into_iter().for_each(|call| self.with_call(call, Call::release));
             }
             Command::Adopt { replica, refresh_at } => self.adopt(*replica, refresh_at),
             Command::Owned { owned, asked_at } => self.release_others(&owned, asked_at),
-            Command::HandOver { limit, region } => self.hand_over(limit, region.as_deref()),
+            Command::HandOver { to, limit, region } => {
+                self.hand_over(to, limit, region.as_deref());
+            }
+            Command::GiveOutRecords => {
+                let cx = &mut self.cx;
+                self.calls.values_mut().for_each(|call| call.give_out_record(cx));
+            }
             Command::Again { request, looks } => {
                 let (flow, request) = *request;
                 self.looks = looks;

@@ -2,11 +2,8 @@
 
 use std::time::Instant;
 
-use hashbrown::HashSet;
-use uuid::Uuid;
-
 use super::engine::Engine;
-use crate::call::{Call, CallKey, Output, Replica};
+use crate::call::{Call, CallKey, Output, Ownership, Replica};
 use crate::sip::Message;
 use crate::transaction::Flow;
 
@@ -42,11 +39,14 @@ impl Engine {
     }
 
     /// A node that was cut off, or frozen, finds that others have gone on without it.
-    /// Of what was kept only after the others were asked for, they say nothing.
-    pub(super) fn release_others(&mut self, owned: &HashSet<Uuid>, asked_at: Instant) {
+    /// What was kept only after that was asked may be missing among ours; what others have was kept, whether we heard of
+    /// it or not.
+    pub(super) fn release_others(&mut self, owned: &Ownership, asked_at: Instant) {
         let is_lost = |call: &Call| {
-            call.kept_at().is_some_and(|kept_at| kept_at < asked_at)
-                && call.id().is_some_and(|call_id| !owned.contains(&call_id))
+            let was_kept = call.kept_at().is_some_and(|kept_at| kept_at < asked_at);
+            call.id().is_some_and(|call_id| {
+                owned.others.contains(&call_id) || (was_kept && !owned.ours.contains(&call_id))
+            })
         };
         let lost: Vec<CallKey> =
             self.calls.iter().filter(|(_, call)| is_lost(call)).map(|(key, _)| key).collect();
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn hand_over(&mut self, limit: usize, region: Option<&str>) {
+    pub(super) fn hand_over(&mut self, to: i64, limit: usize, region: Option<&str>) {
         let may_go = |call: &Call| {
             call.is_ready_to_go()
                 && (region.is_none() || call.region().is_none() || call.region() == region)
@@ -65,7 +65,7 @@ impl Engine {
         for key in ready {
             let Some(call_id) = self.calls.get(key).and_then(Call::id) else { continue };
             self.with_call(key, Call::release);
-            self.cx.outputs.push_back(Output::Released(call_id));
+            self.cx.outputs.push_back(Output::Released { call_id, to });
         }
     }
 

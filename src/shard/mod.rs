@@ -30,7 +30,7 @@ use crate::health::{Outcome, View};
 use crate::net::stream::StreamHandle;
 use crate::net::udp::{BATCH, ReceiveBuffers, UdpSocket};
 use crate::net::wake::{Ready, Waker, wait};
-use crate::sip::{Message, peek};
+use crate::sip::{Message, Method, peek};
 use crate::telemetry::metrics::EdgeCounters;
 
 /// Commands, and datagrams of other shards, that wait for a shard.
@@ -57,6 +57,11 @@ const WALL_CLOCK_EVERY: Duration = Duration::from_secs(30);
 /// A shard that has not turned for so long has stood still: it wakes up every 100 ms, and nodes whose lease is lost are
 /// taken for dead after 1.6 s.
 const STOOD_STILL: Duration = Duration::from_millis(1_200);
+/// What begins a call, and waits in the sockets of a shard that stood still for so long, is not answered any more: its
+/// caller has gone elsewhere, or repeats it.
+const STALE_AFTER: Duration = Duration::from_secs(4);
+/// How long after its standstill a shard may take to read all that has waited.
+const STALE_LIMIT: Duration = Duration::from_secs(1);
 /// How long such a shard waits to hear whose its calls are.
 const STOOD_STILL_WAIT: Duration = Duration::from_secs(1);
 /// Addresses that the network says cannot be reached, taken from one socket in one turn.
@@ -76,8 +81,8 @@ pub enum Beyond {
     Keep { shard: usize, call: CallKey, replica: Box<Replica> },
     /// The same for a call that rings, with [`Command::RingingKept`].
     KeepRinging { shard: usize, call: CallKey, replica: Box<RingingReplica> },
-    /// Another node is to go on with this call.
-    Released(Uuid),
+    /// The node with this lease is to go on with this call.
+    Released { call_id: Uuid, to: i64 },
     /// Whose dialog is it?
     Unknown { shard: usize, request: Box<(Flow, Message)>, looks: u8 },
     /// The shard stood still for so long that others may have taken its calls. It waits, a little, for
@@ -152,6 +157,8 @@ struct Published {
     records_lost: AtomicU64,
     /// Records that wait for room in the recorder's queue.
     records_waiting: AtomicU64,
+    /// Datagrams that would have begun something, and had waited for too long.
+    stale: AtomicU64,
     /// Datagrams that the kernel dropped because a socket's buffer was full.
     overflowed: AtomicU64,
     /// Answers that went out before their call was kept.
@@ -204,6 +211,7 @@ impl ShardHandle {
             records_waiting: published.records_waiting.load(Ordering::Relaxed),
             overflowed: published.overflowed.load(Ordering::Relaxed),
             unkept: published.unkept.load(Ordering::Relaxed),
+            stale: published.stale.load(Ordering::Relaxed),
         }
     }
 
@@ -278,6 +286,9 @@ struct Shard {
     /// Datagrams of other shards that came while we waited to be told whose our calls are.
     unread: Vec<Received>,
     turned_at: Instant,
+    /// Sockets whose datagrams have waited while we stood still, and until when they may be.
+    stale_sockets: Vec<bool>,
+    stale_until: Instant,
     published_at: Instant,
     wall_clock_at: Instant,
     lines: Lines,
@@ -312,6 +323,8 @@ impl Shard {
             received: Vec::new(),
             unread: Vec::new(),
             turned_at: now,
+            stale_sockets: Vec::new(),
+            stale_until: now,
             published_at: now,
             wall_clock_at: now,
             lines: Lines::new(now),
@@ -347,6 +360,8 @@ impl Shard {
             }
             self.turn(&ready, now);
         }
+        self.engine.handle_command(Command::GiveOutRecords, Instant::now());
+        self.carry_out();
         self.hand_over_outcomes();
         self.publish(Instant::now());
         let limit = Instant::now() + LAST_RECORDS_LIMIT;
@@ -428,6 +443,7 @@ impl Shard {
 
     fn read_socket(&mut self, index: usize, now: Instant) {
         let listener = self.sockets[index].0;
+        let is_stale = self.stale_sockets.get(index) == Some(&true) && now < self.stale_until;
         for _ in 0..BATCHES_A_TURN {
             let mut received = std::mem::take(&mut self.received);
             let published = &self.peers[self.index].published;
@@ -445,10 +461,17 @@ impl Shard {
                     0
                 });
             for received in received.drain(..) {
-                self.dispatch(received, now);
+                if is_stale && begins_something(&received.bytes) {
+                    self.peers[self.index].published.stale.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    self.dispatch(received, now);
+                }
             }
             self.received = received;
             if count < BATCH {
+                if is_stale {
+                    self.stale_sockets[index] = false;
+                }
                 break;
             }
         }
@@ -511,8 +534,8 @@ impl Shard {
                         self.engine.handle_command(Command::NotKept(vec![call]), now);
                     }
                 }
-                Output::Released(call_id) => {
-                    (self.cluster)(Beyond::Released(call_id));
+                Output::Released { call_id, to } => {
+                    (self.cluster)(Beyond::Released { call_id, to });
                 }
                 Output::Unknown { request, looks } => {
                     let shard = self.index;
@@ -568,11 +591,15 @@ impl Shard {
         if now < self.turned_at + STOOD_STILL {
             return now;
         }
+        if now >= self.turned_at + STALE_AFTER {
+            self.stale_sockets = vec![true; self.sockets.len()];
+        }
         tracing::warn!(
             shard = self.index,
             for_ms = (now - self.turned_at).as_millis() as u64,
             "the shard stood still"
         );
+        self.stale_until = now + STALE_LIMIT;
         if !(self.cluster)(Beyond::StoodStill { shard: self.index }) {
             return now;
         }
@@ -589,7 +616,9 @@ impl Shard {
                 }
             }
         }
-        Instant::now()
+        let now = Instant::now();
+        self.stale_until = now + STALE_LIMIT;
+        now
     }
 
     fn record(&mut self, record: Box<CallRecord>) {
@@ -665,6 +694,16 @@ impl Shard {
 fn is_keep_alive(octets: &[u8]) -> bool {
     octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0))
         || (octets.len() >= 20 && octets[0] < 4 && octets[4..8] == [0x21, 0x12, 0xa4, 0x42])
+}
+
+/// A request outside of any dialog that nothing was said about before. Whoever waits for its answer repeats it; not so
+/// an ACK, and what a CANCEL is for may have come earlier.
+fn begins_something(octets: &Bytes) -> bool {
+    Message::parse(octets.clone()).is_ok_and(|message| {
+        message.is_request()
+            && message.to_tag().is_none()
+            && !matches!(message.method(), Method::Ack | Method::Cancel)
+    })
 }
 
 #[cfg(test)]

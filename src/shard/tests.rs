@@ -355,3 +355,25 @@ fn finds_the_customer_of_a_certificate_in_the_tables_that_are_in_force() {
     shared.tables.store(Arc::default());
     assert_eq!(door.customer_of(&domains), None);
 }
+
+#[test]
+fn drops_after_a_standstill_only_what_begins_something() {
+    let message = |method: &str, tag: &str| {
+        Bytes::from(format!(
+            "{method} sip:1@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK1\r\n\
+             From: <sip:2@192.0.2.2>;tag=2\r\nTo: <sip:1@192.0.2.1>{tag}\r\nCall-ID: 1\r\n\
+             CSeq: 1 {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        ))
+    };
+    for (method, tag, is_dropped) in [
+        ("INVITE", "", true),
+        ("OPTIONS", "", true),
+        ("INVITE", ";tag=1", false),
+        ("BYE", ";tag=1", false),
+        ("CANCEL", "", false),
+        ("ACK", ";tag=1", false),
+    ] {
+        assert_eq!(begins_something(&message(method, tag)), is_dropped, "{method} {tag}");
+    }
+    assert!(!begins_something(&Bytes::from_static(b"SIP/2.0 200 OK\r\n\r\n")));
+}

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::rows::{Columns, Line};
 use super::{StoreError, record};
-use crate::call::{CallRecord, Replica, RingingReplica};
+use crate::call::{CallRecord, Ownership, Replica, RingingReplica};
 
 /// A lease that was not renewed for so long is lost; its owner may be dead.
 pub const LEASE_LIMIT: Duration = Duration::from_millis(1_600);
@@ -136,6 +136,20 @@ pub(super) fn lease(row: &impl Columns) -> Result<(Lease, Duration), StoreError>
 pub(super) fn renewed(own: i64, leases: Vec<(Lease, Duration)>) -> Renewed {
     let (own, peers): (Vec<_>, Vec<_>) = leases.into_iter().partition(|(lease, _)| lease.id == own);
     Renewed { own_age: own.first().map(|(_, age)| *age), peers }
+}
+
+/// Calls of a run, and those of others that have changed hands.
+pub(super) const OWNED: &str = "\
+    select call_id, node_lease_id = $1 as is_ours from calls_in_progress \
+    where node_lease_id = $1 or epoch > 1";
+
+pub(super) fn ownership(calls: impl IntoIterator<Item = (Uuid, bool)>) -> Ownership {
+    let mut ownership = Ownership::default();
+    for (call_id, is_ours) in calls {
+        let of = if is_ours { &mut ownership.ours } else { &mut ownership.others };
+        of.insert(call_id);
+    }
+    ownership
 }
 
 pub(super) fn limit_ms() -> i64 {

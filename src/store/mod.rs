@@ -40,6 +40,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::call::Ownership;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use answered::{ClaimedCall, KeptCall, Lease, Renewed};
@@ -329,8 +330,8 @@ impl Store {
         }
     }
 
-    /// The calls that a run has.
-    pub async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+    /// The calls that a run has, and those of others that have changed hands.
+    pub async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.owned(lease_id).await,
             Inner::Sqlite(store) => store.owned(lease_id).await,

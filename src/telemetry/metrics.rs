@@ -75,6 +75,8 @@ pub struct EdgeCounters {
     pub records_waiting: u64,
     /// Datagrams that came while the socket's buffer was full.
     pub overflowed: u64,
+    /// Would have begun something, and had waited while the node stood still.
+    pub stale: u64,
     /// Answers that went out before another node could have gone on with their call.
     pub unkept: u64,
 }
@@ -119,6 +121,7 @@ pub fn shard(index: usize, counters: &Counters, edge: &EdgeCounters) {
         ("holdfast_datagrams_unsent_total", edge.unsent),
         ("holdfast_datagrams_undelivered_total", edge.undelivered),
         ("holdfast_datagrams_overflowed_total", edge.overflowed),
+        ("holdfast_datagrams_stale_total", edge.stale),
         ("holdfast_outcomes_dropped_total", edge.outcomes_dropped),
         ("holdfast_records_lost_total", edge.records_lost),
     ] {
@@ -418,6 +421,10 @@ fn describe() {
     describe_counter!(
         "holdfast_datagrams_overflowed_total",
         "Datagrams dropped by the kernel because the receive buffer was full"
+    );
+    describe_counter!(
+        "holdfast_datagrams_stale_total",
+        "Datagrams that would have begun something, and had waited while the node stood still"
     );
     describe_counter!(
         "holdfast_outcomes_dropped_total",

@@ -108,6 +108,34 @@ fn sees_calls_of_a_dead_node_left_to_themselves() {
     is_found(Flaw::NeverClaims);
 }
 
+#[test]
+fn sees_a_node_that_acts_for_a_call_it_never_heard_was_kept() {
+    // What was asked for while the store stalled is kept, and the answer comes once it has been frozen.
+    is_found_in(
+        Flaw::LooksAtItsOwnOnly,
+        &[
+            (5 * S, Fault::Stall { for_us: 1_500 * MS }),
+            (6_505 * MS, Fault::CutFromStore { node: 0, for_us: 4_800 * MS }),
+            (6_600 * MS, Fault::Freeze { node: 0, for_us: 4_950 * MS }),
+        ],
+    );
+}
+
+#[test]
+fn gives_the_calls_of_a_node_that_drains_to_all_the_others() {
+    let most = |flaw| {
+        let heirs = |seed| {
+            let faults = [(20 * S, Fault::Drain { node: 0 })];
+            let mut world = World::troubled(seed, PROFILES[0], flaw, &faults);
+            world.run();
+            world.checks.heirs.len()
+        };
+        (0..60).map(heirs).max()
+    };
+    assert_eq!(most(Flaw::None), Some(2));
+    assert_eq!(most(Flaw::GivesAllToOne), Some(1));
+}
+
 /// The worlds are worth their time only as long as something happens in them.
 #[test]
 fn draws_worlds_in_which_calls_move() {

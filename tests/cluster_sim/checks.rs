@@ -30,6 +30,8 @@ pub struct Checks {
     pub claims: usize,
     pub refreshed: usize,
     pub given: usize,
+    /// Runs that calls were given to.
+    pub heirs: BTreeSet<i64>,
     /// Caller's Call-IDs of calls that another node has ended as calls that rang.
     pub rang: BTreeSet<String>,
 }
@@ -68,6 +70,7 @@ impl World {
             }
             self.checks.claims += usize::from(!claim.is_given);
             self.checks.given += usize::from(claim.is_given);
+            self.checks.heirs.extend(claim.is_given.then_some(claim.to));
             let region = &self.nodes[to.node].region;
             if claim.region.is_some() && region.is_some() && *region != claim.region {
                 self.complain(call, format!("{taker} has a call of another region"));
@@ -268,26 +271,14 @@ impl World {
         let (caller, _) = self.pair(agent.call);
         let Some(caller) = caller else { return true };
         let begun = self.checks.begun[agent.call];
-        if self.checks.rang.contains(&caller.call_id) {
-            // Answered while the store was away: who took it could not know.
-            return true;
-        }
-        if self.is_bye_lost(agent) {
+        if self.checks.rang.contains(&caller.call_id) && self.cx.is_lossy {
+            // Answered while the store was away: who took it could not know, where nobody had heard it ring.
             return true;
         }
         match self.uuids.get(&caller.call_id) {
             None => self.has_ended(begun),
             Some(id) => !self.store.calls.contains_key(id) && !self.has_heir(*id),
         }
-    }
-
-    /// The other agent has hung up, and whoever heard of it died before it could be sure that this one had.
-    fn is_bye_lost(&self, agent: &Agent) -> bool {
-        let mut others = self.agents.iter().filter(|other| other.call == agent.call);
-        let hung_up = others.find(|other| other.has_hung_up).and_then(|other| other.ended_at);
-        let is_during =
-            |at: u64| hung_up.is_some_and(|hung_up| (hung_up..=hung_up + 32 * S).contains(&at));
-        self.lives.values().filter_map(|life| life.died_at).any(is_during)
     }
 
     /// A node's first run is over, or was stopped for so long that nothing is left of what was set up there.

@@ -1,12 +1,13 @@
 //! What `src/server/cluster` does, without its tasks: the lease, claims, lookups, checks of ownership, the drain.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast::cluster::{Membership, Peer, refresh_times};
+use holdfast::call::Replica;
+use holdfast::cluster::{Membership, Peer, refresh_times, share};
 use holdfast::engine::{Command, Flow};
 use holdfast::sip::Message;
 use holdfast::store::answered::{ClaimedCall, LEASE_LIMIT, Lease};
@@ -21,7 +22,6 @@ const RENEW_EVERY: u64 = 400 * MS;
 pub const LOOK_EVERY: u64 = 50 * MS;
 const LOOK_AGAIN_AFTER: u64 = 100 * MS;
 const SETTLE_LIMIT: u64 = 12 * S;
-const HAND_OVER_BATCH: usize = 500;
 const LEGS_PER_S: u32 = 200;
 
 /// What was kept so shortly before the store was asked for our calls may not be among them.
@@ -41,7 +41,7 @@ pub enum Asked {
     ClaimFor(Lookup),
     Owned { is_still: bool, asked_at: u64 },
     Find(Lookup),
-    Give(Vec<Uuid>),
+    Give { to: i64, calls: Vec<Uuid> },
     Unsettled,
 }
 
@@ -60,7 +60,7 @@ pub struct Glue {
     is_unsure: bool,
     is_claiming: bool,
     is_behind: bool,
-    pub released: Vec<Uuid>,
+    pub released: BTreeMap<i64, Vec<Uuid>>,
     is_giving: bool,
     hand_over_at: u64,
     has_given: bool,
@@ -81,7 +81,7 @@ impl Glue {
             is_unsure: false,
             is_claiming: false,
             is_behind: true,
-            released: Vec::new(),
+            released: BTreeMap::new(),
             is_giving: false,
             hand_over_at: now,
             has_given: false,
@@ -156,8 +156,11 @@ impl Run {
             }
             (Asked::Owned { is_still, asked_at }, reply) => {
                 self.glue.is_unsure |= reply.is_err();
-                if let Ok(Reply::Owned(owned)) = reply {
-                    let owned = Arc::new(owned.into_iter().collect());
+                if let Ok(Reply::Owned(mut owned)) = reply {
+                    if self.flaw == Flaw::LooksAtItsOwnOnly {
+                        owned.others.clear();
+                    }
+                    let owned = Arc::new(owned);
                     let asked_at = cx.instant_of(asked_at);
                     let before = self.engine.counters().calls_released;
                     self.command(cx, Command::Owned { owned, asked_at });
@@ -175,11 +178,11 @@ impl Run {
                 };
                 self.on_found(cx, request, run);
             }
-            (Asked::Give(calls), reply) => {
+            (Asked::Give { to, calls }, reply) => {
                 self.glue.is_giving = false;
                 match reply {
                     Ok(_) => self.glue.has_given = true,
-                    Err(()) => self.glue.released.extend(calls),
+                    Err(()) => self.glue.released.entry(to).or_default().extend(calls),
                 }
             }
             (Asked::Unsettled, reply) => {
@@ -255,12 +258,16 @@ impl Run {
             cx.note(format!("{} ends {}, which rang", name(self.node), claimed.call_id));
             self.command(cx, Command::EndRinging(replica));
         }
-        let times: Vec<_> = refresh_times(answered.len(), LEGS_PER_S, cx.instant()).collect();
-        for (claimed, mut refresh_at) in answered.into_iter().zip(times) {
+        let replicas: Vec<Replica> = answered
+            .iter()
+            .map(|claimed| claimed.replica().expect("it was written by us"))
+            .collect();
+        let expire_at: Vec<_> = replicas.iter().map(Replica::expires_at).collect();
+        let times = refresh_times(&expire_at, LEGS_PER_S, cx.instant());
+        for ((claimed, replica), mut refresh_at) in answered.into_iter().zip(replicas).zip(times) {
             if self.flaw == Flaw::NeverRefreshes {
                 refresh_at = refresh_at.map(|at| at + Duration::from_secs(86_400));
             }
-            let replica = claimed.replica().expect("it was written by us");
             let from = &claimed.taken_from;
             cx.note(format!("{} adopts {} from {from}", name(self.node), claimed.call_id));
             let replica = Box::new(replica);
@@ -323,26 +330,34 @@ impl Run {
     }
 
     fn hand_over(&mut self, cx: &mut Cx) {
-        let Some(heir) = self.glue.membership.heir(self.lease.region.as_deref()) else {
+        let heirs = self.glue.membership.heirs(self.lease.region.as_deref());
+        let heirs: Vec<(i64, Option<Arc<str>>)> =
+            heirs.map(|heir| (heir.id, heir.region.as_deref().map(Arc::from))).collect();
+        if heirs.is_empty() {
             self.glue.is_settled |= !self.glue.has_given;
             return;
-        };
-        let region = heir.region.as_deref().map(Arc::from);
-        let region = region.filter(|_| self.flaw != Flaw::IgnoresRegions);
-        let heir = heir.id;
+        }
+        let count = if self.flaw == Flaw::GivesAllToOne { 1 } else { heirs.len() };
         if self.glue.settle_until.is_none() {
             self.glue.is_settled = false;
         }
         if cx.now >= self.glue.hand_over_at {
             self.glue.hand_over_at = cx.now + 2 * LOOK_EVERY;
-            self.command(cx, Command::HandOver { limit: HAND_OVER_BATCH, region });
+            let limit = share(self.engine.counters().calls_now as usize, count);
+            for (to, region) in &heirs[..count] {
+                let region = region.clone().filter(|_| self.flaw != Flaw::IgnoresRegions);
+                self.command(cx, Command::HandOver { to: *to, limit, region });
+            }
         }
-        if !self.glue.released.is_empty() && !self.glue.is_giving {
+        if !self.glue.is_giving
+            && let Some((to, calls)) = self.glue.released.pop_first()
+        {
             self.glue.is_giving = true;
-            let calls = std::mem::take(&mut self.glue.released);
+            let is_there = heirs.iter().any(|(id, _)| *id == to);
+            let to = if is_there { to } else { heirs[0].0 };
             cx.note(format!("{} gives {} calls away", name(self.node), calls.len()));
-            let op = Op::Give { from: self.lease.id, to: heir, calls: calls.clone() };
-            self.ask_store(cx, op, Pending::Glue(Asked::Give(calls)));
+            let op = Op::Give { from: self.lease.id, to, calls: calls.clone() };
+            self.ask_store(cx, op, Pending::Glue(Asked::Give { to, calls }));
         }
         let is_empty = !self.glue.is_busy() && self.engine.counters().calls_now == 0;
         if is_empty && !self.glue.is_asking_unsettled {

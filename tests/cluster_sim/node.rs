@@ -309,7 +309,9 @@ impl Run {
                     self.send_held(cx, call);
                 }
             }
-            Wake::GoOn => self.go_on(cx),
+            // One of an earlier standstill is not for this one.
+            Wake::GoOn if self.waits_until.is_some_and(|until| cx.now >= until) => self.go_on(cx),
+            Wake::GoOn => {}
             other => self.on_glue_wake(cx, other),
         }
     }
@@ -421,7 +423,9 @@ impl Run {
                     self.keep_queue.extend(KeptCall::ringing(*replica).map(|kept| (call, kept)));
                 }
                 Output::KeepRinging { call, .. } => self.not_kept(cx, call),
-                Output::Released(call_id) => self.glue.released.push(call_id),
+                Output::Released { call_id, to } => {
+                    self.glue.released.entry(to).or_default().push(call_id);
+                }
                 Output::Unknown { request, looks } => self.on_unknown(cx, (request, looks)),
                 Output::Record(record) => self.record(cx, &record),
                 Output::Outcome(_) | Output::Event(_) => {}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use holdfast::call::Ownership;
 use holdfast::store::answered::{ClaimedCall, KeptCall, LEASE_LIMIT, Lease};
 use uuid::Uuid;
 
@@ -52,7 +53,7 @@ pub enum Reply {
     Renewed { own_age: Option<Duration>, peers: Vec<(Lease, Duration)> },
     Kept(Vec<Uuid>),
     Claimed(Vec<ClaimedCall>),
-    Owned(Vec<Uuid>),
+    Owned(Ownership),
     Found(Option<(Uuid, i64)>),
     Count(usize),
 }
@@ -122,6 +123,10 @@ pub enum Flaw {
     NeverRefreshes,
     /// Calls of dead nodes are left to themselves.
     NeverClaims,
+    /// A node that was away is told which calls are its own, and not which have changed hands.
+    LooksAtItsOwnOnly,
+    /// A node that drains gives all its calls to one other.
+    GivesAllToOne,
 }
 
 #[derive(Debug, Default)]
@@ -145,8 +150,12 @@ impl Store {
             Op::Claim { lease, dead, call_id } => self.claim(lease, dead, *call_id, now),
             Op::Owned { lease } => {
                 self.renew(lease, now);
-                let own = self.rows.iter().filter(|(_, row)| row.lease == lease.id);
-                Reply::Owned(own.map(|(id, _)| *id).collect())
+                let of = |is_it: &dyn Fn(&Row) -> bool| {
+                    self.rows.iter().filter(|(_, row)| is_it(row)).map(|(id, _)| *id).collect()
+                };
+                let ours = of(&|row| row.lease == lease.id);
+                let others = of(&|row| row.lease != lease.id && row.epoch > 1);
+                Reply::Owned(Ownership { ours, others })
             }
             Op::Adopted { lease, calls } => {
                 for id in calls {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast::call::Ownership;
 use holdfast::store::StoreKind;
 use holdfast::store::answered::{ClaimedCall, KeptCall, LEASE_LIMIT, Lease};
 use time::macros::datetime;
@@ -118,7 +119,8 @@ async fn takes_over_the_calls_of_a_lost_lease_once(database: Database) {
     let again = database.take(&b, None, 100).await;
     assert_eq!(numbers(&again), numbers(&of_b), "until they have come");
     assert!(store.claim(&b, &[1], None, 100).await.unwrap().is_empty());
-    assert!(store.owned(1).await.unwrap().is_empty());
+    let owned = store.owned(1).await.unwrap();
+    assert_eq!((owned.ours.len(), owned.others.len()), (0, 3), "all have changed hands");
 }
 
 async fn leaves_the_calls_of_a_living_node_alone(database: Database) {
@@ -129,6 +131,7 @@ async fn leaves_the_calls_of_a_living_node_alone(database: Database) {
     database.age(1).await;
     store.renew(&a).await.unwrap();
     assert!(store.claim(&b, &[1], None, 100).await.unwrap().is_empty(), "it is back");
+    assert_eq!(store.owned(2).await.unwrap(), Ownership::default(), "none has changed hands");
     store.end_lease(1).await.unwrap();
     assert_eq!(store.claim(&b, &[1], None, 100).await.unwrap().len(), 1, "it has ended");
 }
@@ -138,7 +141,7 @@ async fn takes_the_place_of_an_earlier_run_of_its_own_at_once(database: Database
     database.run_with(1, "a", &[kept(1)]).await;
     let again = store.claim(&lease(2, "a"), &[1], None, 100).await.unwrap();
     assert_eq!(numbers(&again), [1]);
-    assert_eq!(store.owned(2).await.unwrap(), [Uuid::from_u128(1)]);
+    assert_eq!(store.owned(2).await.unwrap().ours, [Uuid::from_u128(1)].into());
 }
 
 async fn takes_over_only_what_may_be_in_its_region(database: Database) {
@@ -212,7 +215,7 @@ async fn gives_calls_away_and_knows_when_they_are_settled(database: Database) {
     assert_eq!(store.unsettled(1).await.unwrap(), 1, "its peers do not know yet");
     store.keep(&b, &[kept(1)]).await.unwrap();
     assert_eq!(store.unsettled(1).await.unwrap(), 0);
-    assert_eq!(store.owned(1).await.unwrap(), [Uuid::from_u128(2)]);
+    assert_eq!(store.owned(1).await.unwrap().ours, [Uuid::from_u128(2)].into());
     store.give(1, 2, &[Uuid::from_u128(3)]).await.unwrap();
     assert_eq!(store.unsettled(1).await.unwrap(), 0, "only what one has can be given");
 }

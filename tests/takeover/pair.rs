@@ -1,8 +1,9 @@
 //! Two nodes, their store, and SIPp on both sides.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,21 +22,43 @@ pub(crate) fn long() -> bool {
     std::env::var_os("HOLDFAST_TEST_LONG").is_some()
 }
 
+/// Where nodes and peers are.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) peers: Ipv4Addr,
+    pub(crate) nodes: [Ipv4Addr; 2],
+    /// Processes whose networks the nodes run in; `None` = this one's.
+    pub(crate) networks: [Option<u32>; 2],
+}
+
+impl Place {
+    pub(crate) const LOOPBACK: Self = Self {
+        peers: Ipv4Addr::LOCALHOST,
+        nodes: [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)],
+        networks: [None; 2],
+    };
+}
+
 pub(crate) struct Pair {
     pub(crate) a: Node,
     pub(crate) b: Node,
     pub(crate) server: Server,
-    url: String,
+    /// How long calls go on once their peers know where they are.
+    pub(crate) talk: Duration,
+    place: Place,
+    /// Of the store that is looked into.
+    pub(crate) url: String,
     runtime: tokio::runtime::Runtime,
     /// The one that waits for a BYE, and the one that sends it.
-    callees: [u16; 2],
-    dir: TempDir,
+    pub(crate) callees: [u16; 2],
+    pub(crate) dir: TempDir,
 }
 
 pub(crate) struct Node {
     pub(crate) process: Process,
     name: &'static str,
-    sip: SocketAddrV4,
+    network: Option<u32>,
+    pub(crate) sip: SocketAddrV4,
     admin: SocketAddrV4,
     url: String,
     dir: PathBuf,
@@ -43,7 +66,7 @@ pub(crate) struct Node {
 
 /// Callers and callees of both kinds.
 pub(crate) struct Sipp {
-    parties: Vec<Process>,
+    pub(crate) parties: Vec<Process>,
 }
 
 impl Pair {
@@ -53,17 +76,29 @@ impl Pair {
 
     /// With these statements on top of the usual rows, and settings of node b.
     pub(crate) fn with(sql: &str, of_b: &[(&str, &str)]) -> Self {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
         let server = Server::start().unwrap();
+        Self::at(Place::LOOPBACK, server, |_, url| url.to_owned(), sql, of_b)
+    }
+
+    /// The same somewhere else, where nodes know the store by another URL.
+    pub(crate) fn at(
+        place: Place,
+        server: Server,
+        url_of_nodes: impl FnOnce(&Server, &str) -> String,
+        sql: &str,
+        of_b: &[(&str, &str)],
+    ) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         let url = server.create_database("takeover").unwrap();
         let callees = [free_port().unwrap(), free_port().unwrap()];
         let [waits, ends] = callees;
+        let peers = place.peers;
         let rows = format!(
             "insert into carriers (carrier_id, name, probe_interval_ms) values (1, 'waits', 0), (2, 'ends', 0);
              insert into gateways (carrier_id, name, host, port)
-             values (1, 'waits', '127.0.0.1', {waits}), (2, 'ends', '127.0.0.1', {ends});
+             values (1, 'waits', '{peers}', {waits}), (2, 'ends', '{peers}', {ends});
              insert into customers (customer_id, name) values (1, 'everybody');
-             insert into customer_addresses values ('127.0.0.0/8', 1);
+             insert into customer_addresses values ('127.0.0.0/8', 1), ('10.0.0.0/8', 1);
              insert into routes (route_id, called_prefix) values (1, '44'), (2, '49');
              insert into route_carriers (route_id, carrier_id) values (1, 1), (2, 2); {sql}"
         );
@@ -75,9 +110,14 @@ impl Pair {
         });
         let dir = tempfile::tempdir().unwrap();
         let port = free_port().unwrap();
-        let a = Node::new("a", [127, 0, 0, 2], port, &url, dir.path(), &[]);
-        let b = Node::new("b", [127, 0, 0, 3], port, &url, dir.path(), of_b);
-        let pair = Self { a, b, server, url, runtime, callees, dir };
+        let of_nodes = url_of_nodes(&server, &url);
+        let node = |index: usize, name, settings| {
+            let sip = SocketAddrV4::new(place.nodes[index], port);
+            Node::new(name, sip, place.networks[index], &of_nodes, dir.path(), settings)
+        };
+        let (a, b) = (node(0, "a", &[]), node(1, "b", of_b));
+        let talk = Duration::from_secs(3);
+        let pair = Self { a, b, server, talk, place, url, runtime, callees, dir };
         pair.until("both nodes know of each other", SLOW, |pair| {
             pair.a.metric("holdfast_nodes") == 2 && pair.b.metric("holdfast_nodes") == 2
         });
@@ -97,19 +137,15 @@ impl Pair {
                 ("caller", include_str!("caller.xml"), at_caller, free_port().unwrap()),
             ];
             for (name, scenario, end, port) in files {
-                let name = format!("{name}-{prefix}");
-                let file = self.dir.path().join(format!("{name}.xml"));
-                std::fs::write(&file, scenario.replace("{{end}}", end)).unwrap();
-                let sipp = Process::start(&name, self.dir.path(), "sipp", |command| {
-                    command.args(["-sf", &file.display().to_string(), "-nostdin"]);
-                    command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", &half]);
-                    if name.starts_with("caller") {
+                let talk = self.talk.as_millis().to_string();
+                let scenario = scenario.replace("{{end}}", end).replace("{{talk}}", &talk);
+                parties.push(self.sipp(&format!("{name}-{prefix}"), &scenario, port, |command| {
+                    command.args(["-m", &half]);
+                    if name == "caller" {
                         command.args(["-r", "50", "-l", &half, "-s", &format!("{prefix}30100")]);
                         command.arg(self.a.sip.to_string());
                     }
-                });
-                parties.push(sipp.unwrap());
-                listens(port);
+                }));
             }
         }
         Sipp { parties }
@@ -124,23 +160,42 @@ impl Pair {
             ("rings", include_str!("rings.xml"), self.callees[0]),
             ("hears", include_str!("hears.xml"), caller),
         ] {
-            let file = self.dir.path().join(format!("{name}.xml"));
-            std::fs::write(&file, scenario).unwrap();
-            let sipp = Process::start(name, self.dir.path(), "sipp", |command| {
-                command.args(["-sf", &file.display().to_string(), "-nostdin"]);
-                command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", &count]);
+            parties.push(self.sipp(name, scenario, port, |command| {
+                command.args(["-m", &count]);
                 if name == "hears" {
                     command.args(["-r", "50", "-l", &count, "-s", "4430100"]);
                     command.arg(self.a.sip.to_string());
                 }
-            });
-            parties.push(sipp.unwrap());
-            listens(port);
+            }));
         }
         self.until("all calls are kept", Duration::from_secs(20), |pair| {
             pair.count("calls_in_progress where answered_at is null") == calls
         });
         Sipp { parties }
+    }
+
+    /// Starts a SIPp, and waits until it has its port: the first calls must not find it closed.
+    pub(crate) fn sipp(
+        &self,
+        name: &str,
+        scenario: &str,
+        port: u16,
+        build: impl FnOnce(&mut Command),
+    ) -> Process {
+        let file = self.dir.path().join(format!("{name}.xml"));
+        std::fs::write(&file, scenario).unwrap();
+        let own = self.place.peers;
+        let sipp = Process::start(name, self.dir.path(), "sipp", |command| {
+            command.args(["-sf", &file.display().to_string(), "-nostdin"]);
+            command.args(["-i", &own.to_string(), "-p", &port.to_string()]);
+            build(command);
+        });
+        let limit = Instant::now() + Duration::from_secs(10);
+        while std::net::UdpSocket::bind((own, port)).is_ok() {
+            assert!(Instant::now() < limit, "nobody listens on {port}");
+            sleep(Duration::from_millis(10));
+        }
+        sipp.unwrap()
     }
 
     /// Calls that are answered, acknowledged and kept.
@@ -220,7 +275,7 @@ impl Pair {
     }
 
     /// Nothing where the store is away.
-    fn texts(&self, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) fn texts(&self, sql: &str) -> Vec<Vec<String>> {
         self.runtime.block_on(async {
             let Ok(mut connection) = PgConnection::connect(&self.url).await else {
                 return Vec::new();
@@ -235,24 +290,24 @@ impl Pair {
 impl Node {
     fn new(
         name: &'static str,
-        ip: [u8; 4],
-        port: u16,
+        sip: SocketAddrV4,
+        network: Option<u32>,
         url: &str,
         dir: &Path,
         settings: &[(&str, &str)],
     ) -> Self {
-        let sip = SocketAddrV4::new(ip.into(), port);
-        let admin = SocketAddrV4::new(ip.into(), free_port().unwrap());
+        let admin = SocketAddrV4::new(*sip.ip(), free_port().unwrap());
         let (url, dir) = (url.to_owned(), dir.to_owned());
-        let process = run(name, sip, admin, &url, &dir, settings);
-        let node = Self { process, name, sip, admin, url, dir };
+        let process = run(name, network, [sip, admin], &url, &dir, settings);
+        let node = Self { process, name, network, sip, admin, url, dir };
         node.ready();
         node
     }
 
     /// Starts it again.
     pub(crate) fn start(&mut self, settings: &[(&str, &str)]) {
-        self.process = run(self.name, self.sip, self.admin, &self.url, &self.dir, settings);
+        let addresses = [self.sip, self.admin];
+        self.process = run(self.name, self.network, addresses, &self.url, &self.dir, settings);
         self.ready();
     }
 
@@ -294,25 +349,20 @@ impl Sipp {
     }
 }
 
-/// Waits until somebody has the port: the first calls must not find it closed.
-fn listens(port: u16) {
-    let limit = Instant::now() + SLOW;
-    while std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-        assert!(Instant::now() < limit, "nobody listens on {port}");
-        sleep(Duration::from_millis(10));
-    }
-}
-
 fn run(
     name: &str,
-    sip: SocketAddrV4,
-    admin: SocketAddrV4,
+    network: Option<u32>,
+    [sip, admin]: [SocketAddrV4; 2],
     url: &str,
     dir: &Path,
     settings: &[(&str, &str)],
 ) -> Process {
-    let program = env!("CARGO_BIN_EXE_holdfast");
+    const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
+    let program = network.map_or(HOLDFAST, |_| "nsenter");
     let process = Process::start(name, dir, program, |command| {
+        if let Some(of) = network {
+            command.args([&format!("--net=/proc/{of}/ns/net"), HOLDFAST]);
+        }
         command.arg("serve");
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("HOLDFAST_") {

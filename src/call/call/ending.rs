@@ -1,9 +1,15 @@
 //! How an answered call ends: whoever is there hears of it, and the record is written.
 
+use std::time::Duration;
+
 use super::talk::Talk;
 use super::{Call, State, asked_by_us};
 use crate::call::context::Context;
 use crate::call::{Carried, EndCause, EndedBy, LegEvent, Side};
+
+/// How long a record waits for our BYEs to be answered. Until it is written another node would go on with the call,
+/// should this one die, and end the leg that was not told.
+const RECORD_LIMIT: Duration = Duration::from_secs(5);
 
 impl Call {
     /// Our BYE was answered. A peer that has seen higher CSeqs than we know of is told again beyond those
@@ -32,6 +38,13 @@ impl Call {
             }
             State::Talk(_) => self.end_both(cx, EndCause::Terminated, detail),
             State::Ending { .. } | State::Over => {}
+        }
+    }
+
+    /// The node ends: what is to be written is written now.
+    pub fn give_out_record(&mut self, cx: &mut Context) {
+        if let State::Ending { .. } = self.state {
+            self.draft.give_out(cx);
         }
     }
 
@@ -77,8 +90,8 @@ impl Call {
             other.end(cx, Some(carried));
             waits += 1;
         }
+        self.draft.conclude(cx, None, EndCause::Completed, ended_by, "");
         self.wait_for_legs(cx, talk, waits);
-        self.draft.end(cx, None, EndCause::Completed, ended_by, "");
     }
 
     pub(super) fn end_both(&mut self, cx: &mut Context, cause: EndCause, detail: &str) {
@@ -104,8 +117,8 @@ impl Call {
                 waits += 1;
             }
         }
+        self.draft.conclude(cx, None, cause, ended_by, detail);
         self.wait_for_legs(cx, talk, waits);
-        self.draft.end(cx, None, cause, ended_by, detail);
     }
 
     /// The legs of an answered call, which is over without them; any other stays as it is.
@@ -119,28 +132,31 @@ impl Call {
         }
     }
 
-    pub(super) fn wait_for_legs(&mut self, cx: &mut Context, legs: Box<Talk>, waits: u8) {
-        self.state = State::Ending { legs, waits };
-        if waits == 0 {
-            self.leave(cx);
+    /// The record waits, too, where another node could go on with the call.
+    fn wait_for_legs(&mut self, cx: &mut Context, legs: Box<Talk>, waits: u8) {
+        let record_by = legs.kept_at.map(|_| cx.now + RECORD_LIMIT);
+        if record_by.is_none() {
+            self.draft.give_out(cx);
         }
+        self.state = State::Ending { legs, waits, record_by, lost: None };
+        self.leave_if_done(cx);
     }
 
     /// One thing less to wait for.
     pub(super) fn on_leg_done(&mut self, cx: &mut Context) {
         if let State::Ending { waits, .. } = &mut self.state {
             *waits = waits.saturating_sub(1);
-            if *waits == 0 {
-                self.leave(cx);
-            }
+            self.leave_if_done(cx);
         }
     }
 
-    /// Forgets the dialogs.
-    pub(super) fn leave(&mut self, cx: &mut Context) {
-        if let State::Ending { legs, .. } = std::mem::replace(&mut self.state, State::Over) {
+    /// Gives the record out and forgets the dialogs, once nothing more is to come.
+    pub(super) fn leave_if_done(&mut self, cx: &mut Context) {
+        if let State::Ending { legs, waits: 0, lost: None, .. } = &self.state {
             cx.dialogs.remove(&legs.inbound.dialog.local_tag);
             cx.dialogs.remove(&legs.outbound.dialog.local_tag);
+            self.draft.give_out(cx);
+            self.state = State::Over;
         }
     }
 }

@@ -9,16 +9,16 @@ use super::talk::{Move, Talk};
 use super::{Call, State};
 use crate::call::context::{CallKey, Context, Output, Owner};
 use crate::call::draft::Draft;
-use crate::call::leg::Leg;
+use crate::call::leg::{Leg, SEQ_JUMP};
 use crate::call::{EndCause, EndedBy, LegReplica, Replica, RingingReplica, Side};
 use crate::carrier::{CustomerId, GatewayId, Transport};
-use crate::dialog::Tag;
+use crate::dialog::{Dialog, Tag};
 use crate::sip::{HeaderName, Message, Method, Printer, print};
 use crate::transaction::Flow;
 
 /// How long a peer that refuses to hear where its call has gone is left alone.
 const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// How long the CANCEL of a dead node's INVITE is repeated.
+/// How long the CANCEL of a dead node's INVITE is repeated, and its BYEs.
 const CANCEL_LIMIT: Duration = Duration::from_secs(4);
 /// Why calls that rang are ended (RFC 3326).
 const NODE_DIED: &[u8] = b"SIP;cause=503;text=\"Node Died\"";
@@ -75,6 +75,17 @@ impl Call {
         }
     }
 
+    /// The place where calls are kept is another one, which may know nothing of this call: that it is not there says
+    /// nothing of whose it is.
+    pub fn on_store_moved(&mut self) {
+        self.on_not_kept();
+        match &mut self.state {
+            State::Setup(setup) => setup.on_store_moved(),
+            State::Talk(talk) => talk.kept_at = None,
+            State::Ending { .. } | State::Over => {}
+        }
+    }
+
     /// Goes on with a call that another node, or an earlier run, has had answered. Its legs want a target
     /// refresh at `refresh_at`: only then do the peers send to us. The call is over at once where no listener of
     /// ours reaches a peer.
@@ -123,6 +134,7 @@ impl Call {
         let mut talk = Talk::new(inbound, outbound, ends_at, channels);
         talk.kept_at = Some(cx.now);
         talk.moves = refresh_at.map(Move::Due);
+        talk.kept_revision = talk.revision();
         this.state = State::Talk(Box::new(talk));
         cx.counters.calls_adopted += 1;
         this
@@ -131,7 +143,7 @@ impl Call {
     /// Forgets the call without a word to anybody and without a record: another node goes on with it.
     pub fn release(&mut self, cx: &mut Context) {
         if matches!(self.state, State::Ending { .. } | State::Over) {
-            // It has its record, and what is left of it is on its way.
+            // It has its end, and what is left of it is on its way.
             return;
         }
         match std::mem::replace(&mut self.state, State::Over) {
@@ -212,6 +224,15 @@ impl Call {
         let mut draft = Draft::of(replica.record);
         let detail = "its node died before it was answered";
         draft.end(cx, Some(503), EndCause::Terminated, EndedBy::Holdfast, detail);
+        // It may have been answered since: whoever talks is told, and to whoever does not this is news of a dialog
+        // that it does not know.
+        if let (Some(dialogs), Some(carrier)) = (replica.dialogs, &replica.carrier) {
+            for (dialog, end) in (*dialogs).into_iter().zip([&replica.caller, carrier]) {
+                if let Some(flow) = flow_to(cx, end.transport, end.peer, end.gateway) {
+                    say_bye(cx, dialog, flow);
+                }
+            }
+        }
     }
 
     /// Whose call it is, until its record is given out.
@@ -263,6 +284,22 @@ impl Talk {
         let before = std::mem::replace(&mut self.moves[side as usize], Move::Known);
         before != Move::Known && self.moves == [Move::Known; 2]
     }
+}
+
+/// Ends a dialog of a dead node that nobody here has.
+fn say_bye(cx: &mut Context, mut dialog: Dialog, flow: Flow) {
+    dialog.jump_seq(seq_now(cx).max(dialog.local_seq.saturating_add(SEQ_JUMP)));
+    let flow = cx.flow_towards(dialog.next_hop(), flow);
+    let client = cx.start_client(Method::Bye, flow, Owner::Nobody, |branch, settings| {
+        let listener = settings.listener(flow.listener);
+        let mut printer = dialog.request(b"BYE", listener, branch);
+        printer
+            .header(HeaderName::Reason, NODE_DIED)
+            .header(HeaderName::UserAgent, settings.user_agent.as_bytes());
+        printer.finish(b"")
+    });
+    let limit = cx.now + CANCEL_LIMIT;
+    cx.with_client(client, |client, _, _| client.machine.limit(limit));
 }
 
 fn flow_to(

@@ -25,9 +25,18 @@ pub(super) struct Talk {
     /// What was last asked to be kept is not.
     pub(super) is_behind: bool,
     /// What the legs had been through when they were last asked to be kept.
-    pub(super) kept_revision: u32,
+    pub(super) kept_revision: Revision,
     /// Where the call was taken over: which peer is still to be told where we are, and when next.
     pub(super) moves: [Move; 2],
+}
+
+/// Counts what another node has to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Revision {
+    /// Targets, and session descriptions.
+    terms: u32,
+    /// Intervals of the session timers.
+    intervals: u32,
 }
 
 /// Whether a peer knows where its call has gone: the caller, the callee.
@@ -57,13 +66,26 @@ impl Talk {
             gone: None,
             kept_at: None,
             is_behind: false,
-            kept_revision: 0,
+            kept_revision: Revision::default(),
             moves: [Move::Known; 2],
         }
     }
 
-    pub(super) fn revision(&self) -> u32 {
-        self.inbound.dialog.targets.wrapping_add(self.outbound.dialog.targets)
+    pub(super) fn revision(&self) -> Revision {
+        let (one, other) = (&self.inbound, &self.outbound);
+        Revision {
+            terms: one.terms().wrapping_add(other.terms()),
+            intervals: one.session.intervals.wrapping_add(other.session.intervals),
+        }
+    }
+
+    /// Whether what is kept is not what another node would have to know. An interval that has begun anew alone can wait
+    /// until both peers know where the call has gone: that is kept anyhow.
+    pub(super) fn has_news(&self) -> bool {
+        let revision = self.revision();
+        let is_settled = self.moves == [Move::Known; 2];
+        revision.terms != self.kept_revision.terms
+            || (is_settled && revision.intervals != self.kept_revision.intervals)
     }
 
     pub(super) fn release(&mut self, cx: &mut Context) {

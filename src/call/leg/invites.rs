@@ -85,7 +85,7 @@ impl Leg {
         self.session.on_answer(response, cx.settings.session, cx.now);
         self.first_offer = None;
         if self.description.is_none() {
-            self.description = offer.map(Into::into);
+            self.describe(offer);
         }
         let has_offer = offer.is_some();
         self.note_heard(response, !has_offer);
@@ -341,9 +341,7 @@ impl Leg {
                 own.unwrap_or_default()
             }
             Some(carried) => {
-                if let Some(sent) = sdp::description_of(carried.0) {
-                    self.description = Some(sent.into());
-                }
+                self.describe(sdp::description_of(carried.0));
                 header_policy::write(carried, &self.header_rule, &mut printer);
                 header_policy::body(carried)
             }

@@ -39,7 +39,7 @@ impl Leg {
                 self.note_peer(response);
                 self.session.on_answer(response, cx.settings.session, cx.now);
             }
-            self.description = offered.map(|(_, offer)| offer).or(self.description.take());
+            self.describe(offered.as_ref().map(|(_, offer)| &**offer));
             self.note_heard(response, false);
         }
         Some(LegEvent::Replied { server, status_code, carried: response.map(Carried::of) })

@@ -1,12 +1,13 @@
 //! Answered calls that move from one node to another.
 
-use hashbrown::HashSet;
 use uuid::Uuid;
 
 use super::*;
-use crate::call::{CallKey, Replica, RingingReplica};
+use crate::call::{CallKey, Ownership, Replica, RingingReplica};
 use crate::carrier::rows::{CarrierCredentialsRow, RegistrationRow};
 use crate::digest::Hidden;
+
+mod ends;
 
 const A: &str = "203.0.113.1:5060";
 const B: &str = "203.0.113.2:5060";
@@ -89,7 +90,9 @@ fn ends_the_other_side_of_a_call_whose_peer_does_not_know_it_and_says_so() {
     let again = b.sent();
     assert_eq!(lines(&again), [to_first("ACK"), to_caller("ACK"), to_caller("INVITE")]);
     b.answer(CALLER, &again[2].1, 481, "", "");
-    assert!(lines(&b.sent()).contains(&to_first("BYE")));
+    let byes = b.sent();
+    assert!(lines(&byes).contains(&to_first("BYE")));
+    b.pass(Duration::from_secs(5));
     let record = b.record();
     assert_eq!(record.end_cause, EndCause::Terminated);
     assert!(record.detail.starts_with("lost in takeover"), "{}", record.detail);
@@ -154,7 +157,10 @@ fn keeps_the_end_that_was_set_for_a_call() {
     b.answer(FIRST, &sent[1].1, 200, "", SDP);
     b.sent();
     b.pass(Duration::from_secs(10));
-    assert_eq!(lines(&b.sent()), [to_caller("BYE"), to_first("BYE")]);
+    let byes = b.sent();
+    assert_eq!(lines(&byes), [to_caller("BYE"), to_first("BYE")]);
+    b.answer(CALLER, &byes[0].1, 200, "", "");
+    b.answer(FIRST, &byes[1].1, 200, "", "");
     assert_eq!(b.record().detail, "max_call_duration_s");
 }
 
@@ -193,25 +199,25 @@ fn keeps_what_is_its_own_and_what_nobody_could_have_taken() {
 fn gives_only_quiet_kept_calls_away() {
     let mut a = node(A, 1);
     let (ok, _) = a.establish_kept();
-    a.command(Command::HandOver { limit: 10, region: None });
+    a.command(Command::HandOver { to: 7, limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 1, "nobody could go on with it yet");
     let (key, replica) = a.kept()[0].clone();
     a.command(Command::Kept(vec![key]));
     a.caller_sends(&in_dialog(&ok, "INFO", 2, ""));
     let info = a.sent()[0].1.clone();
-    a.command(Command::HandOver { limit: 10, region: None });
+    a.command(Command::HandOver { to: 7, limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 1, "a request is on its way");
     a.answer(FIRST, &info, 200, "", "");
     a.sent();
-    a.command(Command::HandOver { limit: 0, region: None });
+    a.command(Command::HandOver { to: 7, limit: 0, region: None });
     assert_eq!(a.engine.counters().answered_now, 1);
-    a.command(Command::HandOver { limit: 10, region: None });
+    a.command(Command::HandOver { to: 7, limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 0);
     let released = a.outputs.iter().find_map(|output| match output {
-        Output::Released(call_id) => Some(*call_id),
+        Output::Released { call_id, to } => Some((*call_id, *to)),
         _ => None,
     });
-    assert_eq!(released, Some(replica.record.call_id));
+    assert_eq!(released, Some((replica.record.call_id, 7)));
     assert!(!a.outputs.iter().any(|output| matches!(output, Output::Record(_))));
     a.run_dry();
 }
@@ -396,7 +402,7 @@ fn ends_a_call_of_a_dead_node_that_rings() {
     let mut b = node(B, 2);
     b.command(Command::EndRinging(replica));
     let sent = b.sent();
-    assert_eq!(lines(&sent), [to_first("CANCEL"), to_caller("503 Service Unavailable")]);
+    assert_eq!(lines(&sent[..2]), [to_first("CANCEL"), to_caller("503 Service Unavailable")]);
     let branch = |message: &Message| message.top_via().and_then(|via| via.branch.map(Vec::from));
     assert_eq!(branch(&sent[0].1), branch(&first), "the CANCEL is for that INVITE");
     assert_eq!(sent[1].1.first(HeaderName::RetryAfter), Some(&b"5"[..]));
@@ -481,7 +487,7 @@ fn lets_go_of_nothing_that_was_kept_after_the_others_were_asked_for() {
     a.now += Duration::from_millis(1);
     let key = a.kept()[0].0;
     a.command(Command::Kept(vec![key]));
-    let nothing = Arc::new(HashSet::new());
+    let nothing = Arc::new(Ownership::default());
     a.command(Command::Owned { owned: nothing, asked_at });
     assert_eq!(a.engine.counters().answered_now, 1);
 }
@@ -493,7 +499,7 @@ fn asks_again_for_a_new_target_that_was_not_kept_and_moves_nowhere_before() {
     let key = a.kept()[0].0;
     a.command(Command::Kept(vec![key]));
     a.command(Command::NotKept(vec![key]));
-    a.command(Command::HandOver { limit: 10, region: None });
+    a.command(Command::HandOver { to: 7, limit: 10, region: None });
     assert_eq!(a.engine.counters().answered_now, 1, "the other node would send to the old target");
     for _ in 0..2 {
         a.command(Command::KeepMissing);
@@ -531,9 +537,9 @@ fn gives_a_call_to_no_node_of_another_region() {
     a.establish_kept();
     let key = a.kept()[0].0;
     a.command(Command::Kept(vec![key]));
-    a.command(Command::HandOver { limit: 10, region: Some("us".into()) });
+    a.command(Command::HandOver { to: 7, limit: 10, region: Some("us".into()) });
     assert_eq!(a.engine.counters().calls_now, 1);
-    a.command(Command::HandOver { limit: 10, region: Some("eu".into()) });
+    a.command(Command::HandOver { to: 7, limit: 10, region: Some("eu".into()) });
     assert_eq!(a.engine.counters().calls_now, 0);
 }
 
@@ -569,7 +575,8 @@ fn hangs_up_once_more_where_the_peer_has_seen_a_higher_cseq() {
 impl World {
     /// The store says that these are this node's, and no others.
     fn owns(&mut self, calls: &[Uuid]) {
-        let owned = Arc::new(calls.iter().copied().collect::<HashSet<_>>());
+        let ours = calls.iter().copied().collect();
+        let owned = Arc::new(Ownership { ours, ..Ownership::default() });
         let asked_at = self.now + Duration::from_millis(1);
         self.command(Command::Owned { owned, asked_at });
     }
@@ -655,6 +662,6 @@ fn goes_on_with_the_session_timer_of_the_call() {
     let sent = b.sent();
     assert_eq!(lines(&sent), [to_caller("200 OK")], "the session is as it was");
     b.caller_sends(&in_dialog(&ok, "ACK", 2, ""));
-    b.pass(Duration::from_secs(568));
+    b.pass(Duration::from_secs(568 + 5));
     assert_eq!(b.record().detail, "session expired");
 }

@@ -55,7 +55,7 @@ fn goes_on_with_the_call_as_it_was_when_its_node_dies_during_a_transfer() {
     a.pass(Duration::from_secs(3));
     let kept = a.kept();
     assert_eq!(kept.len(), 1, "a transfer is kept once it is done");
-    a.command(Command::HandOver { limit: 10, region: None });
+    a.command(Command::HandOver { to: 7, limit: 10, region: None });
     assert_eq!(a.engine.counters().calls_now, 1, "it does not move meanwhile");
     // Another node has taken it: the target must not ring for nobody.
     a.command(Command::Lost(vec![key]));

@@ -133,17 +133,22 @@ impl Keeper {
         self.is_keeping.store(true, Ordering::Relaxed);
         metrics::keeping(true);
         tracing::info!("calls are kept again");
-        let missing = self.shards.clone();
-        tokio::spawn(async move {
-            // Each time some: until every shard has asked for all of its calls.
-            for _ in 0..MISSING_ROUNDS {
-                for shard in &missing {
-                    shard.command(Command::KeepMissing);
-                }
-                tokio::time::sleep(TRY_AGAIN_AFTER).await;
-            }
-        });
+        keep_missing(&self.shards);
     }
+}
+
+/// Has every shard ask again for what is missing in the store.
+pub(super) fn keep_missing(shards: &[ShardHandle]) {
+    let shards = shards.to_vec();
+    tokio::spawn(async move {
+        // Each time some: until every shard has asked for all of its calls.
+        for _ in 0..MISSING_ROUNDS {
+            for shard in &shards {
+                shard.command(Command::KeepMissing);
+            }
+            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+        }
+    });
 }
 
 /// What has become of a call.

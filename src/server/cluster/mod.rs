@@ -3,19 +3,18 @@
 mod keeper;
 mod ping;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hashbrown::HashSet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::call::{CallKey, Replica, RingingReplica};
-use crate::cluster::{Membership, Peer, refresh_times};
+use crate::call::{CallKey, Ownership, Replica, RingingReplica};
+use crate::cluster::{Membership, Peer, refresh_times, share};
 use crate::engine::{Command, Flow};
 use crate::shard::{Beyond, ClusterSink, ShardHandle};
 use crate::sip::{Message, peek};
@@ -33,8 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Calls taken over in one transaction.
 const CLAIM_BATCH: u32 = 2_000;
-/// Calls of one shard that are handed over at a time, and how often.
-const HAND_OVER_BATCH: usize = 500;
 /// What shards ask, on its way to this task; and answers of the store.
 const QUEUE_LEN: usize = 20_000;
 /// How long a node that has given its calls away stays for the peers that do not know yet.
@@ -143,7 +140,7 @@ enum Answer {
     /// The calls that are ours, for one shard, or for all of them.
     Owned {
         shard: Option<usize>,
-        owned: Option<Arc<HashSet<Uuid>>>,
+        owned: Option<Arc<Ownership>>,
         asked_at: Instant,
     },
     Found {
@@ -158,6 +155,7 @@ enum Answer {
     /// What a slow statement has kept may have been taken before we heard of it.
     KeptLate,
     Given {
+        to: i64,
         calls: Vec<Uuid>,
         given: Result<(), StoreError>,
     },
@@ -192,10 +190,12 @@ pub(super) struct ClusterTask {
     /// By our tag: where requests of dialogs were sent on to, and when last. Once the call is over nobody finds it any
     /// more, and the last request may still be repeated.
     passed_on: HashMap<Vec<u8>, (SocketAddr, Instant)>,
-    /// Calls that shards have let go of, to be given away.
-    released: Vec<Uuid>,
+    /// Calls that shards have let go of, by the run that they are to be given to.
+    released: BTreeMap<i64, Vec<Uuid>>,
     is_giving: bool,
     hand_over_at: Instant,
+    /// How often the store had become another server when that was last looked at.
+    moves: u64,
     /// Told once everything is given away and settled.
     settled: watch::Sender<bool>,
     is_asking_unsettled: bool,
@@ -232,6 +232,7 @@ pub(super) fn start(
     tokio::spawn(async move {
         let keeping = tokio::spawn(keeper.run());
         let now = Instant::now();
+        let moves = store.moves();
         let task = ClusterTask {
             membership: Membership::new(lease.node.clone(), LEASE_LIMIT),
             pinger: Pinger::bind().await,
@@ -247,7 +248,8 @@ pub(super) fn start(
             is_claiming: false,
             is_behind: true,
             passed_on: HashMap::new(),
-            released: Vec::new(),
+            released: BTreeMap::new(),
+            moves,
             is_giving: false,
             hand_over_at: now,
             settled,
@@ -292,7 +294,7 @@ impl ClusterTask {
 
     fn on_asked(&mut self, asked: Beyond) {
         match asked {
-            Beyond::Released(call_id) => self.released.push(call_id),
+            Beyond::Released { call_id, to } => self.released.entry(to).or_default().push(call_id),
             Beyond::StoodStill { shard } => self.check_ownership(Some(shard)),
             Beyond::Unknown { shard, request, looks } => {
                 let (store, answers) = (self.store.clone(), self.answers.clone());
@@ -309,7 +311,22 @@ impl ClusterTask {
         }
     }
 
+    /// A store that has become another server may not have what was kept last.
+    async fn look_where_store_is(&mut self) {
+        let moves = self.store.moves();
+        if std::mem::replace(&mut self.moves, moves) == moves {
+            return;
+        }
+        tracing::info!("the store has moved: all calls are kept again");
+        for shard in &self.shards {
+            command(shard, Command::KeepAgain).await;
+        }
+        keeper::keep_missing(&self.shards);
+    }
+
     async fn on_answer(&mut self, answer: Answer) {
+        // Before anything that another server says of our calls.
+        self.look_where_store_is().await;
         let now = Instant::now();
         match answer {
             Answer::Renewed(renewed) => {
@@ -357,13 +374,13 @@ impl ClusterTask {
                 self.look_again(lookup);
             }
             Answer::KeptLate => self.check_ownership(None),
-            Answer::Given { calls, given } => {
+            Answer::Given { to, calls, given } => {
                 self.is_giving = false;
                 match given {
                     Ok(()) => self.has_given = true,
                     Err(error) => {
                         tracing::error!(%error, "calls cannot be given away; that is tried again");
-                        self.released.extend(calls);
+                        self.released.entry(to).or_default().extend(calls);
                     }
                 }
             }
@@ -476,17 +493,20 @@ impl ClusterTask {
         let mut from: HashMap<&str, usize> = HashMap::new();
         let (answered, ringing): (Vec<_>, Vec<_>) =
             calls.iter().partition(|claimed| claimed.is_answered);
-        let times = refresh_times(answered.len(), self.settings.legs_per_s, now);
-        for (claimed, refresh_at) in answered.into_iter().zip(times) {
+        let mut replicas = Vec::new();
+        for claimed in answered {
             *from.entry(&claimed.taken_from).or_default() += 1;
             match claimed.replica() {
-                Ok(replica) => {
-                    let shard = self.shard_of(&replica.inbound.dialog.call_id);
-                    let replica = Box::new(replica);
-                    command(shard, Command::Adopt { replica, refresh_at }).await;
-                }
+                Ok(replica) => replicas.push(replica),
                 Err(error) => complain(claimed, &error),
             }
+        }
+        let expire_at: Vec<_> = replicas.iter().map(Replica::expires_at).collect();
+        let times = refresh_times(&expire_at, self.settings.legs_per_s, now);
+        for (replica, refresh_at) in replicas.into_iter().zip(times) {
+            let shard = self.shard_of(&replica.inbound.dialog.call_id);
+            let replica = Box::new(replica);
+            command(shard, Command::Adopt { replica, refresh_at }).await;
         }
         for claimed in ringing {
             match claimed.ringing() {
@@ -590,7 +610,7 @@ impl ClusterTask {
                 store.owned(lease.id).await
             };
             let owned = match read.await {
-                Ok(owned) => Some(Arc::new(owned.into_iter().collect())),
+                Ok(owned) => Some(Arc::new(owned)),
                 Err(error) => {
                     tracing::warn!(%error, "whose our calls are cannot be read; going on");
                     None
@@ -600,34 +620,44 @@ impl ClusterTask {
         });
     }
 
-    /// Lets go of calls, and gives them to a living node.
+    /// Lets go of calls, and gives them to the living nodes, to each its share.
     async fn hand_over(&mut self, now: Instant) {
-        let Some(heir) = self.membership.heir(self.settings.region.as_deref()) else {
+        let heirs = self.membership.heirs(self.settings.region.as_deref());
+        let heirs: Vec<(i64, String, Option<Arc<str>>)> = heirs
+            .map(|heir| (heir.id, heir.node.clone(), heir.region.as_deref().map(Arc::from)))
+            .collect();
+        if heirs.is_empty() {
             if !self.has_given {
                 self.settled.send_replace(true);
             }
             return;
-        };
-        let region = heir.region.as_deref().map(Arc::from);
-        let heir = (heir.id, heir.node.clone());
+        }
         if self.settle_until.is_none() {
             self.settled.send_replace(false);
         }
         if now >= self.hand_over_at {
             self.hand_over_at = now + 2 * LOOK_EVERY;
             for shard in &self.shards {
-                let region = region.clone();
-                shard.command(Command::HandOver { limit: HAND_OVER_BATCH, region });
+                let calls = usize::try_from(shard.counters().calls_now).unwrap_or(usize::MAX);
+                let limit = share(calls, heirs.len());
+                for (to, _, region) in &heirs {
+                    let region = region.clone();
+                    shard.command(Command::HandOver { to: *to, limit, region });
+                }
             }
         }
-        if !self.released.is_empty() && !self.is_giving {
+        if !self.is_giving
+            && let Some((to, calls)) = self.released.pop_first()
+        {
             self.is_giving = true;
-            let calls = std::mem::take(&mut self.released);
-            tracing::info!(to = heir.1, calls = calls.len(), "calls are handed over");
+            // Whoever was to have them may be gone since.
+            let heir = heirs.iter().find(|(id, ..)| *id == to).unwrap_or(&heirs[0]);
+            let (to, node) = (heir.0, &heir.1);
+            tracing::info!(to = node, calls = calls.len(), "calls are handed over");
             let (store, from, answers) = (self.store.clone(), self.lease.id, self.answers.clone());
             tokio::spawn(async move {
-                let given = store.give(from, heir.0, &calls).await;
-                let _ = answers.send(Answer::Given { calls, given }).await;
+                let given = store.give(from, to, &calls).await;
+                let _ = answers.send(Answer::Given { to, calls, given }).await;
             });
         }
         let is_empty = self.released.is_empty() && !self.is_giving;

@@ -7,7 +7,10 @@ use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::super::answered::{ClaimedCall, KeptCall, Lease, Renewed, lease, limit_ms, renewed};
+use super::super::answered::{
+    ClaimedCall, KeptCall, Lease, OWNED, Renewed, lease, limit_ms, ownership, renewed,
+};
+use crate::call::Ownership;
 
 /// A commit need not reach the disk: who loses the node and the database at one time loses these calls.
 const KEEP: &str = "\
@@ -161,9 +164,10 @@ pub(super) async fn adopted(
 pub(super) async fn owned(
     connection: &mut PgConnection,
     lease_id: i64,
-) -> Result<Vec<Uuid>, StoreError> {
-    let owned = "select call_id from calls_in_progress where node_lease_id = $1";
-    Ok(sqlx::query_scalar(owned).bind(lease_id).fetch_all(connection).await?)
+) -> Result<Ownership, StoreError> {
+    let owned: Vec<(Uuid, bool)> =
+        sqlx::query_as(OWNED).bind(lease_id).fetch_all(connection).await?;
+    Ok(ownership(owned))
 }
 
 pub(super) async fn find(

@@ -26,6 +26,7 @@ use super::drills::{DrillRecord, DrillRow, DrillView};
 use super::history::GatewayQuality;
 use super::record::{StoredCall, StoredProbe};
 use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
+use crate::call::Ownership;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use hosts::Hosts;
@@ -187,7 +188,7 @@ impl PostgresStore {
         on_connection!(self, answered::adopted, lease_id, calls)
     }
 
-    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
         on_connection!(self, answered::owned, lease_id)
     }
 

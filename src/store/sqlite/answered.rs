@@ -7,8 +7,11 @@ use sqlx::{Connection, Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::super::answered::{ClaimedCall, KeptCall, Lease, Renewed, lease, limit_ms, renewed};
+use super::super::answered::{
+    ClaimedCall, KeptCall, Lease, OWNED, Renewed, lease, limit_ms, ownership, renewed,
+};
 use super::{BEGIN_WRITING, time_text};
+use crate::call::Ownership;
 
 const KEEP: &str = "\
     insert into calls_in_progress (\
@@ -185,10 +188,12 @@ pub(super) async fn adopted(
 pub(super) async fn owned(
     connection: &mut SqliteConnection,
     lease_id: i64,
-) -> Result<Vec<Uuid>, StoreError> {
-    let owned = "select call_id from calls_in_progress where node_lease_id = $1";
-    let owned: Vec<String> = sqlx::query_scalar(owned).bind(lease_id).fetch_all(connection).await?;
-    Ok(owned.iter().filter_map(|call_id| Uuid::try_parse(call_id).ok()).collect())
+) -> Result<Ownership, StoreError> {
+    let owned: Vec<(String, bool)> =
+        sqlx::query_as(OWNED).bind(lease_id).fetch_all(connection).await?;
+    let owned =
+        owned.iter().filter_map(|(id, is_ours)| Some((Uuid::try_parse(id).ok()?, *is_ours)));
+    Ok(ownership(owned))
 }
 
 pub(super) async fn find(

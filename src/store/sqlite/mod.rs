@@ -32,6 +32,7 @@ use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
 };
+use crate::call::Ownership;
 use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 
@@ -217,7 +218,7 @@ impl SqliteStore {
         on_connection!(self, answered::adopted, lease_id, calls)
     }
 
-    pub(super) async fn owned(&self, lease_id: i64) -> Result<Vec<Uuid>, StoreError> {
+    pub(super) async fn owned(&self, lease_id: i64) -> Result<Ownership, StoreError> {
         on_connection!(self, answered::owned, lease_id)
     }
 
