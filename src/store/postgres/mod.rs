@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::drills::{DrillRecord, DrillRow, DrillView};
-use super::history::GatewayQuality;
+use super::quality::Quality;
 use super::record::{StoredCall, StoredProbe};
 use super::{MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within};
 use crate::carrier::{Refusal, Rows, Severity};
@@ -167,7 +167,7 @@ impl PostgresStore {
         self.hosts.give_back(borrowed, read)
     }
 
-    pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+    pub(super) async fn quality(&self) -> Result<Vec<Quality>, StoreError> {
         let mut borrowed = self.hosts.acquire().await?;
         let read = within(OPERATION_LIMIT, history::quality(borrowed.connection())).await;
         self.hosts.give_back(borrowed, read)

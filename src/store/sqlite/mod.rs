@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::drills::{DrillRecord, DrillRow, DrillView};
-use super::history::GatewayQuality;
+use super::quality::Quality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
@@ -192,7 +192,7 @@ impl SqliteStore {
         give_back(connection, done)
     }
 
-    pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+    pub(super) async fn quality(&self) -> Result<Vec<Quality>, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let done = within(OPERATION_LIMIT, history::quality(&mut connection)).await;
         give_back(connection, done)
