@@ -508,7 +508,7 @@ mod tests {
         let mut world = World::new(|_, _| {});
         world.start();
         world.refuse(Full::Channels);
-        assert_eq!(world.headroom(), 1.0);
+        assert_eq!((world.headroom(), world.capacity.has_learned()), (1.0, false));
     }
 
     #[test]
@@ -516,6 +516,7 @@ mod tests {
         let mut world = World::new(|_, _| {});
         (0..11).for_each(|_| world.start());
         world.refuse(Full::Channels);
+        assert!(world.capacity.has_learned(), "all are asked from now on");
         (0..10).for_each(|_| world.release_one());
         assert_eq!(world.start_all(), 10);
         world.pass(9_999);
@@ -527,6 +528,7 @@ mod tests {
         (0..12).for_each(|_| world.release_one());
         world.pass(20_000);
         assert_eq!(world.start_all(), usize::MAX, "far more than is used");
+        assert!(!world.capacity.has_learned());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{DecisionRecord, Drop, Plan, Query, Reach, decide};
 use crate::carrier::rows::{
     CarrierRow, GatewayRow, RouteCarrierHoursRow, RouteCarrierRow, RouteRow,
 };
-use crate::carrier::{GatewayId, RouteId, Rows, Tables};
+use crate::carrier::{GatewayId, RouteId, Rows, Strategy, Tables};
 use crate::health::{Reachability, Target, TargetView, View};
 use crate::sip::sdp::Audio;
 
@@ -422,6 +422,34 @@ fn a_thousand_gateways_give_a_full_plan_of_the_best_and_no_more() {
 }
 
 #[test]
+fn decides_the_same_in_haste_and_with_care_however_many_there_are() {
+    // Few carriers and gateways, many of each, and both at once, under every strategy.
+    for (carriers, gateways) in [(3, 4), (20, 3), (2, 40), (14, 14), (1, 300)] {
+        for strategy in Strategy::ALL {
+            let all: Vec<i64> = (1..=carriers * gateways).collect();
+            let mut world = World::new(&all, |rows| {
+                rows.routes[0].strategy = strategy.to_string();
+                rows.carriers.truncate(carriers as usize);
+                rows.route_carriers.truncate(carriers as usize);
+                for (index, row) in rows.gateways.iter_mut().enumerate() {
+                    row.carrier_id = 1 + index as i64 / gateways;
+                    row.weight = 1 + (index % 3) as i32;
+                    row.priority = (index % 2) as i32;
+                }
+            });
+            for id in &all {
+                world.change(*id, |view| view.failure_rate = 0.001 * (*id % 50) as f64);
+            }
+            for seed in 0..30 {
+                let plan = world.decide(seed, None);
+                let expected = all.len().min(MAX_CANDIDATES);
+                assert_eq!(plan.candidates.len(), expected, "{carriers}x{gateways} {strategy}");
+            }
+        }
+    }
+}
+
+#[test]
 fn names_no_more_of_what_was_left_out_than_a_record_should_hold() {
     let gateways: Vec<i64> = (1..=255).chain(1_001..=1_045).collect();
     let world = World::new(&gateways, |rows| rows.routes[0].region = Some("moon".to_owned()));
@@ -488,7 +516,14 @@ impl World {
             headroom: &|_, gateway| self.headroom[&gateway.id.0],
             has_learned: true,
         };
-        decide(&self.tables, &view, &query, self.now)
+        let plan = decide(&self.tables, &view, &query, self.now);
+        if self.headroom.values().all(|free| *free == 1.0) {
+            // Then it is the same whether every gateway is looked at closely or none that need not be.
+            let hasty =
+                decide(&self.tables, &view, &Query { has_learned: false, ..query }, self.now);
+            assert_eq!(hasty.to_json(), plan.to_json());
+        }
+        plan
     }
 
     /// Gateways in the order in which a call tries them; with a seed that draws no trial.

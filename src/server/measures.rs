@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::store::Store;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, SlowMeasures};
 
 /// How often they are reckoned.
 const EVERY: Duration = Duration::from_secs(60);
@@ -18,13 +18,22 @@ pub(super) async fn show(store: Store) {
             Ok(measured) => {
                 let mut now = BTreeSet::new();
                 for one in measured {
-                    let acd_seconds = one.acd_seconds.unwrap_or(f64::NAN);
-                    metrics::quality(&one.carrier, &one.gateway, one.asr, one.ner, acd_seconds);
-                    now.insert((one.carrier, one.gateway));
+                    let or_none = |measure: Option<f64>| measure.unwrap_or(f64::NAN);
+                    let measures = SlowMeasures {
+                        asr: one.asr,
+                        ner: one.ner,
+                        acd_seconds: or_none(one.acd_seconds),
+                        post_dial_delay_seconds: or_none(one.post_dial_delay_seconds),
+                        short_call_share: or_none(one.short_call_share),
+                    };
+                    let of = &one.of;
+                    metrics::quality(&of.carrier, of.gateway.as_deref(), of.country, measures);
+                    now.insert(one.of);
                 }
                 // What had calls and has none any more must not look as if it went on.
-                for (carrier, gateway) in shown.difference(&now) {
-                    metrics::quality(carrier, gateway, f64::NAN, f64::NAN, f64::NAN);
+                for of in shown.difference(&now) {
+                    let gateway = of.gateway.as_deref();
+                    metrics::quality(&of.carrier, gateway, of.country, SlowMeasures::NONE);
                 }
                 shown = now;
             }

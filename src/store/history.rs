@@ -14,19 +14,6 @@ use super::rows::{Columns, Line};
 /// Rows that one look into the past reads at most.
 pub const MAX_ROWS: u32 = 100_000;
 
-/// How the attempts of one gateway went in the last hour.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GatewayQuality {
-    pub carrier: String,
-    pub gateway: String,
-    /// Answered by attempts.
-    pub asr: f64,
-    /// Answered, or failed by the called party, by attempts.
-    pub ner: f64,
-    /// Average duration of the answered calls; `None` = there were none.
-    pub acd_seconds: Option<f64>,
-}
-
 pub(super) fn call(row: &impl Columns) -> Result<StoredCall, StoreError> {
     let line = Line { table: "calls", row };
     let call_id: String = line.get("call_id")?;
@@ -107,17 +94,6 @@ pub(super) fn probe(row: &impl Columns) -> Result<StoredProbe, StoreError> {
         ended_at: time(&line, "ended_at")?,
         status_code: status_code.and_then(|code| u16::try_from(code).ok()),
         delay_ms: line.get("delay_ms")?,
-    })
-}
-
-pub(super) fn quality(row: &impl Columns) -> Result<GatewayQuality, StoreError> {
-    let line = Line { table: "call_attempts", row };
-    Ok(GatewayQuality {
-        carrier: line.get("carrier")?,
-        gateway: line.get("gateway")?,
-        asr: line.get("asr")?,
-        ner: line.get("ner")?,
-        acd_seconds: line.get("acd_seconds")?,
     })
 }
 

@@ -24,6 +24,7 @@ pub mod insert;
 mod json;
 mod migrations;
 mod postgres;
+pub mod quality;
 pub mod record;
 pub mod recorder;
 mod rows;
@@ -45,8 +46,8 @@ use crate::carrier::{Refusal, Rows, Severity};
 use crate::health::{PeerTarget, SavedTarget};
 use answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use drills::{DrillRecord, DrillRow, DrillView};
-use history::GatewayQuality;
 use postgres::{PostgresStore, PostgresWatch};
+use quality::Quality;
 use record::{StoredCall, StoredProbe};
 use recorder::{RecordStore, WriteError};
 use sqlite::{SqliteStore, SqliteWatch};
@@ -265,8 +266,8 @@ impl Store {
         }
     }
 
-    /// How each gateway's attempts of the last hour went.
-    pub async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+    /// How the attempts of the last hour went, by carrier, gateway and country.
+    pub async fn quality(&self) -> Result<Vec<Quality>, StoreError> {
         match &self.inner {
             Inner::Postgres(store) => store.quality().await,
             Inner::Sqlite(store) => store.quality().await,

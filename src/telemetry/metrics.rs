@@ -215,12 +215,41 @@ pub fn headroom(carrier: &str, gateway: &str, headroom: f64) {
     gauge!("holdfast_gateway_headroom", &labels).set(headroom);
 }
 
-/// How the attempts of a gateway went in the last hour; 0 to 1 but for the duration. NaN = there were none.
-pub fn quality(carrier: &str, gateway: &str, asr: f64, ner: f64, acd_seconds: f64) {
-    let labels = [("carrier", carrier.to_owned()), ("gateway", gateway.to_owned())];
-    gauge!("holdfast_asr", &labels).set(asr);
-    gauge!("holdfast_ner", &labels).set(ner);
-    gauge!("holdfast_acd_seconds", &labels).set(acd_seconds);
+/// How attempts went in the last hour; shares are 0 to 1. NaN = there were none.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowMeasures {
+    pub asr: f64,
+    pub ner: f64,
+    pub acd_seconds: f64,
+    pub post_dial_delay_seconds: f64,
+    pub short_call_share: f64,
+}
+
+impl SlowMeasures {
+    /// Of no attempt.
+    pub const NONE: Self = Self {
+        asr: f64::NAN,
+        ner: f64::NAN,
+        acd_seconds: f64::NAN,
+        post_dial_delay_seconds: f64::NAN,
+        short_call_share: f64::NAN,
+    };
+}
+
+/// Of a carrier; of one of its gateways, or of its calls to one country, where it is named.
+pub fn quality(carrier: &str, gateway: Option<&str>, country: Option<i32>, measures: SlowMeasures) {
+    let mut labels = vec![metrics::Label::new("carrier", carrier.to_owned())];
+    labels.extend(gateway.map(|gateway| metrics::Label::new("gateway", gateway.to_owned())));
+    labels.extend(country.map(|country| metrics::Label::new("country", country.to_string())));
+    for (name, measure) in [
+        ("holdfast_asr", measures.asr),
+        ("holdfast_ner", measures.ner),
+        ("holdfast_acd_seconds", measures.acd_seconds),
+        ("holdfast_post_dial_delay_seconds", measures.post_dial_delay_seconds),
+        ("holdfast_short_call_share", measures.short_call_share),
+    ] {
+        gauge!(name, labels.clone()).set(measure);
+    }
 }
 
 /// The tables in force.
@@ -517,6 +546,14 @@ fn describe() {
     describe_gauge!(
         "holdfast_acd_seconds",
         "Average duration of the calls answered in the last hour, all nodes; NaN = none"
+    );
+    describe_gauge!(
+        "holdfast_post_dial_delay_seconds",
+        "INVITE to ringing or answer in the last hour, on average, all nodes; NaN = nothing rang"
+    );
+    describe_gauge!(
+        "holdfast_short_call_share",
+        "Share of the calls answered in the last hour that were over within 6 seconds, all nodes; NaN = none"
     );
     describe_gauge!("holdfast_tables_version", "Version of the tables in force");
     describe_gauge!(

@@ -1,5 +1,6 @@
 //! Records come back as they went in, and the slow measures add up.
 
+use holdfast::store::quality::{Measured, Quality};
 use holdfast::store::record::StoredCall;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -12,7 +13,7 @@ on_both_stores!(
     gives_the_last_calls_of_a_time,
     gives_the_probes_of_a_time,
     measures_each_gateway_country_and_hour,
-    measures_the_last_hour_of_each_gateway,
+    measures_the_last_hour_of_each_carrier_gateway_and_country,
 );
 
 async fn finds_a_call_by_its_number_and_by_the_call_id_of_either_leg(database: Database) {
@@ -140,14 +141,37 @@ async fn measures_each_gateway_country_and_hour(database: Database) {
     assert_eq!(hours, [["2"]]);
 }
 
-async fn measures_the_last_hour_of_each_gateway(database: Database) {
+async fn measures_the_last_hour_of_each_carrier_gateway_and_country(database: Database) {
     let now = OffsetDateTime::now_utc();
     let store = &database.store;
     store.write_calls(&calls(1, Some(49), now - Duration::minutes(59))).await.unwrap();
+    store.write_calls(&calls(21, None, now - Duration::minutes(59))[..1]).await.unwrap();
     store.write_calls(&calls(11, None, now - Duration::minutes(61))).await.unwrap();
-    let [measured] = store.quality().await.unwrap().try_into().unwrap();
-    assert_eq!((measured.carrier.as_str(), measured.gateway.as_str()), ("won", "won-gw"));
-    assert!((measured.asr - 0.5).abs() < 1e-9, "{measured:?}");
-    assert!((measured.ner - 4.0 / 6.0).abs() < 1e-9, "{measured:?}");
-    assert!((measured.acd_seconds.unwrap() - 31.0).abs() < 0.01, "{measured:?}");
+    let [all, country, gateway] = store.quality().await.unwrap().try_into().unwrap();
+    let of = |one: &Quality| {
+        let Measured { carrier, gateway, country } = one.of.clone();
+        (carrier, gateway, country)
+    };
+    assert_eq!(of(&all), ("won".to_owned(), None, None));
+    assert_eq!(of(&country), ("won".to_owned(), None, Some(49)));
+    assert_eq!(of(&gateway), ("won".to_owned(), Some("won-gw".to_owned()), None));
+    // One call of no country is in the carrier's and the gateway's.
+    let near = |measured: f64, expected: f64| {
+        assert!(
+            (measured - expected).abs() < 0.01,
+            "{measured} is not {expected}: {country:?} {all:?}"
+        );
+    };
+    near(country.asr, 0.5);
+    near(country.ner, 4.0 / 6.0);
+    near(country.acd_seconds.unwrap(), 31.0);
+    near(country.post_dial_delay_seconds.unwrap(), 7.1 / 4.0);
+    near(country.short_call_share.unwrap(), 1.0 / 3.0);
+    for one in [&all, &gateway] {
+        near(one.asr, 4.0 / 7.0);
+        near(one.ner, 5.0 / 7.0);
+        near(one.acd_seconds.unwrap(), (93.0 + 60.0) / 4.0);
+        near(one.post_dial_delay_seconds.unwrap(), 8.1 / 5.0);
+        near(one.short_call_share.unwrap(), 0.25);
+    }
 }

@@ -5,7 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::super::history::{self, GatewayQuality, MAX_ROWS, joined};
+use super::super::history::{self, MAX_ROWS, joined};
+use super::super::quality::{self, Quality};
 use super::super::record::{StoredCall, StoredProbe};
 
 macro_rules! calls_where {
@@ -51,14 +52,18 @@ const PROBES: &str = "\
 
 const QUALITY: &str = "\
     select max(call_attempts.carrier) as carrier, max(call_attempts.gateway) as gateway, \
-      cast(avg(cast(call_attempts.class = 'answered' as integer)) as double precision) as asr, \
-      cast(avg(cast(call_attempts.class in ('answered', 'destination') as integer)) as double precision) \
-        as ner, \
-      cast(avg(extract(epoch from calls.ended_at - calls.answered_at)) \
-        filter (where call_attempts.class = 'answered') as double precision) as acd_seconds \
+      cast(calls.country as integer) as country, count(*) as attempts, \
+      count(*) filter (where call_attempts.class = 'answered') as answered, \
+      count(*) filter (where call_attempts.class in ('answered', 'destination')) as effective, \
+      count(*) filter (where call_attempts.class = 'answered' \
+        and calls.ended_at - calls.answered_at < interval '6 seconds') as short, \
+      count(call_attempts.ringing_ms) as rang, \
+      cast(coalesce(sum(extract(epoch from calls.ended_at - calls.answered_at)) \
+        filter (where call_attempts.class = 'answered'), 0) as double precision) as talk_seconds, \
+      cast(coalesce(sum(call_attempts.ringing_ms), 0) as double precision) as ringing_ms \
     from call_attempts join calls using (call_id) \
     where call_attempts.started_at > now() - interval '1 hour' \
-    group by call_attempts.carrier_id, call_attempts.gateway_id order by 1, 2";
+    group by call_attempts.carrier_id, call_attempts.gateway_id, calls.country";
 
 pub(super) async fn by_call_id(
     connection: &mut PgConnection,
@@ -138,11 +143,10 @@ pub(super) async fn probes_between(
     rows.iter().map(history::probe).collect()
 }
 
-pub(super) async fn quality(
-    connection: &mut PgConnection,
-) -> Result<Vec<GatewayQuality>, StoreError> {
+pub(super) async fn quality(connection: &mut PgConnection) -> Result<Vec<Quality>, StoreError> {
     let rows = sqlx::query(QUALITY).fetch_all(connection).await?;
-    rows.iter().map(history::quality).collect()
+    let parts = rows.iter().map(quality::part).collect::<Result<_, _>>()?;
+    Ok(quality::of(parts))
 }
 
 fn all(

@@ -5,7 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::super::history::{self, GatewayQuality, MAX_ROWS, joined};
+use super::super::history::{self, MAX_ROWS, joined};
+use super::super::quality::{self, Quality};
 use super::super::record::{StoredCall, StoredProbe};
 use super::time_text;
 
@@ -41,14 +42,18 @@ const PROBES: &str = "\
     where ended_at between $1 and $2 order by ended_at, probe_result_id limit $3";
 
 const QUALITY: &str = "\
-    select max(call_attempts.carrier) as carrier, max(call_attempts.gateway) as gateway, \
-      avg(call_attempts.class = 'answered') as asr, \
-      avg(call_attempts.class in ('answered', 'destination')) as ner, \
-      avg(case when call_attempts.class = 'answered' \
-        then (julianday(calls.ended_at) - julianday(calls.answered_at)) * 86400 end) as acd_seconds \
+    select max(call_attempts.carrier) as carrier, max(call_attempts.gateway) as gateway, calls.country, \
+      count(*) as attempts, sum(call_attempts.class = 'answered') as answered, \
+      sum(call_attempts.class in ('answered', 'destination')) as effective, \
+      sum(call_attempts.class = 'answered' \
+        and julianday(calls.ended_at) - julianday(calls.answered_at) < 6.0 / 86400) as short, \
+      count(call_attempts.ringing_ms) as rang, \
+      total(case when call_attempts.class = 'answered' \
+        then (julianday(calls.ended_at) - julianday(calls.answered_at)) * 86400 end) as talk_seconds, \
+      total(call_attempts.ringing_ms) as ringing_ms \
     from call_attempts join calls on calls.call_id = call_attempts.call_id \
     where call_attempts.started_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hour') \
-    group by call_attempts.carrier_id, call_attempts.gateway_id order by 1, 2";
+    group by call_attempts.carrier_id, call_attempts.gateway_id, calls.country";
 
 pub(super) async fn by_call_id(
     connection: &mut SqliteConnection,
@@ -129,11 +134,10 @@ pub(super) async fn probes_between(
     rows.iter().map(history::probe).collect()
 }
 
-pub(super) async fn quality(
-    connection: &mut SqliteConnection,
-) -> Result<Vec<GatewayQuality>, StoreError> {
+pub(super) async fn quality(connection: &mut SqliteConnection) -> Result<Vec<Quality>, StoreError> {
     let rows = sqlx::query(QUALITY).fetch_all(connection).await?;
-    rows.iter().map(history::quality).collect()
+    let parts = rows.iter().map(quality::part).collect::<Result<_, _>>()?;
+    Ok(quality::of(parts))
 }
 
 fn all(

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::answered::{ClaimedCall, KeptCall, Lease, Renewed};
 use super::drills::{DrillRecord, DrillRow, DrillView};
-use super::history::GatewayQuality;
+use super::quality::Quality;
 use super::record::{StoredCall, StoredProbe};
 use super::{
     ACQUIRE_LIMIT, CLOSE_LIMIT, MIGRATION_LIMIT, OPERATION_LIMIT, PRUNE_ROWS, StoreError, within,
@@ -176,7 +176,7 @@ impl SqliteStore {
         on_connection!(self, history::probes_between, from, to)
     }
 
-    pub(super) async fn quality(&self) -> Result<Vec<GatewayQuality>, StoreError> {
+    pub(super) async fn quality(&self) -> Result<Vec<Quality>, StoreError> {
         on_connection!(self, history::quality)
     }
 
