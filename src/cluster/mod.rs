@@ -5,6 +5,8 @@
 
 mod membership;
 mod pace;
+mod ping;
 
 pub use membership::{Membership, Peer};
 pub use pace::{refresh_times, share};
+pub use ping::{is_ping, ping};

@@ -16,6 +16,7 @@ use crate::call::authentication::{Caller, network_of};
 use crate::call::recent::Recent;
 use crate::call::{Settings, UnknownSources};
 use crate::carrier::Transport;
+use crate::cluster::is_ping;
 use crate::dialog::Tag;
 use crate::health::View;
 use crate::sip::{HeaderName, Message};
@@ -98,6 +99,15 @@ impl Engine {
         if !self.is_unknown(flow) {
             return Some(Room { octets: usize::MAX, is_known: true });
         }
+        let octets = match self.cx.settings.listener(flow.listener).transport {
+            Transport::Udp => request.bytes().len(),
+            Transport::Tcp | Transport::Tls => usize::MAX,
+        };
+        let room = Room { octets, is_known: false };
+        // Whoever floods us from a node's address must not make that node look dead to us, nor us to it.
+        if is_ping(request, self.cx.settings.bucket_key) {
+            return Some(room);
+        }
         if self.is_scanner(request) {
             self.cx.counters.scanners_dropped += 1;
             return None;
@@ -112,11 +122,7 @@ impl Engine {
             self.cx.counters.floods_dropped += 1;
             return None;
         }
-        let octets = match self.cx.settings.listener(flow.listener).transport {
-            Transport::Udp => request.bytes().len(),
-            Transport::Tcp | Transport::Tls => usize::MAX,
-        };
-        Some(Room { octets, is_known: false })
+        Some(room)
     }
 
     fn is_scanner(&self, request: &Message) -> bool {

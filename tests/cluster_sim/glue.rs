@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast::call::Replica;
-use holdfast::cluster::{Membership, Peer, refresh_times, share};
+use holdfast::cluster::{Membership, Peer, ping, refresh_times, share};
 use holdfast::engine::{Command, Flow};
 use holdfast::sip::Message;
 use holdfast::store::answered::{ClaimedCall, LEASE_LIMIT, Lease};
 use uuid::Uuid;
 
 use super::cx::{Cx, Event, MS, S, ToRun, Wake, address, name, ping_address};
-use super::node::{Pending, Run};
+use super::node::{BUCKET_KEY, Pending, Run};
 use super::store::{Flaw, Op, Reply};
-use super::text::Text;
 
 const RENEW_EVERY: u64 = 400 * MS;
 pub const LOOK_EVERY: u64 = 50 * MS;
@@ -377,16 +376,11 @@ impl Run {
         self.glue.pings += 1;
         let (own, seq) = (ping_address(self.node), self.glue.pings);
         let (run, node) = (self.id, self.node);
-        let options = Text::new(format!("OPTIONS sip:{to} SIP/2.0"))
-            .with("Via", format!("SIP/2.0/UDP {own};rport;branch=z9hG4bKping{run}-{seq}"))
-            .with("Max-Forwards", "70")
-            .with("From", format!("<sip:ping@{own}>;tag={seq}"))
-            .with("To", format!("<sip:{to}>"))
-            .with("Call-ID", format!("ping-{run}-{id}"))
-            .with("CSeq", format!("{seq} OPTIONS"));
+        let call_id = format!("ping-{run}-{id}");
+        let bytes = ping(to, own, &call_id, seq, BUCKET_KEY);
         let at = cx.now + cx.between_ms(1, 5);
         let from = ping_address(node);
-        cx.at(at, Event::ToAddress { node: other, from, bytes: options.print() });
+        cx.at(at, Event::ToAddress { node: other, from, bytes });
     }
 
     /// The engine answers somebody's ping.
@@ -398,8 +392,12 @@ impl Run {
 
     /// `true` where a datagram was an answer to one of our pings.
     pub fn take_ping_answer(&mut self, cx: &Cx, bytes: &Bytes) -> bool {
-        let Some(text) = Text::parse(bytes).filter(|text| !text.is_request()) else { return false };
-        let Some(rest) = text.call_id().strip_prefix("ping-") else { return false };
+        // With short names where the answer must not be longer than the ping.
+        let Ok(answer) = Message::parse(bytes.clone()) else { return false };
+        let call_id = String::from_utf8_lossy(answer.call_id());
+        let Some(rest) = call_id.strip_prefix("ping-").filter(|_| !answer.is_request()) else {
+            return false;
+        };
         if let Some((run, id)) = rest.split_once('-')
             && run.parse() == Ok(self.id)
             && let Ok(id) = id.parse()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use holdfast::call::{CallKey, CallRecord};
+use holdfast::call::{CallKey, CallRecord, StrangerPolicy, UnknownSources};
 use holdfast::carrier::{GatewayId, Tables, Transport};
 use holdfast::engine::{
     Command, Engine, EngineSettings, Flow, Listener, ListenerId, Output, Received,
@@ -19,6 +19,8 @@ use super::glue::{Asked, Glue, OWNED_MARGIN};
 use super::store::{Flaw, Op, Reply, Written};
 use super::tables;
 
+/// What all nodes have of their `cluster_key`.
+pub const BUCKET_KEY: u64 = 7;
 /// An answer waits for its call to be kept no longer.
 const KEEP_WAIT: u64 = 50 * MS;
 /// The keeper waits for the store no longer.
@@ -89,7 +91,12 @@ impl Run {
                 address: own,
                 advertised: own.to_string().into(),
             }],
-            bucket_key: 7,
+            bucket_key: BUCKET_KEY,
+            // What nodes say to each other is heard all the same.
+            strangers: StrangerPolicy {
+                sources: UnknownSources::Drop,
+                ..StrangerPolicy::default()
+            },
             replicates: true,
             ..EngineSettings::default()
         };

@@ -67,6 +67,32 @@ fn unknown_sources_are_dropped_where_the_setting_says_so_and_nobody_else() {
 }
 
 #[test]
+fn another_nodes_ping_is_answered_whatever_comes_from_its_address() {
+    let drops = StrangerPolicy {
+        sources: UnknownSources::Drop,
+        flood_per_s: 1,
+        ..StrangerPolicy::default()
+    };
+    let mut world = with_policy(|_| {}, drops);
+    let key = world.engine.cx.settings.bucket_key;
+    for number in 1..100 {
+        world.receive(STRANGER, &out_of_dialog("OPTIONS", ""));
+        assert!(world.sent().is_empty());
+        let (to, from) = ("203.0.113.1:5060".parse().unwrap(), "0.0.0.0:5060".parse().unwrap());
+        let ping = |key| {
+            let octets = crate::cluster::ping(to, from, "0123456789abcdef-1", number, key);
+            String::from_utf8(octets.to_vec()).unwrap()
+        };
+        world.receive(STRANGER, &ping(key));
+        let sent = world.sent();
+        assert_eq!(lines(&sent), [to_stranger("200 OK")]);
+        assert!(sent[0].1.bytes().len() <= ping(key).len());
+        world.receive(STRANGER, &ping(key + 1));
+        assert!(world.sent().is_empty(), "of another cluster");
+    }
+}
+
+#[test]
 fn a_customer_that_authenticates_is_asked_to_though_unknown_sources_are_dropped() {
     let drops = StrangerPolicy { sources: UnknownSources::Drop, ..StrangerPolicy::default() };
     let mut world = with_policy(|rows| with_users(rows, "digest"), drops);

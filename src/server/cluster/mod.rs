@@ -235,7 +235,7 @@ pub(super) fn start(
         let moves = store.moves();
         let task = ClusterTask {
             membership: Membership::new(lease.node.clone(), LEASE_LIMIT),
-            pinger: Pinger::bind().await,
+            pinger: Pinger::bind(settings.bucket_key).await,
             store,
             lease,
             shards,

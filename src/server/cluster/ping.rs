@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 
-use crate::sip::{HeaderName, Message, Printer};
+use crate::cluster::ping;
+use crate::sip::Message;
 
 /// Longest response that is read; it needs no more than its Call-ID.
 const MAX_OCTETS: usize = 4_096;
@@ -15,16 +16,18 @@ pub(super) struct Pinger {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
     secret: u64,
+    /// Of `cluster_key`.
+    key: u64,
     sent: u32,
 }
 
 impl Pinger {
     /// `None` where no socket can be had: then leases alone tell who is alive.
-    pub(super) async fn bind() -> Option<Self> {
+    pub(super) async fn bind(key: u64) -> Option<Self> {
         let v4 = UdpSocket::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), 0)).await.ok();
         let v6 = UdpSocket::bind((IpAddr::from(Ipv6Addr::UNSPECIFIED), 0)).await.ok();
         let secret = getrandom::u64().ok()?;
-        (v4.is_some() || v6.is_some()).then_some(Self { v4, v6, secret, sent: 0 })
+        (v4.is_some() || v6.is_some()).then_some(Self { v4, v6, secret, key, sent: 0 })
     }
 
     pub(super) async fn ask(&mut self, id: i64, address: SocketAddr) {
@@ -33,18 +36,9 @@ impl Pinger {
         let socket = if address.is_ipv4() { &self.v4 } else { &self.v6 };
         let Some(socket) = socket else { return };
         let Ok(own) = socket.local_addr() else { return };
-        let mut printer = Printer::request(b"OPTIONS", format!("sip:{address}").as_bytes());
-        printer
-            .header_fmt(
-                HeaderName::Via,
-                format_args!("SIP/2.0/UDP {own};rport;branch=z9hG4bKping{secret:016x}{sent:x}"),
-            )
-            .header(HeaderName::MaxForwards, b"70")
-            .header_fmt(HeaderName::From, format_args!("<sip:ping@{own}>;tag={sent:x}"))
-            .header_fmt(HeaderName::To, format_args!("<sip:{address}>"))
-            .header_fmt(HeaderName::CallId, format_args!("{secret:016x}-{id:x}"))
-            .header_fmt(HeaderName::CSeq, format_args!("{sent} OPTIONS"));
-        let _ = socket.send_to(&printer.finish(b""), address).await;
+        let call_id = format!("{secret:016x}-{id:x}");
+        let octets = ping(address, own, &call_id, sent, self.key);
+        let _ = socket.send_to(&octets, address).await;
     }
 
     /// Who a response is from; the secret in its Call-ID keeps others from answering for a dead node.
