@@ -63,7 +63,9 @@ fn is_ready(admin: &str) -> bool {
 fn drill(dir: &Path, nodes: &[SocketAddr], url: &str, more: &[&str]) -> (Output, String) {
     let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
     let carrier = || format!("127.0.0.1:{}", free_port().unwrap());
-    let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    process::forget_settings(&mut command);
+    let output = command
         .arg("drill")
         .args(more)
         .args(["--nodes", &nodes.join(","), "--carriers", &[carrier(), carrier()].join(",")])

@@ -38,6 +38,7 @@ impl Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", program]);
         command.stdin(Stdio::null());
+        forget_settings(&mut command);
         build(&mut command);
         let child = command
             .process_group(0)
@@ -128,4 +129,13 @@ impl Drop for Process {
 pub(crate) fn tail(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// What the tests are told by the environment is no setting of the program.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HOLDFAST_") {
+            command.env_remove(name);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::process::{POLL, Process, tail};
+use super::process::{POLL, Process, forget_settings, tail};
 
 /// How one case's Holdfast is run.
 #[derive(Debug)]
@@ -49,11 +49,7 @@ impl Router {
 
     /// Settings reach it by its environment, and nothing of ours does: unknown names are refused.
     fn environment(&self, command: &mut Command) {
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("HOLDFAST_") {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(command);
         for (key, value) in &self.settings {
             command.env(format!("HOLDFAST_{}", key.to_uppercase()), value);
         }

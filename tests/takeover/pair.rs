@@ -364,11 +364,6 @@ fn run(
             command.args([&format!("--net=/proc/{of}/ns/net"), HOLDFAST]);
         }
         command.arg("serve");
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("HOLDFAST_") {
-                command.env_remove(variable);
-            }
-        }
         let spool = dir.join(format!("{name}-spool")).display().to_string();
         for (setting, text) in [
             ("NODE_NAME", name),
